@@ -1,0 +1,168 @@
+"""The contract of a degradation.
+
+    x_t = D(x0, t, z)    x0 (B, C, H, W) in [-1, 1];  t (B,) int64 in 0..T;  z: all that is random about it
+
+D spoils a clean image to severity t. Level 0 is the clean image, level T the most spoiled one, so there are T + 1
+levels and no special first step. z holds every random quantity (a noise image, the place of a mask, ...), batch first;
+it is opaque to everyone but its degradation, and None where nothing is random. Three verbs say all there is to say:
+
+    D(x0, t, z)              apply it: a pure function
+    D.draw(x0, generator)    draw a fresh z for a batch like x0
+    D.estimate(x_t, x0, t, z)   the z that would explain x_t if x0 were the clean image; where that makes no sense, z
+
+Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
+degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys six laws,
+which `degrade.check` runs:
+
+1. identity      D(x0, 0, z) = x0
+2. function      equal arguments give equal results, shape and dtype are kept, randomness lives in `draw` alone and
+                 comes from the generator passed in
+3. consistency   x_t = D(x0, t, z) implies D(x0, t, D.estimate(x_t, x0, t, z)) = x_t, for t >= 1
+4. independence  image i of the result depends on image i of the arguments only: one batch may mix severities
+5. device, dtype both follow x0; a call on a batch equals the calls one by one
+6. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
+
+The contract generalizes Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022), whose D is a deterministic function
+of (x0, t), by the explicit z.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from degrade.tables import Readable, compute_dtype
+
+__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "map_latent", "need_image_z"]
+
+Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
+Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
+
+# Arguments are checked when a degradation is built; a misspelled one is an error.
+CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def map_latent(function: Callable[[Tensor], Tensor], z: Latent) -> Latent:
+    """Apply `function` to every tensor in z, keeping its structure.
+
+    >>> map_latent(lambda v: v[:1], (torch.zeros(4, 2), None))
+    (tensor([[0., 0.]]), None)
+    """
+    if isinstance(z, tuple):
+        return tuple(map_latent(function, part) for part in z)
+    return None if z is None else function(z)
+
+
+def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:
+    """Return z if it is a tensor shaped like x0.
+
+    Raises:
+        ValueError: if it is None or of another shape.
+    """
+    found = tuple(z.shape) if isinstance(z, Tensor) else z
+    if found != tuple(x0.shape):
+        raise ValueError(f"{name}: z is {found}; it needs a tensor of shape {tuple(x0.shape)}: use z = D.draw(x0)")
+    return z  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Degradation:
+    """A family of operators D(., t, z) of growing severity t; see the module for the contract and its laws.
+
+    A subclass declares its arguments as annotated fields, implements `apply`, and is registered under a name:
+
+    >>> import degrade
+    >>> @degrade.register("fade_example")
+    ... class Fade(Degradation):
+    ...     '''Every pixel fades to mid-gray.'''
+    ...
+    ...     T: Levels = 10
+    ...
+    ...     def apply(self, x0, t, z):
+    ...         return x0 * (1 - t / self.T).view(-1, 1, 1, 1)
+    >>> D = degrade.make("fade_example", T=4)
+    >>> D(torch.ones(2, 1, 1, 1), torch.tensor([1, 4])).flatten().tolist()
+    [0.75, 0.0]
+    """
+
+    T: Levels
+
+    name: ClassVar[str] = ""
+    tables: ClassVar[Readable]  # set on the instance, but no argument: it follows from them
+
+    def __post_init__(self) -> None:
+        # Not on first use: what cannot be tabulated is refused where it was chosen, and torch.compile sees a value.
+        object.__setattr__(self, "tables", self.tabulate())
+
+    def tabulate(self) -> Readable | None:
+        """Return the tables that `apply` reads with `self.tables.at(t, x0)`; called once, at construction."""
+        return None
+
+    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return D(x0, t, z); x0 comes in float32 or float64, outside autocast, and must not be changed."""
+        raise NotImplementedError(f"{type(self).__name__} does not define apply(x0, t, z)")
+
+    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Latent:
+        """Draw z for a batch like `x0` (B, C, H, W), with randomness from `generator` only; None if D has none."""
+        return None
+
+    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> Latent:
+        """Return the z with D(x0, t, z) = x_t for t >= 1, given the z in use; by default that z itself."""
+        return z
+
+    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
+        """Return D(x0, s, z) - D(x0, t, z), the change from level t to level s, shaped like `x0`.
+
+        A degradation linear in x0 may compute it in one application.
+        """
+        return self(x0, s, z) - self(x0, t, z)
+
+    def __call__(self, x0: Tensor, t: Tensor, z: Latent = None) -> Tensor:
+        """Degrade x0 to severity t.
+
+        Args:
+            x0: (B, C, H, W) floating point images, nominally in [-1, 1].
+            t: (B,) int64 severities in 0..T, on the device of x0.
+            z: what `draw` returned for a batch like x0.
+
+        Returns:
+            (B, C, H, W) of the dtype of x0; computed in float32 at least.
+
+        Raises:
+            ValueError: naming the argument, what it is and what was expected.
+        """
+        self._validate(x0, t)
+        with torch.autocast(x0.device.type, enabled=False):
+            return self.apply(x0.to(compute_dtype(x0.dtype)), t, z).to(x0.dtype)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that rebuild this degradation, as JSON values; what was injected is left out."""
+        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.injected))
+        return values
+
+    @property
+    def injected(self) -> dict[str, Any]:
+        """The live objects it was given (fields that take no part in comparison), such as a source of images."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.compare}
+
+    def _validate(self, x0: Tensor, t: Tensor) -> None:
+        who = self.name or type(self).__name__
+        if x0.ndim != 4 or not x0.is_floating_point():
+            raise ValueError(f"{who}: x0 is {x0.dtype} {tuple(x0.shape)}; it needs floating point (B, C, H, W)")
+        if not isinstance(t, Tensor) or t.dtype != torch.int64 or t.shape != x0.shape[:1]:
+            found = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else repr(t)
+            raise ValueError(f"{who}: t is {found}; it needs int64 of shape ({len(x0)},), one severity per image")
+        if t.device != x0.device:
+            raise ValueError(f"{who}: t is on {t.device} and x0 on {x0.device}; move t: t.to(x0.device)")
+        # Only where looking is free: elsewhere it would wait for the device, whose own indexing checks the range.
+        if t.device.type == "cpu" and not torch.compiler.is_compiling() and len(t):
+            low, high = (int(v) for v in torch.aminmax(t))
+            if low < 0 or high > self.T:
+                raise ValueError(f"{who}: t spans {low}..{high}; severities lie in 0..{self.T}")

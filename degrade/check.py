@@ -1,0 +1,182 @@
+"""The laws of `degrade.base`, run on any degradation.
+
+`check(D, x0)` is meant for the author of a new degradation: it returns what it measured, law by law, or raises a
+`LawError` that names each broken law, the input on which it broke and by how much.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade.base import Degradation, Latent, map_latent
+from degrade.registry import make
+
+__all__ = ["LAWS", "LawError", "Verdict", "check"]
+
+# Largest difference that counts as equal, where a result may be computed in another order.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+
+
+class Verdict(NamedTuple):
+    """What one law was found to be off by, where it was worst, and how much it may be."""
+
+    law: str
+    size: float
+    where: str
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the law holds (a size that is not a number does not)."""
+        return self.size <= self.tolerance
+
+    def __str__(self) -> str:
+        sign = "holds" if self.holds else "BROKEN"
+        return f"{self.law:<13} {sign:<6} off by {self.size:.2g} (at most {self.tolerance:.2g}), {self.where}"
+
+
+class LawError(ValueError):
+    """A degradation breaks its contract; the message says which law, on which input, by how much."""
+
+
+class Case(NamedTuple):
+    """A degradation, clean images, one draw of z for them, and the generator's seed behind it."""
+
+    D: Degradation
+    x0: Tensor
+    z: Latent
+    seed: int
+
+    def draw(self) -> Latent:
+        """Draw the same z again."""
+        return self.D.draw(self.x0, torch.Generator(self.x0.device).manual_seed(self.seed))
+
+    def levels(self, first: int) -> list[int]:
+        """All severities from `first` when there are few, else both ends and a few between."""
+        T = self.D.T
+        return [t for t in range(T + 1) if T <= 16 or t in {0, 1, 2, T // 4, T // 2, T - 1, T}][first:]
+
+    def full(self, t: int) -> Tensor:
+        """Severity t for every image."""
+        return torch.full((len(self.x0),), t, device=self.x0.device)
+
+
+Deviation = tuple[float, str]
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    """Return the largest absolute difference, infinite where shapes differ, nan where a value is not a number."""
+    return float((a.double() - b.double()).abs().max()) if a.shape == b.shape else math.inf
+
+
+def identity(case: Case) -> Iterator[Deviation]:
+    """D(x0, 0, z) = x0."""
+    yield _gap(case.D(case.x0, case.full(0), case.z), case.x0), "t = 0"
+
+
+def function(case: Case) -> Iterator[Deviation]:
+    """Equal arguments give equal results; arguments stay as they are; chance comes from the generator alone."""
+    D, x0 = case.D, case.x0
+    before, host_state = x0.clone(), torch.random.get_rng_state()
+    for t in case.levels(0):
+        x_t = D(x0, case.full(t), case.z)
+        yield (0.0 if x_t.shape == x0.shape else math.inf), f"shape {tuple(x_t.shape)} at t = {t}"
+        yield _gap(x_t, D(x0, case.full(t), case.z)), f"the same call twice, t = {t}"
+        yield _gap(x_t, D(x0, case.full(t), case.draw())), f"z drawn twice from one seed, t = {t}"
+    yield _gap(x0, before), "x0 changed in place"
+    same = torch.equal(host_state, torch.random.get_rng_state())
+    yield (0.0 if same else math.inf), "numbers taken from torch's global generator"
+
+
+def consistency(case: Case) -> Iterator[Deviation]:
+    """D(x0', t, estimate(x_t, x0', t, z)) = x_t when x_t = D(x0', t, z)."""
+    for t in case.levels(1):
+        x_t = case.D(case.x0, case.full(t), case.z)
+        z = case.D.estimate(x_t, case.x0, case.full(t), case.z)
+        yield _gap(case.D(case.x0, case.full(t), z), x_t), f"t = {t}"
+
+
+def independence(case: Case) -> Iterator[Deviation]:
+    """Image i of the result depends on image i of the arguments only."""
+    D, x0 = case.D, case.x0
+    others = x0.clone()
+    others[1:] = -others[1:].flip(-1)
+    z_others = map_latent(lambda v: torch.cat([v[:1], v[1:].flip(0)]), case.z)
+    for t in case.levels(0):
+        mixed = case.full(t)
+        mixed[1:] = D.T - t
+        alone = D(x0, case.full(t), case.z)[:1]
+        yield _gap(D(others, mixed, z_others)[:1], alone), f"image 0 at t = {t}, all others changed"
+
+
+def batching(case: Case) -> Iterator[Deviation]:
+    """A batch of mixed severities equals the calls one by one; dtype and device are those of x0."""
+    D, x0, z = case.D, case.x0, case.z
+    levels = torch.tensor(case.levels(0), device=x0.device)
+    for first in range(0, len(levels), len(x0)):
+        t = levels[(torch.arange(len(x0), device=x0.device) + first) % len(levels)]
+        batch = D(x0, t, z)
+        for i in range(len(x0)):
+            row = slice(i, i + 1)
+            alone = D(x0[row], t[row], map_latent(operator.itemgetter(row), z))
+            yield _gap(batch[row], alone), f"image {i} of {len(x0)}, t = {int(t[i])}"
+    for dtype in (torch.float32, torch.bfloat16):
+        x_t = D(x0.to(dtype), case.full(D.T), z)
+        kept = x_t.dtype == dtype and x_t.device == x0.device
+        yield (0.0 if kept else math.inf), f"{dtype} on {x0.device} became {x_t.dtype} on {x_t.device}"
+
+
+def rebuilding(case: Case) -> Iterator[Deviation]:
+    """The registered name and the arguments rebuild an equal degradation."""
+    D = case.D
+    if not D.name:
+        yield math.inf, f"{type(D).__name__} has no name: decorate it with @degrade.register('...')"
+        return
+    again = make(D.name, **D.arguments, **D.injected)
+    yield (0.0 if again == D else math.inf), f"{D!r} became {again!r}"
+    yield _gap(again(case.x0, case.full(D.T), case.z), D(case.x0, case.full(D.T), case.z)), f"t = {D.T}"
+
+
+LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
+    law.__name__: law for law in (identity, function, consistency, independence, batching, rebuilding)
+}
+EXACT = {"identity", "function"}
+
+
+def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
+    """Run every law on a degradation.
+
+    Args:
+        D: the degradation.
+        x0: (B, C, H, W) clean images, two at least, best in float64.
+        seed: of the generator that draws z.
+
+    Returns:
+        One verdict per law, each with the largest deviation found.
+
+    Raises:
+        LawError: listing every broken law.
+
+    >>> import degrade
+    >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
+    >>> [verdict.law for verdict in check(degrade.make("gaussian_noise", T=4), x0)]
+    ['identity', 'function', 'consistency', 'independence', 'batching', 'rebuilding']
+    """
+    if len(x0) < 2:
+        raise ValueError(f"x0 holds {len(x0)} image; the laws need two at least to compare")
+    case = Case(D, x0, D.draw(x0, torch.Generator(x0.device).manual_seed(seed)), seed)
+    verdicts = []
+    for name, law in LAWS.items():
+        # A deviation that is not a number is the worst of all; max() alone would pass over it.
+        size, where = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
+        verdicts.append(Verdict(name, size, where, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
+    broken = [str(verdict) for verdict in verdicts if not verdict.holds]
+    if broken:
+        raise LawError("\n".join([f"{D!r} breaks {len(broken)} of {len(LAWS)} laws:", *broken]))
+    return verdicts

@@ -1,0 +1,133 @@
+"""Schedules: how much of the clean image and how much of z level t holds.
+
+    x_t = a_t x0 + b_t z,    t = 0..T,    a_0 = 1,    b_0 = 0
+
+A schedule is a small frozen object that returns the float64 tables (a, b) of T + 1 entries for any T. Two are variance
+preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t} (1 - beta_i):
+
+* `linear`    beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020)
+* `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
+              (Nichol and Dhariwal, arXiv 2102.09672, 2021)
+
+and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`straight`). `levels` takes the two
+tables as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from degrade.base import CONFIG
+
+__all__ = ["Cosine", "Linear", "Schedule", "Straight", "Table"]
+
+Beta = Annotated[float, Field(gt=0, le=1)]
+
+
+def _from_betas(betas: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar) from (T,) betas, with the clean entry in front."""
+    log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
+    # expm1 keeps the digits of b where alpha_bar is close to 1.
+    return torch.exp(log_alpha_bar / 2), torch.sqrt(torch.expm1(log_alpha_bar).abs())
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Linear:
+    """Beta on a straight line from `beta_1` to `beta_T`.
+
+    >>> a, b = Linear()(1000)
+    >>> f"{a[-1] ** 2:.3g}"
+    '4.04e-05'
+    """
+
+    name: Literal["linear"] = "linear"
+    beta_1: Beta = 1e-4
+    beta_T: Beta = 0.02
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,)."""
+        return _from_betas(torch.linspace(self.beta_1, self.beta_T, T, dtype=torch.float64))
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Cosine:
+    """Squared cosine alpha_bar with offset `s` and betas cut at `max_beta`.
+
+    >>> a, b = Cosine()(200)
+    >>> a[0].item(), b[0].item(), bool((a**2 + b**2 - 1).abs().max() < 1e-15)
+    (1.0, 0.0, True)
+    """
+
+    name: Literal["cosine"] = "cosine"
+    s: Annotated[float, Field(ge=0)] = 0.008
+    max_beta: Beta = 0.999
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,)."""
+        u = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+        f = torch.cos((u + self.s) / (1 + self.s) * math.pi / 2) ** 2
+        return _from_betas((1 - f[1:] / f[:-1]).clamp(max=self.max_beta))
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Straight:
+    """The straight line from x0 to z.
+
+    >>> Straight()(4)[1].tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+
+    name: Literal["straight"] = "straight"
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,)."""
+        b = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+        return b.flip(0), b
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Table:
+    """The tables themselves, T + 1 entries each, the first 1 and 0.
+
+    >>> Table(a=(1, 0.5), b=(0, 0.5))(1)[0].tolist()
+    [1.0, 0.5]
+    """
+
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    name: Literal["table"] = "table"
+
+    def __post_init__(self) -> None:
+        if len(self.a) != len(self.b) or self.a[:1] != (1,) or self.b[:1] != (0,):
+            raise ValueError("a and b need the same length and a clean first entry, a[0] = 1 and b[0] = 0")
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,).
+
+        Raises:
+            ValueError: if they do not have T + 1 entries.
+        """
+        if len(self.a) != T + 1:
+            raise ValueError(f"the table has {len(self.a)} entries; T = {T} needs {T + 1}, the clean one included")
+        return torch.tensor(self.a, dtype=torch.float64), torch.tensor(self.b, dtype=torch.float64)
+
+
+NAMES = ("linear", "cosine", "straight")  # those that need no parameters
+
+
+def _named(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in NAMES:
+        raise ValueError(f"choose from {', '.join(NAMES)}")
+    return {"name": value}
+
+
+# What an argument called `schedule` accepts: one of the objects above, its name, or its name and parameters as a dict.
+Schedule = Annotated[Linear | Cosine | Straight | Table, Field(discriminator="name"), BeforeValidator(_named)]

@@ -1,0 +1,110 @@
+"""Every registered degradation obeys the laws of the contract; a degradation that breaks one is caught."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+import torch
+
+import degrade
+from degrade.registry import _classes
+from tests.cases import ARGUMENTS, CASES, SHAPES, build, images
+
+
+def test_every_name_has_cases():
+    """A new degradation gets these tests by adding its arguments to tests/cases.py."""
+    built_in = [getattr(module, "__dict__", {}) for key, module in sys.modules.items() if key.startswith("degrade.")]
+    ours = {name for name, cls in _classes.items() if any(cls is module.get(cls.__name__) for module in built_in)}
+    assert ours == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_laws(name, arguments, shape, dtype):
+    verdicts = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))
+    assert len(verdicts) == 6
+    assert all(verdict.holds for verdict in verdicts)
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_gradients_flow_to_x0(name, arguments):
+    D = build(name, arguments, SHAPES[0])
+    x0 = images(2, *SHAPES[0]).requires_grad_()
+    z = D.draw(x0.detach(), torch.Generator().manual_seed(0))
+    D(x0, torch.tensor([1, max(1, D.T // 2)]), z).sum().backward()
+    assert x0.grad is not None
+    assert x0.grad.isfinite().all()
+    assert x0.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_delta_is_the_difference_of_two_levels(name, arguments):
+    D = build(name, arguments, SHAPES[0])
+    x0 = images(3, *SHAPES[0])
+    z = D.draw(x0, torch.Generator().manual_seed(0))
+    t, s = torch.tensor([D.T, max(1, D.T // 2), 1]), torch.tensor([D.T // 2, 0, 0])
+    torch.testing.assert_close(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_compiles_in_one_graph_and_ignores_autocast(name, arguments):
+    D = build(name, arguments, SHAPES[0])
+    x0 = images(3, *SHAPES[0], dtype=torch.float32)
+    z = D.draw(x0, torch.Generator().manual_seed(0))
+    t = torch.tensor([0, max(1, D.T // 2), D.T])
+    expected = D(x0, t, z)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, t: D(x, t, z), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x0, t), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(D(x0, t, z), expected)
+
+
+@degrade.register("broken_for_test")
+class Broken(degrade.Degradation):
+    """Breaks one law on demand."""
+
+    T: int = 5
+    law: str = "none"
+
+    def apply(self, x0, t, z):
+        x_t = x0 * (1 - t / self.T).view(-1, 1, 1, 1)
+        if self.law == "identity":
+            x_t = x_t + 1e-3
+        elif self.law == "function":
+            x_t = x_t + 1e-3 * (t > 0).view(-1, 1, 1, 1) * torch.rand(1, dtype=x0.dtype)
+        elif self.law == "consistency" and z is not None:
+            x_t = x_t + z * (t > 0).view(-1, 1, 1, 1)
+        elif self.law == "independence":
+            x_t = x_t + (x0.mean() - x0.mean((1, 2, 3), keepdim=True)) * (t > 0).view(-1, 1, 1, 1)
+        elif self.law == "batching":
+            x_t = x_t + 1e-3 * len(x0) * (t > 0).view(-1, 1, 1, 1)
+        elif self.law == "nan":
+            x_t = x_t / (1 - t / self.T).view(-1, 1, 1, 1)
+        return x_t
+
+    def estimate(self, x_t, x0, t, z):
+        return torch.ones_like(x_t) if self.law == "consistency" else z
+
+
+@pytest.mark.parametrize("law", ["identity", "function", "consistency", "independence", "batching"])
+def test_a_broken_law_is_named_with_its_size(law):
+    with pytest.raises(degrade.LawError, match=rf"{law} +BROKEN off by [\d.e+-]+ .*(t = |generator)"):
+        degrade.check(Broken(law=law), images(3, 1, 4, 4))
+
+
+def test_not_a_number_breaks_a_law():
+    with pytest.raises(degrade.LawError, match="BROKEN off by nan"):
+        degrade.check(Broken(law="nan"), images(3, 1, 4, 4))
+
+
+def test_an_unregistered_class_is_told_how_to_register():
+    class Nameless(degrade.Degradation):
+        def apply(self, x0, t, z):
+            return x0
+
+    with pytest.raises(degrade.LawError, match=re.escape("@degrade.register")):
+        degrade.check(Nameless(T=3), images(2, 1, 4, 4))
