@@ -92,7 +92,7 @@ class Broken(degrade.Degradation):
 
 @pytest.mark.parametrize("law", ["identity", "function", "consistency", "independence", "batching"])
 def test_a_broken_law_is_named_with_its_size(law):
-    with pytest.raises(degrade.LawError, match=rf"{law} +BROKEN off by [\d.e+-]+ .*(t = |generator)"):
+    with pytest.raises(degrade.LawError, match=rf"{law} +BROKEN off by \S+ .*(t = |generator)"):
         degrade.check(Broken(law=law), images(3, 1, 4, 4))
 
 

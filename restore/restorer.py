@@ -1,0 +1,103 @@
+"""The restorer: R(x_t, t) = x0_hat, whatever the network inside was trained to predict.
+
+With x_t = a_t x0 + b_t z a network may predict the image, the noise, or a mixture of both (Salimans and Ho, arXiv
+2202.00512, 2022), and each gives back x0:
+
+    predict   target             x0_hat from the output o
+    x0        x0                 o
+    eps       z                  (x_t - b_t o) / a_t
+    v         a_t z - b_t x0     (a_t x_t - b_t o) / (a_t^2 + b_t^2)
+
+The last two need a `Mixture`; for every other degradation only x0 makes sense. Samplers see none of this.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from degrade import Degradation, Latent, Mixture
+
+__all__ = ["Predict", "Restorer"]
+
+Predict = Literal["x0", "eps", "v"]
+
+
+class Restorer(nn.Module):
+    """A network together with what it was trained to undo.
+
+    Args:
+        net: maps (x_t (B, C, H, W), t (B,)) to (B, C, H, W).
+        degradation: whose images it restores.
+        predict: what the output of `net` means: `x0`, `eps` or `v`.
+        clamp: whether x0_hat is clamped to the data range [-1, 1].
+
+    Raises:
+        ValueError: for an unknown `predict`, for `eps` or `v` without a `Mixture`, and for `eps` where some a_t is 0,
+            since noise alone does not tell the image.
+
+    >>> import torch, degrade
+    >>> class Zero(nn.Module):
+    ...     def forward(self, x_t, t):
+    ...         return torch.zeros_like(x_t)
+    >>> D = degrade.make("gaussian_noise", T=10)
+    >>> R = Restorer(Zero(), D, predict="eps")
+    >>> x0, t = torch.ones(1, 1, 2, 2), torch.tensor([10])
+    >>> torch.allclose(R(D(x0, t, torch.zeros_like(x0)), t), x0)
+    True
+    """
+
+    def __init__(self, net: nn.Module, degradation: Degradation, predict: Predict = "x0", clamp: bool = False) -> None:
+        super().__init__()
+        if predict not in get_args(Predict):
+            raise ValueError(f"predict is {predict!r}; choose from {', '.join(get_args(Predict))}")
+        self._mixture = None if predict == "x0" else _solvable(degradation, predict)
+        self.net = net
+        self.degradation = degradation
+        self.predict = predict
+        self.clamp = clamp
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Guess the clean image.
+
+        Args:
+            x_t: (B, C, H, W) degraded images.
+            t: (B,) int64 severities in 1..T.
+
+        Returns:
+            x0_hat (B, C, H, W).
+        """
+        x0_hat = self._recover(self.net(x_t, t), x_t, t)
+        return x0_hat.clamp(-1, 1) if self.clamp else x0_hat
+
+    def target(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return what the network should have put out for (D(x0, t, z), t), shaped like `x0`."""
+        if self._mixture is None:
+            return x0
+        a_t, b_t = self._mixture.coefficients(t, x0)
+        noise: Tensor = z
+        return noise if self.predict == "eps" else a_t * noise - b_t * x0
+
+    def _recover(self, out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        if self._mixture is None:
+            return out
+        a_t, b_t = self._mixture.coefficients(t, x_t)
+        if self.predict == "eps":
+            return (x_t - b_t * out) / a_t
+        return (a_t * x_t - b_t * out) / (a_t**2 + b_t**2)
+
+
+def _solvable(degradation: Degradation, predict: Predict) -> Mixture:
+    """Return the degradation if x0 can be told from x_t and what `predict` names; raise ValueError otherwise."""
+    if not isinstance(degradation, Mixture):
+        raise ValueError(
+            f"predict {predict!r} needs x_t = a_t x0 + b_t z, which {degradation.name!r} is not; use predict='x0'"
+        )
+    a, _ = degradation.schedule(degradation.T)
+    if predict == "eps" and not a.all():
+        raise ValueError(
+            f"predict 'eps' cannot recover x0 at t = {int((a == 0).nonzero()[0])}, where a_t = 0;"
+            " use predict='x0' or 'v', or a schedule that keeps some signal"
+        )
+    return degradation

@@ -1,0 +1,122 @@
+"""The reverse loop: one loop for every sampler, degradation and restorer.
+
+It is a generator that yields every step it takes; progress bars, pictures and early stopping belong to whoever runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from degrade import Degradation, Latent
+from samplers.steps import Restore, Step
+from samplers.times import strided
+
+__all__ = ["Visit", "direct", "reverse", "sample"]
+
+
+class Visit(NamedTuple):
+    """One step of a walk: from x_t at severity t, by way of the guess x0_hat, to x_s at severity s."""
+
+    t: int
+    s: int
+    x_t: Tensor
+    x0_hat: Tensor
+    x_s: Tensor
+    z: Latent
+
+
+def reverse(
+    D: Degradation,
+    R: Restore,
+    step: Step,
+    x_T: Tensor,
+    z: Latent = None,
+    times: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Visit]:
+    """Walk from the first of `times` to the last, yielding every step.
+
+    Args:
+        D: the degradation being undone.
+        R: guesses the clean image: (x_t, t) -> x0_hat.
+        step: how to walk from one severity to the next.
+        x_T: (B, C, H, W) images at severity `times[0]`.
+        z: what is random about D in `x_T`; may be None for a step that estimates it from x_t and x0_hat alone.
+        times: falling severities within 0..T, such as `strided` returns; every level of D by default.
+        generator: for steps that add noise.
+
+    Raises:
+        ValueError: at once if `times` does not fall within 0..T or the step does not apply to D.
+    """
+    times = strided(D.T) if times is None else list(times)
+    if len(times) < 2 or any(t <= s for t, s in pairwise(times)) or times[0] > D.T or times[-1] < 0:
+        raise ValueError(f"times {times} do not fall from at most T = {D.T} to at least 0 in one step or more")
+    step.accept(D)
+
+    def walk(x: Tensor, z: Latent) -> Iterator[Visit]:
+        for t, s in pairwise(times):
+            x_s, x0_hat, z = step(D, R, x, full(t, x), full(s, x), z, generator)
+            yield Visit(t, s, x, x0_hat, x_s, z)
+            x = x_s
+
+    # Only the walk is a generator, so that the arguments are looked at when they are given.
+    return walk(x_T, z)
+
+
+@torch.no_grad()
+def sample(
+    D: Degradation,
+    R: Restore,
+    step: Step,
+    x_T: Tensor,
+    z: Latent = None,
+    times: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the images (B, C, H, W) at the end of `reverse`, without gradients and with R in evaluation mode.
+
+    >>> import degrade
+    >>> D = degrade.make("gaussian_noise", T=10)
+    >>> x0 = torch.full((1, 1, 2, 2), 0.5)
+    >>> z = torch.ones_like(x0)
+    >>> from samplers.steps import Algorithm2
+    >>> x_0 = sample(D, lambda x_t, t: x0, Algorithm2(), D(x0, torch.tensor([10]), z), z)
+    >>> torch.allclose(x_0, x0)
+    True
+    """
+    walk = reverse(D, R, step, x_T, z, times, generator)
+    with evaluating(R):
+        for visit in walk:
+            x_T = visit.x_s
+    return x_T
+
+
+@torch.no_grad()
+def direct(R: Restore, x_t: Tensor, t: int) -> Tensor:
+    """Return the one-shot restoration R(x_t, t) with R in evaluation mode."""
+    with evaluating(R):
+        return R(x_t, full(t, x_t))
+
+
+def full(t: int, x: Tensor) -> Tensor:
+    """Return severity t for each of the images x: (B,) int64 on their device."""
+    return torch.full((len(x),), t, device=x.device)
+
+
+@contextmanager
+def evaluating(R: Restore) -> Iterator[None]:
+    """Hold a network in evaluation mode (no dropout) and put it back into training mode afterwards if it was."""
+    modules = [m for m in R.modules() if m.training] if isinstance(R, nn.Module) else []
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
