@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from degrade.base import CONFIG
-from restore.blocks import Downward, Plan, Residual, TimeEmbedding, Upward, zeroed
+from restore.blocks import EPS, Downward, Plan, Residual, TimeEmbedding, Upward, zeroed
 
 __all__ = ["UNet", "UNetConfig"]
 
@@ -108,8 +108,8 @@ class UNet(nn.Module):
             taken = [skips.pop() for _ in range(config.blocks + 1)]
             self.up.append(Upward(channels, taken, plan, attends[level], grow=level > 0))
             before = widths[level]
-        self.norm = nn.GroupNorm(config.groups, config.width, eps=1e-6)
-        self.leave = zeroed(nn.Conv2d(config.width, pixels, 3, padding=1))
+        self.norm = nn.GroupNorm(config.groups, widths[0], eps=EPS)
+        self.leave = zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Map images x (B, C, H, W) at severities t (B,) to (B, C, H, W).

@@ -166,11 +166,11 @@ class Ancestral(Algorithm1):
         return (1 - tau).sqrt() * noise + added * randn_like(noise, generator)
 
 
-def DDPM(variance: Literal["small", "large"] = "small") -> Ancestral:  # noqa: N802
+def DDPM(variance: Literal["small", "large"] = "small") -> Ancestral:
     """Return the step of Ho et al., with the variance of the posterior ("small") or of the forward step ("large")."""
     return Ancestral(eta=1.0, variance=variance)
 
 
-def DDIM(eta: float = 0.0) -> Ancestral:  # noqa: N802
+def DDIM(eta: float = 0.0) -> Ancestral:
     """Return the step of Song et al.; deterministic for eta = 0."""
     return Ancestral(eta=eta)

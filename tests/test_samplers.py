@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -182,7 +184,7 @@ def test_strided_times_fall_from_T_to_0(T, data):
     steps = data.draw(st.integers(1, T))
     times = strided(T, steps)
     assert (times[0], times[-1], len(times)) == (T, 0, steps + 1)
-    gaps = [t - s for t, s in zip(times, times[1:])]
+    gaps = [t - s for t, s in pairwise(times)]
     assert min(gaps) >= 1
     assert max(gaps) - min(gaps) <= 1
 

@@ -1,0 +1,62 @@
+"""The gallery: every registered degradation over t, on a drawn face and on a photograph of yours, in one picture.
+
+    python experiments/gallery.py [--image PHOTO] [--out gallery.png] [--size 128] [--count 7]
+
+A row is a degradation with one z, a column a severity. Arguments are the defaults, except where the default hides what
+there is to see (`ARGUMENTS`). Interpolation turns the image into a drawn animal. With --image every degradation has a
+second row with the photograph. Installed plugins take part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a file, from anywhere
+
+import torch
+from torch import Tensor
+
+import degrade
+from degrade.picture import photograph
+from degrade.strip import Strip, sheet, strip
+from experiments.drawn import DrawnAnimals, DrawnFaces
+
+__all__ = ["gallery", "main"]
+
+ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"heat": 0.15}}  # in full, the noise would drown the blur
+SUBTITLES = {"compose": "blur, noise, heat 0.15", "interpolation": "to a drawn animal"}
+
+
+def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[Strip]:
+    """Return the strip of one square image (3, S, S) for every registered degradation, in alphabetical order."""
+    animals = DrawnAnimals(x0.shape[-1], x0.device)
+    strips = []
+    for name in degrade.names():
+        D = degrade.make(name, **ARGUMENTS.get(name, {}), **({"source": animals} if name == "interpolation" else {}))
+        strips.append(strip(D, x0, count, SUBTITLES.get(name, ""), seed))
+    return strips
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the picture and print where it is."""
+    parser = argparse.ArgumentParser(description="Draw every registered degradation over its severities.")
+    parser.add_argument("--image", metavar="PHOTO", help="a picture of yours, as a second row each")
+    parser.add_argument("--out", metavar="FILE", default="gallery.png")
+    parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--count", type=int, default=7, help="number of severities")
+    parser.add_argument("--seed", type=int, default=2, help="of the face and of every z")
+    options = parser.parse_args(argv)
+    face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
+    rows = gallery(face, options.count, options.seed)
+    if options.image:
+        photos = gallery(photograph(options.image, options.size), options.count, options.seed)
+        rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
+    sheet(rows).save(options.out)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What is measured: distance to the truth where there is one, distance between sets where there is none.
+
+All images (B, C, H, W) come in [-1, 1] and are measured in [0, 1] after clipping.
+
+* `rmse`, `ssim`: of a restoration against its truth; SSIM with the usual 11 x 11 window of sigma 1.5
+* `frechet`: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of means m and covariances C of 8 x 8 thumbnails (Dowson and
+  Landau, 1982; the formula of FID without its network), which sees color and coarse shape only
+* `resemblance`: the mean correlation of result and start, after each set's mean image is taken off: 0 when a result
+  has nothing to do with its start, 1 when it is its start
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["frechet", "resemblance", "rmse", "ssim"]
+
+THUMBNAIL = 8
+
+
+def unit(x: Tensor) -> Tensor:
+    """Map [-1, 1] to [0, 1], clipped."""
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+def rmse(x: Tensor, truth: Tensor) -> float:
+    """Return the root of the mean squared error over all images.
+
+    >>> rmse(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    0.5
+    """
+    return float((unit(x) - unit(truth)).pow(2).mean().sqrt())
+
+
+def ssim(x: Tensor, truth: Tensor) -> float:
+    """Return the mean structural similarity (Wang et al., 2004); 1 for equal images.
+
+    >>> image = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
+    >>> round(ssim(image, image), 6)
+    1.0
+    """
+    from kornia.metrics import ssim as similarity  # heavy to import
+
+    return float(similarity(unit(x), unit(truth), window_size=11).mean())
+
+
+def frechet(x: Tensor, y: Tensor) -> float:
+    """Return the Fréchet distance between the Gaussians fitted to the thumbnails of two sets.
+
+    >>> x = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> round(frechet(x, x), 6), frechet(x, x.flip(0)) < 1e-6 < frechet(x, x - 1)
+    (0.0, True)
+    """
+    (m1, c1), (m2, c2) = moments(x), moments(y)
+    return float((m1 - m2).pow(2).sum() + c1.trace() + c2.trace() - 2 * trace_of_root(c1, c2))
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean (D,) and covariance (D, D) in float64 of the thumbnails of x."""
+    features = F.adaptive_avg_pool2d(unit(x), THUMBNAIL).flatten(1).cpu().double()
+    return features.mean(0), features.T.cov()
+
+
+def trace_of_root(c1: Tensor, c2: Tensor) -> Tensor:
+    """Return tr((C1 C2)^(1/2)) of two covariances, by way of the symmetric C1^(1/2) C2 C1^(1/2)."""
+    values, vectors = torch.linalg.eigh(c1)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    product: Tensor = torch.linalg.eigvalsh(root @ c2 @ root)
+    return product.clamp(min=0).sqrt().sum()
+
+
+def resemblance(x: Tensor, start: Tensor) -> float:
+    """Return the mean correlation of each image with its start, both without their set's mean.
+
+    >>> x = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    >>> round(resemblance(x, x), 6), round(resemblance(x, -x), 6)
+    (1.0, -1.0)
+    """
+    a, b = (F.normalize((v - v.mean(0)).flatten(1).double(), dim=1) for v in (x, start))
+    return float((a * b).sum(1).mean())
