@@ -12,24 +12,49 @@ torch.Size([4, 3, 32, 32])
 """
 
 from degrade.base import Degradation, Latent, Levels, map_latent
-from degrade.check import LawError, Verdict, check
+from degrade.blur import Blur
+from degrade.check import LawError, Verdict, check, measure
+from degrade.color import Decolor
+from degrade.compose import Compose, Part
+from degrade.inpaint import Inpaint
+from degrade.jpeg import Jpeg
+from degrade.leak import Leak, leak
+from degrade.mask_to_color import MaskToColor
 from degrade.mixture import GaussianNoise, Interpolation, Mixture, Source
+from degrade.motion_blur import MotionBlur
+from degrade.pixelate import Pixelate
 from degrade.registry import get, make, names, register
+from degrade.rounding import round_to_8bit
+from degrade.snow import Snow
 
 __all__ = [
+    "Blur",
+    "Compose",
+    "Decolor",
     "Degradation",
     "GaussianNoise",
+    "Inpaint",
     "Interpolation",
+    "Jpeg",
     "Latent",
     "LawError",
+    "Leak",
     "Levels",
+    "MaskToColor",
     "Mixture",
+    "MotionBlur",
+    "Part",
+    "Pixelate",
+    "Snow",
     "Source",
     "Verdict",
     "check",
     "get",
+    "leak",
     "make",
     "map_latent",
+    "measure",
     "names",
     "register",
+    "round_to_8bit",
 ]

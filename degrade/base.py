@@ -39,7 +39,7 @@ from torch import Tensor
 
 from degrade.tables import Readable, compute_dtype
 
-__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "map_latent", "need_image_z"]
+__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "map_latent", "need_image_z", "need_z", "need_z_parts"]
 
 Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
@@ -59,16 +59,41 @@ def map_latent(function: Callable[[Tensor], Tensor], z: Latent) -> Latent:
     return None if z is None else function(z)
 
 
+def need_z(name: str, z: Latent, shape: tuple[int, ...]) -> Tensor:
+    """Return z if it is a tensor of `shape`.
+
+    Raises:
+        ValueError: if it is None or of another shape.
+    """
+    if not isinstance(z, Tensor) or z.shape != shape:
+        raise ValueError(f"{name}: z is {_found(z)}; it needs a tensor of shape {shape}: use z = D.draw(x0)")
+    return z
+
+
+def need_z_parts(name: str, z: Latent, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Return z if it is a tuple of tensors of `shapes`.
+
+    Raises:
+        ValueError: if it is None, no tuple, or its tensors are of other shapes.
+    """
+    if not isinstance(z, tuple) or _found(z) != shapes:
+        raise ValueError(f"{name}: z is {_found(z)}; it needs tensors of shapes {shapes}: use z = D.draw(x0)")
+    return z
+
+
+def _found(z: Latent) -> Any:
+    if isinstance(z, tuple):
+        return tuple(map(_found, z))
+    return tuple(z.shape) if isinstance(z, Tensor) else z
+
+
 def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:
     """Return z if it is a tensor shaped like x0.
 
     Raises:
         ValueError: if it is None or of another shape.
     """
-    found = tuple(z.shape) if isinstance(z, Tensor) else z
-    if found != tuple(x0.shape):
-        raise ValueError(f"{name}: z is {found}; it needs a tensor of shape {tuple(x0.shape)}: use z = D.draw(x0)")
-    return z  # type: ignore[no-any-return]
+    return need_z(name, z, tuple(x0.shape))
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -94,6 +119,7 @@ class Degradation:
     T: Levels
 
     name: ClassVar[str] = ""
+    affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
     tables: ClassVar[Readable]  # set on the instance, but no argument: it follows from them
 
     def __post_init__(self) -> None:
@@ -116,12 +142,9 @@ class Degradation:
         """Return the z with D(x0, t, z) = x_t for t >= 1, given the z in use; by default that z itself."""
         return z
 
-    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
-        """Return D(x0, s, z) - D(x0, t, z), the change from level t to level s, shaped like `x0`.
-
-        A degradation linear in x0 may compute it in one application.
-        """
-        return self(x0, s, z) - self(x0, t, z)
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+        """Return D(x0, s, z) - D(x0, t, z), under the conditions of `apply`; an affine D needs one application only."""
+        return self.apply(x0, s, z) - self.apply(x0, t, z)
 
     def __call__(self, x0: Tensor, t: Tensor, z: Latent = None) -> Tensor:
         """Degrade x0 to severity t.
@@ -140,6 +163,13 @@ class Degradation:
         self._validate(x0, t)
         with torch.autocast(x0.device.type, enabled=False):
             return self.apply(x0.to(compute_dtype(x0.dtype)), t, z).to(x0.dtype)
+
+    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
+        """Return D(x0, s, z) - D(x0, t, z), the change from levels t to levels s (B,); otherwise as in a call."""
+        self._validate(x0, t)
+        self._validate(x0, s)
+        with torch.autocast(x0.device.type, enabled=False):
+            return self.change(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
 
     @property
     def arguments(self) -> dict[str, Any]:

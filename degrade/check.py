@@ -17,7 +17,7 @@ from torch import Tensor
 from degrade.base import Degradation, Latent, map_latent
 from degrade.registry import make
 
-__all__ = ["LAWS", "LawError", "Verdict", "check"]
+__all__ = ["LAWS", "LawError", "Verdict", "check", "measure"]
 
 # Largest difference that counts as equal, where a result may be computed in another order.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -38,7 +38,8 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         sign = "holds" if self.holds else "BROKEN"
-        return f"{self.law:<13} {sign:<6} off by {self.size:.2g} (at most {self.tolerance:.2g}), {self.where}"
+        where = f", {self.where}" if self.size else ""  # nan is true
+        return f"{self.law:<13} {sign:<6} off by {self.size:.2g} (at most {self.tolerance:.2g}){where}"
 
 
 class LawError(ValueError):
@@ -149,24 +150,16 @@ LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
 EXACT = {"identity", "function"}
 
 
-def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
-    """Run every law on a degradation.
+def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
+    """Run every law on a degradation and return one verdict per law, each with the largest deviation found.
 
     Args:
         D: the degradation.
         x0: (B, C, H, W) clean images, two at least, best in float64.
         seed: of the generator that draws z.
 
-    Returns:
-        One verdict per law, each with the largest deviation found.
-
     Raises:
-        LawError: listing every broken law.
-
-    >>> import degrade
-    >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
-    >>> [verdict.law for verdict in check(degrade.make("gaussian_noise", T=4), x0)]
-    ['identity', 'function', 'consistency', 'independence', 'batching', 'rebuilding']
+        ValueError: if there are fewer than two images.
     """
     if len(x0) < 2:
         raise ValueError(f"x0 holds {len(x0)} image; the laws need two at least to compare")
@@ -176,6 +169,21 @@ def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
         # A deviation that is not a number is the worst of all; max() alone would pass over it.
         size, where = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
         verdicts.append(Verdict(name, size, where, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
+    return verdicts
+
+
+def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
+    """Run every law on a degradation, as `measure` does, and insist that it holds.
+
+    Raises:
+        LawError: listing every broken law.
+
+    >>> import degrade
+    >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
+    >>> [verdict.law for verdict in check(degrade.make("gaussian_noise", T=4), x0)]
+    ['identity', 'function', 'consistency', 'independence', 'batching', 'rebuilding']
+    """
+    verdicts = measure(D, x0, seed)
     broken = [str(verdict) for verdict in verdicts if not verdict.holds]
     if broken:
         raise LawError("\n".join([f"{D!r} breaks {len(broken)} of {len(LAWS)} laws:", *broken]))

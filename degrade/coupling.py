@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from degrade.extras import need
+
 __all__ = ["Coupling", "couple"]
 
 Coupling = Literal["independent", "optimal"]
@@ -36,13 +38,9 @@ def couple(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
 
 
 def _assignment(x0: Tensor, z: Tensor) -> Tensor:
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise ImportError("coupling 'optimal' needs SciPy: pip install 'degrade-restore[optimal]'") from error
-
+    assign = need("scipy.optimize", "coupling 'optimal'", extra="optimal").linear_sum_assignment
     # |x0 - z|^2 without the terms that no permutation changes. The assignment is solved on the host, which is the one
     # place where training waits for the device.
     cost = -(x0.flatten(1).double() @ z.flatten(1).double().T)
-    _, order = linear_sum_assignment(cost.cpu().numpy())
+    _, order = assign(cost.cpu().numpy())
     return torch.from_numpy(order).to(z.device)

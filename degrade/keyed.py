@@ -1,16 +1,18 @@
 """Randomness by key: a generator that is a function of what it is for.
 
-State that is consumed must be saved to be resumed; state that is keyed need not. The generator of training step 17 under
-seed 3 is `keyed(device, 3, "train", 17)`, today, after a crash, and on another machine.
+State that is consumed must be saved to be resumed; state that is keyed need not. The generator of training step 17
+under seed 3 is `keyed(device, 3, "train", 17)`, today, after a crash, and on another machine.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["key_seed", "keyed"]
+__all__ = ["globally_keyed", "key_seed", "keyed"]
 
 
 def key_seed(*key: int | str) -> int:
@@ -29,3 +31,21 @@ def keyed(device: torch.device | str, *key: int | str) -> torch.Generator:
     True
     """
     return torch.Generator(device).manual_seed(key_seed(*key))
+
+
+@contextmanager
+def globally_keyed(device: torch.device | str, *key: int | str) -> Iterator[None]:
+    """Seed torch's global generators by the key, and put them back afterwards.
+
+    For what takes no generator: the dropout and the first weights of a network.
+
+    >>> with globally_keyed("cpu", 3, "weights"):
+    ...     weights = torch.rand(2)
+    >>> with globally_keyed("cpu", 3, "weights"):
+    ...     bool((weights == torch.rand(2)).all())
+    True
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(key_seed(*key))
+        yield

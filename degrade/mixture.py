@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -36,6 +37,8 @@ class Mixture(Degradation):
 
     schedule: Schedule
 
+    affine: ClassVar[bool] = True
+
     def tabulate(self) -> Tables:
         """Return the tables a and b, T + 1 entries each."""
         return Tables(*self.schedule(self.T))
@@ -55,7 +58,7 @@ class Mixture(Degradation):
         a_t, b_t = self.coefficients(t, x_t)
         return (x_t - a_t * x0) / b_t
 
-    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
         """Return (a_s - a_t) x0 + (b_s - b_t) z."""
         (a_t, b_t), (a_s, b_s) = self.coefficients(t, x0), self.coefficients(s, x0)
         return (a_s - a_t) * x0 + (b_s - b_t) * need_image_z(self.name, x0, z)

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from degrade.base import CONFIG, Degradation
 
-__all__ = ["PLUGIN_GROUP", "get", "make", "names", "register"]
+__all__ = ["PLUGIN_GROUP", "build", "get", "make", "names", "register"]
 
 PLUGIN_GROUP = "degrade.plugins"
 
@@ -105,11 +105,19 @@ def make(name: str, **arguments: Any) -> Degradation:
     Traceback (most recent call last):
     ValueError: gaussian_noise: T = 0: input should be greater than or equal to 1
     """
-    cls = get(name)
+    return build(get(name), **arguments)
+
+
+def build(cls: type[D], **arguments: Any) -> D:
+    """Build a degradation of a class, registered or not, with the given arguments.
+
+    Raises:
+        ValueError: as `make` does.
+    """
     try:
         return cls(**arguments)
     except ValidationError as error:
-        raise ValueError(f"{name}: {_one_line(error)}") from None
+        raise ValueError(f"{cls.name or cls.__name__}: {_one_line(error)}") from None
 
 
 def _one_line(error: ValidationError) -> str:

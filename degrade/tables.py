@@ -6,12 +6,14 @@ float64 and converted once for every device and precision they meet, so that rea
 
 from __future__ import annotations
 
-from typing import Protocol
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-__all__ = ["Readable", "Tables", "compute_dtype"]
+__all__ = ["Readable", "Tables", "TablesBySize", "compute_dtype", "listed"]
 
 
 class Readable(Protocol):
@@ -30,11 +32,34 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def listed(name: str, values: Sequence[float], T: int) -> Tensor:
+    """Return the values of the argument `name`, which lists one per level, as (T,) float64.
+
+    Raises:
+        ValueError: if there are not T of them.
+    """
+    if len(values) != T:
+        raise ValueError(f"{name} lists {len(values)} values; T = {T} needs {T}, one for each level from 1 to T")
+    return torch.tensor(values, dtype=torch.float64)
+
+
+Whole = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # tables, constants
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _once(function: F) -> F:
+    """Mark a method that makes tensors to be kept: whoever calls it first must not leave traces on them."""
+    # torch.compile calls it as it traces and takes the result for a constant; inference mode would spoil training.
+    outside = torch.inference_mode(False)(function)
+    return cast(F, torch.compiler.assume_constant_result(outside))  # type: ignore[no-untyped-call]
+
+
 class Tables:
-    """Float64 tables with a common number of rows, read together.
+    """Float64 tables with a common number of rows, read together, and constants that no level changes.
 
     Args:
         *tables: tensors of shape (T + 1, ...).
+        constants: tensors of any shape.
 
     Raises:
         ValueError: if the tables do not have the same number of rows.
@@ -45,19 +70,23 @@ class Tables:
     (torch.Size([2, 1, 1, 1]), [1.0, 0.0])
     """
 
-    def __init__(self, *tables: Tensor) -> None:
+    def __init__(self, *tables: Tensor, constants: tuple[Tensor, ...] = ()) -> None:
         rows = {len(table) for table in tables}
         if len(rows) != 1:
             raise ValueError(f"the tables have {sorted(rows)} rows; they need one and the same number, T + 1")
         self.tables = tuple(table.detach().to("cpu", torch.float64) for table in tables)
-        self._converted: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+        self.constants = tuple(constant.detach().to("cpu", torch.float64) for constant in constants)
+        self._converted: dict[tuple[torch.device, torch.dtype], Whole] = {}
 
-    def like(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the whole tables on the device of `x` and in its compute precision."""
-        key = (x.device, compute_dtype(x.dtype))
+    @_once
+    def whole(self, device: torch.device, dtype: torch.dtype) -> Whole:
+        """Return all tables, and all constants, on `device` in `dtype`."""
+        key = (device, dtype)
         if key not in self._converted:
             # The precision changes first: not every device knows float64.
-            self._converted[key] = tuple(table.to(key[1]).to(key[0]) for table in self.tables)
+            groups = (self.tables, self.constants)
+            tables, constants = (tuple(tensor.to(dtype).to(device) for tensor in group) for group in groups)
+            self._converted[key] = tables, constants
         return self._converted[key]
 
     def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
@@ -70,5 +99,48 @@ class Tables:
         Returns:
             One tensor per table: (B, 1, 1, 1) for a table of scalars, (B, *row) for a table of rows.
         """
-        rows = (table[t] for table in self.like(like))
-        return tuple(row.view(-1, 1, 1, 1) if row.ndim == 1 else row for row in rows)
+        tables, _ = self.whole(like.device, compute_dtype(like.dtype))
+        return _rows(tables, t)
+
+
+class TablesBySize:
+    """Tables that depend on the size and the precision of the image, built when one of a new size is first met.
+
+    Args:
+        build: returns the tables for (height, width, compute precision).
+
+    >>> ones = TablesBySize(lambda height, width, dtype: Tables(torch.ones(3, height)))
+    >>> ones.at(torch.tensor([2]), like=torch.zeros(1, 3, 8, 6))[0].shape
+    torch.Size([1, 8])
+    """
+
+    def __init__(self, build: Callable[[int, int, torch.dtype], Tables]) -> None:
+        self.build = build
+        self._built: dict[tuple[int, int, torch.dtype], Tables] = {}
+
+    @_once
+    def _whole(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Whole:
+        key = (height, width, dtype)
+        if key not in self._built:
+            self._built[key] = self.build(*key)
+        return self._built[key].whole(device, dtype)
+
+    def whole(self, like: Tensor) -> Whole:
+        """Return all tables, and all constants, for images like these."""
+        height, width = map(operator.index, like.shape[-2:])  # a compiled graph holds for one size
+        return self._whole(height, width, like.device, compute_dtype(like.dtype))
+
+    def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+        """Return row t[i] of every table for image i, as `Tables.at` does."""
+        tables, _ = self.whole(like)
+        return _rows(tables, t)
+
+    def constants(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return the constants for images like these."""
+        _, constants = self.whole(like)
+        return constants
+
+
+def _rows(tables: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:
+    rows = (table[t] for table in tables)
+    return tuple(row.view(-1, 1, 1, 1) if row.ndim == 1 else row for row in rows)

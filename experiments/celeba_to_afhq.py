@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from degrade import Degradation, Source, make
 from degrade.coupling import Coupling
-from degrade.keyed import keyed
+from degrade.keyed import globally_keyed, keyed
 from degrade.strip import Strip, severities, sheet
 from experiments.cli import UserError, parse, run_main
 from experiments.config import Count, NetworkOptions, RunOptions, TrainOptions
@@ -281,7 +281,9 @@ def main(argv: Sequence[str]) -> None:
     sets = load_sets(config, device)
     claim(folder, config)
 
-    net = UNet(network).to(device).to(memory_format=torch.channels_last)
+    with globally_keyed("cpu", config.seed, "weights"):
+        net = UNet(network)
+    net = net.to(device).to(memory_format=torch.channels_last)
     training = Training(Restorer(net, config.degradation(sets.other)), config.training(config.seed))
     if config.resume and (folder / "model").is_dir():
         print(f"continuing after step {resume(folder / 'model', training)}", file=sys.stderr)

@@ -12,15 +12,23 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-__all__ = ["Options", "UserError", "parse", "validated"]
+__all__ = ["Numbers", "Options", "UserError", "parse", "validated"]
 
 
 class UserError(Exception):
     """Something the user can mend; the message names the value, what was expected and the fix, in one line."""
+
+
+def _numbers(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else () if value is None else value
+
+
+# Whole numbers from 1 on, which a command line writes as 1,2,4 or none.
+Numbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_numbers)]
 
 
 class Options(BaseModel):
@@ -31,13 +39,8 @@ class Options(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        """Read what a command line can only write as text: `none`, and lists as `1,2,4`."""
-        if not isinstance(value, str):
-            return value
-        if value == "none":
-            return None
-        parts = value.split(",")
-        return parts if len(parts) > 1 and all(part.strip().lstrip("-").isdigit() for part in parts) else value
+        """Read `none`, as the command line writes it."""
+        return None if value == "none" else value
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741

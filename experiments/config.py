@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, ValidationError
 
-from experiments.cli import Options, UserError
+from experiments.cli import Numbers, Options, UserError
 from restore import EMAConfig, TrainConfig, UNetConfig
 
 __all__ = ["NetworkOptions", "RunOptions", "TrainOptions"]
@@ -47,9 +47,9 @@ class NetworkOptions(Options):
 
     size: Count = Field(64, description="side of the images in pixels")
     width: Count = Field(32, description="channels at the highest resolution")
-    multipliers: tuple[Count, ...] = Field((1, 2, 4), description="channels at each level, as multiples of the width")
+    multipliers: Numbers = Field((1, 2, 4), description="channels at each level, as multiples of the width")
     blocks: Count = Field(1, description="residual blocks at each level")
-    attention: tuple[Count, ...] = Field((8,), description="sides at which self-attention is used; none for nowhere")
+    attention: Numbers = Field((8,), description="sides at which self-attention is used; none for nowhere")
     heads: Count = Field(4, description="attention heads")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     groups: Count = Field(8, description="groups of the group norms")

@@ -10,7 +10,6 @@ from: its random numbers come from a generator keyed by both, so a resumed run c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 
 from degrade import Source
 from degrade.base import CONFIG
-from degrade.keyed import key_seed, keyed
+from degrade.keyed import globally_keyed, keyed
 from restore.ema import EMA, EMAConfig
 from restore.restorer import Restorer
 
@@ -117,7 +116,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         losses = []
-        with _seeded(self.device, key_seed(config.seed, "dropout", step)):
+        with globally_keyed(self.device, config.seed, "dropout", step):
             for _ in range(config.accumulate):
                 loss = self._loss(data(config.batch, generator).to(self.device), generator)
                 (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -153,11 +152,3 @@ class Training:
         self._ema.source.load_state_dict(state["weights"])
         self._ema.net.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed torch's global generators, which dropout draws from, and put them back afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

@@ -10,7 +10,7 @@ import torch
 
 import degrade
 from degrade.registry import _classes
-from tests.cases import ARGUMENTS, CASES, SHAPES, build, images
+from tests.cases import ARGUMENTS, CASES, CASES_ON_SHAPES, SHAPES, build, images
 
 
 def test_every_name_has_cases():
@@ -20,8 +20,7 @@ def test_every_name_has_cases():
     assert ours == set(ARGUMENTS)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "shape"), CASES_ON_SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_laws(name, arguments, shape, dtype):
     verdicts = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))

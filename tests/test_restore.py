@@ -310,8 +310,8 @@ def test_resuming_another_network_or_degradation_is_refused(tmp_path):
     D = degrade.make("gaussian_noise", T=10)
     with pytest.raises(ValueError, match="another degradation"):
         restore.resume(tmp_path, Training(Restorer(UNet(SMALL), D), training.config))
+    net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
     with pytest.raises(ValueError, match="another network"):
-        net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
         restore.resume(tmp_path, Training(Restorer(net, training.restorer.degradation), training.config))
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         restore.resume(tmp_path / "elsewhere", training)

@@ -1,0 +1,93 @@
+"""Curves: which level of a part belongs to level t of the whole.
+
+    l_t in 0..T_part,    t = 0..T,    l_0 = 0,    l_t <= l_{t+1}
+
+A composed degradation walks each of its parts along a curve of its own. A curve is a small frozen object that returns
+the table (l_0, ..., l_T); it is left free except that it starts at the clean level and never goes back.
+
+* `window`   l_t = T_part u^power,  u = (t / T - start) / (stop - start) cut to [0, 1]: idle before `start`, finished
+             after `stop`; `straight` is the whole window
+* `table`    the levels as they are
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from degrade.base import CONFIG
+
+__all__ = ["Curve", "Table", "Window"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Window:
+    """From clean at `start` to the last level at `stop`, both fractions of T; steeper at the end if `power` > 1.
+
+    >>> Window(start=0.5)(4, 10).tolist()
+    [0.0, 0.0, 0.0, 5.0, 10.0]
+    """
+
+    name: Literal["window"] = "window"
+    start: Fraction = 0.0
+    stop: Fraction = 1.0
+    power: Annotated[float, Field(gt=0)] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.start >= self.stop:
+            raise ValueError(f"the window from {self.start} to {self.stop} is empty; start must be less than stop")
+
+    def __call__(self, T: int, T_part: int) -> Tensor:
+        """Return the float64 levels (T + 1,) in 0..T_part, not yet rounded."""
+        u = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+        return T_part * ((u - self.start) / (self.stop - self.start)).clamp(0, 1) ** self.power
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Table:
+    """The T + 1 levels themselves, the first 0 and none less than the one before.
+
+    >>> Table(levels=(0, 1, 5))(2, 10).tolist()
+    [0.0, 1.0, 5.0]
+    """
+
+    levels: tuple[int, ...]
+    name: Literal["table"] = "table"
+
+    def __post_init__(self) -> None:
+        if self.levels[:1] != (0,) or any(later < level for level, later in pairwise(self.levels)):
+            raise ValueError("the levels must start at 0 and never fall")
+
+    def __call__(self, T: int, T_part: int) -> Tensor:
+        """Return the float64 levels (T + 1,).
+
+        Raises:
+            ValueError: if there are not T + 1 of them or the last is beyond T_part.
+        """
+        if len(self.levels) != T + 1 or self.levels[-1] > T_part:
+            raise ValueError(
+                f"the curve has {len(self.levels)} levels up to {self.levels[-1]}; "
+                f"it needs T + 1 = {T + 1} levels in 0..{T_part}"
+            )
+        return torch.tensor(self.levels, dtype=torch.float64)
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, str):
+        if value != "straight":
+            raise ValueError("the only curve without parameters is 'straight'")
+        return {"name": "window"}
+    if isinstance(value, list | tuple):
+        return {"name": "table", "levels": tuple(value)}
+    return value
+
+
+# What an argument called `curve` accepts: an object above, its name and parameters in a dict, "straight", T + 1 ints.
+Curve = Annotated[Window | Table, Field(discriminator="name"), BeforeValidator(_named)]
