@@ -113,5 +113,7 @@ class Interpolation(Mixture):
                 "interpolation has no source to draw partners from; give it one: "
                 "make('interpolation', source=...) or dataclasses.replace(D, source=...)"
             )
-        z = need_image_z(self.name, x0, self.source(len(x0), generator).to(x0))
+        z = self.source(len(x0), generator).to(x0)
+        if z.shape != x0.shape:
+            raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
         return couple(self.coupling, x0, z)

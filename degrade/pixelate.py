@@ -65,7 +65,7 @@ class Pixelate(Degradation):
             ValueError: if the image is too small for T levels, or its size does not divide.
         """
         P_t, Q_t = self.tables.at(t, x0)
-        return P_t[:, None] @ x0 @ Q_t[:, None].mT
+        return torch.einsum("bij,bcjk,blk->bcil", P_t, x0, Q_t)
 
     def size(self, N: int, t: int) -> int:
         """Return the number of large pixels along N small ones at level t >= 1."""

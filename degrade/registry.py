@@ -38,13 +38,17 @@ def register(name: str) -> Callable[[type[D]], type[D]]:
     Its annotated class attributes are its arguments; ranges are written with `pydantic.Field`.
 
     Raises:
-        ValueError: if the name belongs to another class, with that class in the message.
+        ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
         TypeError: if the class is not a `Degradation`.
     """
 
     def decorate(cls: type[D]) -> type[D]:
         if not (isinstance(cls, type) and issubclass(cls, Degradation)):
             raise TypeError(f"{cls!r} is not a Degradation; derive it from degrade.Degradation to register {name!r}")
+        if "name" in vars(cls):
+            raise ValueError(
+                f"{_where(cls)} is registered as {cls.name!r} already; derive a class to register {name!r}"
+            )
         holder = _classes.get(name)
         # The same definition again (a reloaded module, a re-run notebook cell) replaces the old one.
         if holder is not None and _where(holder) != _where(cls):

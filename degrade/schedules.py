@@ -71,8 +71,10 @@ class Cosine:
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,)."""
         u = torch.linspace(0, 1, T + 1, dtype=torch.float64)
-        f = torch.cos((u + self.s) / (1 + self.s) * math.pi / 2) ** 2
-        return _from_betas((1 - f[1:] / f[:-1]).clamp(max=self.max_beta))
+        v = (u + self.s) / (1 + self.s) * math.pi / 2
+        # 1 - cos^2 v_i / cos^2 v_{i-1}, as a product: the difference would lose the digits of small betas.
+        betas = math.sin(math.pi / 2 / (T * (1 + self.s))) * torch.sin(v[1:] + v[:-1]) / torch.cos(v[:-1]) ** 2
+        return _from_betas(betas.clamp(max=self.max_beta))
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -82,11 +82,12 @@ class TrainOptions(Options):
     ema_every: Count = Field(1, description="steps between two updates of the average")
     ema_start: int = Field(100, ge=0, description="step from which weights are averaged")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="float32 or bfloat16")
+    round_input: bool = Field(False, description="round what the network sees to 8 bits")
     log_every: Count = Field(20, description="steps between two lines of the log")
     save_every: Count = Field(500, description="steps between two checkpoints")
 
     def training(self, seed: int) -> TrainConfig:
         """Return the training's configuration."""
-        names = ("steps", "batch", "accumulate", "lr", "warmup", "loss", "clip", "precision")
+        names = ("steps", "batch", "accumulate", "lr", "warmup", "loss", "clip", "precision", "round_input")
         ema = EMAConfig(decay=self.ema_decay, every=self.ema_every, start=self.ema_start)
         return TrainConfig(ema=ema, seed=seed, **{name: getattr(self, name) for name in names})

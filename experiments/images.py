@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from degrade.keyed import keyed
+from degrade.picture import as_rgb
 from experiments.cli import UserError
 
 __all__ = ["ImageSet", "load_images"]
@@ -139,15 +140,3 @@ def _decoded(read: Read, size: int, side: int) -> np.ndarray | str:
     if min(image.size) < size:
         return f"it has {image.width} x {image.height} pixels, fewer than --size {size}"
     return np.asarray(ImageOps.fit(as_rgb(image), (side, side), Image.Resampling.LANCZOS))
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Return an 8-bit RGB image; transparency becomes white, 16-bit values are scaled, not cut."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        top = 255 if values.max() <= 255 and not image.mode.startswith("I;16") else 65535
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from degrade import Source
+from degrade import Source, round_to_8bit
 from degrade.base import CONFIG
 from degrade.keyed import globally_keyed, keyed
 from restore.ema import EMA, EMAConfig
@@ -44,6 +44,8 @@ class TrainConfig:
         clip: largest norm of the gradient; None for no limit.
         ema: how the weights are averaged.
         precision: of the network's forward pass; weights, loss and degradation stay in float32.
+        round_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
+            image that is all but erased (see `degrade.leak`); not for degradations that leave [-1, 1], such as noise.
         seed: from which everything random in a step follows.
     """
 
@@ -56,6 +58,7 @@ class TrainConfig:
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: EMAConfig = EMAConfig()
     precision: Literal["float32", "bfloat16"] = "float32"
+    round_input: bool = False
     seed: int = 0
 
 
@@ -132,7 +135,7 @@ class Training:
         D, net = self.restorer.degradation, self.restorer.net
         t = torch.randint(1, D.T + 1, (len(x0),), generator=generator, device=self.device)
         z = D.draw(x0, generator)
-        x_t = D(x0, t, z)
+        x_t = round_to_8bit(D(x0, t, z)) if self.config.round_input else D(x0, t, z)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             out = net(x_t, t)
         return LOSSES[self.config.loss](out.float(), self.restorer.target(x0, t, z))

@@ -3,7 +3,8 @@
 A prior gives (x_T, z): images at the last severity and what is random about the degradation in them. It is no property
 of the degradation: for noise it is the normal distribution, for interpolation another data set, for a restoration the
 degraded images themselves. Each may add a small Gaussian jitter, the "broken symmetry" of Bansal et al. (arXiv
-2208.09392, 2022, section 5), and z always knows about it, so that a walk with fixed z stays on its own trajectory.
+2208.09392, 2022, section 5). Wherever the degradation can be solved for z (noise, interpolation), z knows about the
+jitter, so that a walk with fixed z stays on its own trajectory; where z is None, only x_T carries it.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Degraded:
     Args:
         D: the degradation.
         source: (n, generator) -> clean images (n, C, H, W) in [-1, 1].
-        jitter: standard deviation of what is added to x_T; z is re-estimated so that it explains it.
+        jitter: standard deviation of what is added to x_T; z is re-estimated, to explain it where D can.
     """
 
     D: Degradation

@@ -26,36 +26,9 @@ from experiments.images import load_images
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
-TINY = [
-    "--size",
-    "16",
-    "--width",
-    "8",
-    "--multipliers",
-    "1,2",
-    "--attention",
-    "4",
-    "--groups",
-    "4",
-    "--heads",
-    "2",
-    "--batch",
-    "4",
-    "--T",
-    "10",
-    "--steps",
-    "6",
-    "--eval-images",
-    "4",
-    "--log-every",
-    "2",
-    "--save-every",
-    "4",
-    "--ema-start",
-    "0",
-    "--device",
-    "cpu",
-]
+NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+TRAINING = ["--batch", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
+TINY = [*NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
 
 

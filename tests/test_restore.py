@@ -211,6 +211,16 @@ def test_records_tell_the_learning_rate_and_the_gradient():
     assert all(r.grad_norm > 0 for r in records)
 
 
+@pytest.mark.parametrize("round_input", [False, True])
+def test_the_network_may_be_shown_eight_bits_only(round_input):
+    seen = []
+    training = start(1, round_input=round_input)
+    training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
+    list(training.run(data))
+    levels = (torch.cat(seen) + 1) * 127.5
+    assert bool(((levels - levels.round()).abs() < 1e-3).all()) == round_input
+
+
 def test_gradients_are_clipped_and_accumulated():
     """Two halves of a batch, accumulated, move the weights as the mean of both gradients does."""
     one, two = start(1, accumulate=1), start(1, accumulate=2)

@@ -1,0 +1,60 @@
+"""On an accelerator: the same numbers as on the CPU, and no waiting for the device inside a step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import degrade
+from experiments.drawn import DrawnAnimals, DrawnFaces
+from restore import Restorer, TrainConfig, Training, UNet, UNetConfig
+from samplers import DDIM, DDPM, Algorithm1, Algorithm2, reverse
+from tests.cases import CASES, SHAPES, build, images
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+SMALL = UNetConfig(size=32, width=32, multipliers=(1, 2), blocks=1, attention=(16,), groups=8)
+
+
+@pytest.fixture
+def waiting_is_an_error():
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_laws_and_equality_with_the_cpu(name, arguments):
+    D = build(name, arguments, SHAPES[0])
+    x0 = images(4, *SHAPES[0], dtype=torch.float32)
+    degrade.check(D, x0.to("cuda"))
+    z = D.draw(x0, torch.Generator().manual_seed(0))
+    t = torch.tensor([0, 1, max(1, D.T // 2), D.T])
+    there = D(x0.to("cuda"), t.to("cuda"), degrade.map_latent(lambda v: v.to("cuda"), z)).cpu()
+    torch.testing.assert_close(there, D(x0, t, z), rtol=0, atol=1e-4)
+
+
+def trained(D):
+    training = Training(Restorer(UNet(SMALL).to("cuda"), D), TrainConfig(batch=8, accumulate=1))
+    return training, DrawnFaces(32, "cuda")
+
+
+def test_a_training_step_does_not_wait_for_the_device(request):
+    training, faces = trained(degrade.make("interpolation", source=DrawnAnimals(32, "cuda")))
+    training.take_step(faces)  # the first builds tables and kernels
+    request.getfixturevalue("waiting_is_an_error")
+    for _ in range(3):
+        training.take_step(faces)
+
+
+@pytest.mark.parametrize("step", [Algorithm1(), Algorithm2(), DDIM(), DDPM(), DDPM("large")], ids=str)
+def test_a_walk_does_not_wait_for_the_device(step, request):
+    D = degrade.make("gaussian_noise", T=20)
+    training, _ = trained(D)
+    generator = torch.Generator("cuda").manual_seed(0)
+    x_T = torch.randn(4, 3, 32, 32, device="cuda", generator=generator)
+    with torch.no_grad():
+        next(reverse(D, training.ema, step, x_T, x_T, generator=generator))
+        request.getfixturevalue("waiting_is_an_error")
+        for visit in reverse(D, training.ema, step, x_T, x_T, generator=generator):
+            assert visit.x_s.is_cuda

@@ -1,0 +1,192 @@
+"""Priors: x_T and the z in it belong together, whatever jitter is added."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import degrade
+from samplers import Algorithm1, Algorithm2, Degraded, OtherSet, PureNoise, reverse, sample
+from tests.cases import ARGUMENTS, build, images, partners
+
+SHAPE = (3, 12, 16)
+MIXTURES = [
+    ("gaussian_noise", {"T": 12}),
+    ("gaussian_noise", {"T": 12, "schedule": "cosine"}),
+    ("interpolation", {"T": 12}),
+    ("interpolation", {"T": 12, "schedule": "straight", "coupling": "optimal"}),
+    ("compose", {"T": 12, "parts": ["decolor", {"name": "gaussian_noise", "arguments": {"T": 7}}]}),
+]
+every_mixture = pytest.mark.parametrize(("name", "arguments"), MIXTURES, ids=str)
+every_jitter = pytest.mark.parametrize("jitter", [0.0, 0.002, 0.5])
+cold = pytest.mark.parametrize("name", ["blur", "decolor", "pixelate", "inpaint"])
+
+
+def seed(number):
+    return torch.Generator().manual_seed(number)
+
+
+def clean(n, generator):
+    """A source of clean images."""
+    return partners(*SHAPE)(n, generator).roll(1, 0) * 0.8
+
+
+def top(D, n):
+    return torch.full((n,), D.T)
+
+
+def every_prior(jitter=0.002):
+    D = build("interpolation", {"T": 12}, SHAPE)
+    return [PureNoise(SHAPE, jitter=jitter), OtherSet(partners(*SHAPE), jitter), Degraded(D, clean, jitter)]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_pure_noise_has_the_moments_it_says(jitter):
+    x_T, z = PureNoise((3, 32, 32), jitter=jitter)(64, seed(0))
+    assert z is x_T
+    assert x_T.shape == (64, 3, 32, 32)
+    assert x_T.dtype == torch.float32
+    assert abs(x_T.mean()) < 0.01 * (1 + jitter)
+    assert x_T.var() == pytest.approx(1 + jitter**2, rel=0.015)
+    standard = x_T / (1 + jitter**2) ** 0.5
+    assert standard.pow(4).mean() == pytest.approx(3, rel=0.03)
+    neighbors = (standard[..., 1:] * standard[..., :-1]).mean()
+    assert abs(neighbors) < 0.01
+
+
+def test_the_jitter_is_drawn_apart_from_what_it_is_added_to():
+    """One and the same noise twice would give a variance of (1 + jitter)^2."""
+    plain, jittered = (PureNoise((3, 32, 32), jitter=jitter)(16, seed(0)).x_T for jitter in (0.0, 0.5))
+    added = (jittered - plain) / 0.5
+    assert added.std() == pytest.approx(1, rel=0.02)
+    assert abs((added * plain).mean()) < 0.02
+
+
+@every_jitter
+def test_another_set_starts_at_z_with_the_jitter_in_it(jitter):
+    x_T, z = OtherSet(partners(*SHAPE), jitter)(40, seed(1))
+    assert torch.equal(z, x_T)
+    drawn = partners(*SHAPE)(40, seed(1))
+    assert x_T.dtype == drawn.dtype
+    assert (x_T - drawn).std().item() == pytest.approx(jitter, rel=0.03)
+    assert abs((x_T - drawn).mean()) <= 0.02 * jitter
+
+
+@every_jitter
+@every_mixture
+def test_z_of_degraded_images_explains_them(name, arguments, jitter):
+    """D(x0, T, z) = x_T, jitter included."""
+    D = build(name, arguments, SHAPE)
+    x_T, z = Degraded(D, clean, jitter)(8, seed(2))
+    x0 = clean(8, seed(2))
+    torch.testing.assert_close(D(x0, top(D, 8), z), x_T, rtol=0, atol=1e-12)
+    plain = Degraded(D, clean)(8, seed(2)).x_T
+    assert (x_T - plain).std().item() == pytest.approx(jitter, rel=0.05)
+
+
+@every_jitter
+@every_mixture
+@pytest.mark.parametrize("step", [Algorithm2(estimate=False), Algorithm2(), Algorithm1(estimate=False)], ids=str)
+def test_with_a_perfect_restorer_x0_comes_back_through_the_jitter(name, arguments, jitter, step):
+    D = build(name, arguments, SHAPE)
+    x_T, z = Degraded(D, clean, jitter)(4, seed(3))
+    x0 = clean(4, seed(3))
+    torch.testing.assert_close(sample(D, lambda x_t, t: x0, step, x_T, z), x0, rtol=0, atol=1e-12)
+
+
+@every_mixture
+def test_a_walk_with_fixed_z_stays_on_the_trajectory_of_its_prior(name, arguments):
+    """With the z from before the jitter, the same walk misses x0 by all of it."""
+    D = build(name, arguments, SHAPE)
+    x_T, z = Degraded(D, clean, 0.5)(4, seed(3))
+    _, ignorant = Degraded(D, clean)(4, seed(3))
+    x0 = clean(4, seed(3))
+    step = Algorithm2(estimate=False)
+    for visit in reverse(D, lambda x_t, t: x0, step, x_T, z):
+        torch.testing.assert_close(visit.x_s, D(x0, torch.full((4,), visit.s), z), rtol=0, atol=1e-12)
+    missed = sample(D, lambda x_t, t: x0, step, x_T, ignorant) - x0
+    assert missed.std() == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("prior", [PureNoise(SHAPE, jitter=0.3), OtherSet(partners(*SHAPE), 0.3)], ids=["noise", "set"])
+@pytest.mark.parametrize("name", ["gaussian_noise", "interpolation"])
+def test_where_no_image_is_left_at_T_x_T_is_z(prior, name):
+    D = build(name, {"T": 10, "schedule": "straight"}, SHAPE)
+    x_T, z = prior(4, seed(4))
+    x0 = images(4, *SHAPE).to(x_T)
+    assert torch.equal(D(x0, top(D, 4), z), x_T)
+    x_0 = sample(D, lambda x_t, t: x0, Algorithm2(estimate=False), x_T, z)
+    torch.testing.assert_close(x_0, x0, rtol=0, atol=1e-5 if x_T.dtype == torch.float32 else 1e-12)
+
+
+@cold
+def test_degraded_images_without_jitter_are_those_of_the_degradation(name):
+    D = build(name, ARGUMENTS[name][0], SHAPE)
+    x_T, z = Degraded(D, lambda n, g: images(n, 3, 16, 16))(3, seed(5))
+    x0 = images(3, 3, 16, 16)
+    expected = D.draw(x0, seed(5))
+    assert z is None if expected is None else torch.equal(z, expected)
+    assert torch.equal(x_T, D(x0, top(D, 3), z))
+
+
+@cold
+def test_jitter_is_added_to_degraded_images_of_any_kind(name):
+    D = build(name, ARGUMENTS[name][0], SHAPE)
+    x0 = images(6, *SHAPE)
+    x_T, z = Degraded(D, lambda n, g: x0[:n], 0.1)(6, seed(5))
+    assert (x_T - D(x0, top(D, 6), z)).std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_broken_symmetry_tells_constant_images_apart():
+    """What jitter is for: two blurred images that are the same color need not become the same image."""
+    D = degrade.make("blur", T=5, to_mean=True)
+    prior = Degraded(D, lambda n, g: torch.full((n, *SHAPE), 0.3), 0.002)
+    x_T, _ = prior(2, seed(0))
+    assert (x_T[0] - x_T[1]).std() == pytest.approx(0.002 * 2**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_start_is_a_function_of_the_generator(index):
+    prior, state = every_prior()[index], torch.get_rng_state()
+    generator = seed(6)
+    first, next_one, again = prior(4, generator), prior(4, generator), prior(4, seed(6))
+    assert torch.equal(first.x_T, again.x_T)
+    assert torch.equal(first.z, again.z)
+    assert not torch.equal(first.x_T, next_one.x_T)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.x_T.shape == first.z.shape == (4, *SHAPE)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_without_jitter_no_number_is_drawn_for_it(index):
+    quiet, loud = every_prior(0.0)[index], every_prior(0.002)[index]
+    generators = seed(7), seed(7)
+    a, b = quiet(2, generators[0]), loud(2, generators[1])
+    assert 0 < (a.x_T - b.x_T).abs().max() < 0.02
+    assert not torch.equal(generators[0].get_state(), generators[1].get_state())
+
+
+@pytest.mark.parametrize("jitter", [-0.002, float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        lambda jitter: PureNoise(SHAPE, jitter=jitter),
+        lambda jitter: OtherSet(clean, jitter),
+        lambda jitter: Degraded(degrade.make("decolor"), clean, jitter),
+    ],
+    ids=["noise", "set", "degraded"],
+)
+def test_a_negative_jitter_is_refused_at_once(prior, jitter):
+    with pytest.raises(ValueError, match=f"jitter is {jitter}; it is a standard deviation, 0 or more"):
+        prior(jitter)
+
+
+def test_pure_noise_lies_where_it_is_asked_for():
+    assert PureNoise(SHAPE, device="meta")(2, seed(0)).x_T.device.type == "meta"
+    assert PureNoise(SHAPE)(0, seed(0)).x_T.shape == (0, *SHAPE)
+
+
+def test_a_prior_is_frozen():
+    for prior in every_prior():
+        with pytest.raises(AttributeError):
+            prior.jitter = -1.0
