@@ -56,7 +56,12 @@ class Parser(argparse.ArgumentParser):
 
 def parser_for(model: type[Options], program: str, description: str) -> Parser:
     """Return a parser with one option per field of `model`, grouped by the classes that declare them."""
-    parser = Parser(program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        program,
+        usage="%(prog)s [options]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="JSON file of values, weaker than the command line")
     for cls in reversed(model.__mro__):
         own = [name for name in vars(cls).get("__annotations__", {}) if name in model.model_fields]

@@ -19,6 +19,9 @@ from samplers.times import strided
 
 __all__ = ["Visit", "direct", "reverse", "sample"]
 
+Times = Sequence[int] | None  # falling severities; every level of the degradation by default
+Chance = torch.Generator | None
+
 
 class Visit(NamedTuple):
     """One step of a walk: from x_t at severity t, by way of the guess x0_hat, to x_s at severity s."""
@@ -32,13 +35,7 @@ class Visit(NamedTuple):
 
 
 def reverse(
-    D: Degradation,
-    R: Restore,
-    step: Step,
-    x_T: Tensor,
-    z: Latent = None,
-    times: Sequence[int] | None = None,
-    generator: torch.Generator | None = None,
+    D: Degradation, R: Restore, step: Step, x_T: Tensor, z: Latent = None, times: Times = None, generator: Chance = None
 ) -> Iterator[Visit]:
     """Walk from the first of `times` to the last, yielding every step.
 
@@ -71,13 +68,7 @@ def reverse(
 
 @torch.no_grad()
 def sample(
-    D: Degradation,
-    R: Restore,
-    step: Step,
-    x_T: Tensor,
-    z: Latent = None,
-    times: Sequence[int] | None = None,
-    generator: torch.Generator | None = None,
+    D: Degradation, R: Restore, step: Step, x_T: Tensor, z: Latent = None, times: Times = None, generator: Chance = None
 ) -> Tensor:
     """Return the images (B, C, H, W) at the end of `reverse`, without gradients and with R in evaluation mode.
 
