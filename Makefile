@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint doctest test-slow test-gpu bench clean
+.PHONY: demo test lint test-gpu bench clean
 
 demo: $(READY)  ## faces into animals and back, on drawn pictures
 	$(BIN)/python experiments/celeba_to_afhq.py
@@ -17,11 +17,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
-
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+bench: $(READY)  ## time and memory beside the naive loop; ten minutes or more, written to experiments/results
+	$(BIN)/python experiments/bench/degradations.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else 0'

@@ -3,14 +3,17 @@
     x_t = G_t * ... * G_1 * x0    per channel, along rows and along columns
 
 G_i holds exp(-d^2 / 2 sigma_i^2) at `kernel_size` integers around 0, scaled to sum 1. All G_i of one boundary rule are
-diagonal in one basis of waves V (`degrade.waves`), so a chain of any length is one matrix with the product of gains:
+diagonal in one basis of waves V (`degrade.waves`), so a chain of any length is one product of gains, in two forms:
 
     x_t = A_t x0 B_t^T,    A_t = V diag(g_t) V^-1,    g_t(w) = prod_{i <= t} H_i(w)
+        = V (g_t g_t^T . c) V^T,    c = V^-1 x0 V^-T
 
-and B_t likewise along the width. The matrices of an image serve all its channels, so making them costs less than a
-change of basis of each channel and back. Free are the widths sigma_i (`degrade.widths`), the cut of the
-kernel, the boundary, and whether the last level is the mean color. The limit of ever finer chains is the heat equation
-with g_t(w) = exp(-total_t^2 w^2 / 2), where only the total width counts (Rissanen et al., arXiv 2206.13397, 2022).
+with its own V and g_t for the height and for the width. The first is the cheaper one for a level, since an image's
+matrices serve all its channels; the second for the change between two levels, which share c and the way back.
+
+Free are the widths sigma_i (`degrade.widths`), the cut of the kernel, the boundary, and whether the last level is the
+mean color. The limit of ever finer chains is the heat equation with g_t(w) = exp(-total_t^2 w^2 / 2), where only the
+total width counts (Rissanen et al., arXiv 2206.13397, 2022).
 
 Bansal et al. (arXiv 2208.09392, 2022) use
 
@@ -29,6 +32,7 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
+from torch.nn.functional import pad
 
 from degrade.base import Degradation, Latent, Levels
 from degrade.registry import register
@@ -74,7 +78,6 @@ class Blur(Degradation):
         self._gains(torch.zeros(1, dtype=torch.float64))  # refuses what does not go together, before any image is seen
         return TablesBySize(self._at_size)
 
-    # No `change` of its own: one in the basis of waves would be four products a channel, as are two applications.
     def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
         """Return A_t x0 B_t^T, and x0 itself at t = 0."""
         V_h, V_w, *inverses = self.tables.constants(x0)
@@ -82,6 +85,12 @@ class Blur(Degradation):
         A_t = self._matrix(t, g_h, V_h, inverses[0])
         B_t = A_t if x0.shape[2] == x0.shape[3] else self._matrix(t, g_w, V_w, inverses[1])
         return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bij,bcjk,blk->bcil", A_t, x0, B_t), x0)
+
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+        """Return the image of the difference of gains."""
+        V_h, V_w, *inverses = self.tables.constants(x0)
+        c = inverses[0] @ x0 @ inverses[1].mT
+        return V_h @ (self._damped(c, s) - self._damped(c, t)) @ V_w.mT
 
     def _at_size(self, height: int, width: int, dtype: torch.dtype) -> Tables:
         half = self.kernel_size // 2
@@ -116,3 +125,14 @@ class Blur(Degradation):
         """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; the mean of its rows where that is due."""
         A = V * g[:, None, :] @ inverse
         return torch.where(t.view(-1, 1, 1) < self.T, A, A.mean(1, keepdim=True)) if self.to_mean else A
+
+    def _damped(self, c: Tensor, t: Tensor) -> Tensor:
+        """Return the amplitudes at level t from those of x0."""
+        g_h, g_w = self.tables.at(t, c)
+        damped = g_h[:, None, :, None] * c * g_w[:, None, None, :]
+        if not self.to_mean:
+            return damped
+        V_h, V_w, *_ = self.tables.constants(c)
+        mean = V_h.mean(0) @ damped @ V_w.mean(0)
+        constant = pad(mean[..., None, None], (0, c.shape[-1] - 1, 0, c.shape[-2] - 1))  # wave 0 is the constant
+        return torch.where(t.view(-1, 1, 1, 1) < self.T, damped, constant)

@@ -89,7 +89,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         **{"size": 128, "width": 64, "multipliers": (1, 2, 4, 8), "blocks": 2, "attention": (16,), "patch": 1},
         **{"groups": 32, "T": 200, "schedule": "cosine", "loss": "l1", "steps": 700_000, "batch": 32, "accumulate": 2},
-        **{"lr": 2e-5, "warmup": 0, "clip": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
+        **{
+            "lr": 2e-5,
+            "warmup": 0,
+            "decay": "constant",
+            "clip": None,
+            "ema_decay": 0.995,
+            "ema_every": 10,
+            "ema_start": 2000,
+        },
         **{"sample_steps": 200, "eval_images": 1000, "log_every": 100, "save_every": 1000},
     },
 }

@@ -71,14 +71,15 @@ class NetworkOptions(Options):
 class TrainOptions(Options):
     """Training."""
 
-    steps: Count = Field(800, description="optimizer steps")
-    batch: Count = Field(32, description="images per forward pass")
+    steps: Count = Field(1000, description="optimizer steps")
+    batch: Count = Field(16, description="images per forward pass")
     accumulate: Count = Field(1, description="forward passes per step")
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
     warmup: int = Field(50, ge=0, description="steps over which the learning rate rises")
+    decay: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate: constant or cosine")
     loss: Literal["l1", "l2"] = Field("l1", description="l1 or l2")
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
-    ema_decay: float = Field(0.98, ge=0, lt=1, description="of the averaged weights")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
     ema_every: Count = Field(1, description="steps between two updates of the average")
     ema_start: int = Field(100, ge=0, description="step from which weights are averaged")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="float32 or bfloat16")
@@ -88,6 +89,6 @@ class TrainOptions(Options):
 
     def training(self, seed: int) -> TrainConfig:
         """Return the training's configuration."""
-        names = ("steps", "batch", "accumulate", "lr", "warmup", "loss", "clip", "precision", "round_input")
+        names = ("steps", "batch", "accumulate", "lr", "warmup", "decay", "loss", "clip", "precision", "round_input")
         ema = EMAConfig(decay=self.ema_decay, every=self.ema_every, start=self.ema_start)
         return TrainConfig(ema=ema, seed=seed, **{name: getattr(self, name) for name in names})

@@ -9,6 +9,7 @@ from: its random numbers come from a generator keyed by both, so a resumed run c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -40,6 +41,7 @@ class TrainConfig:
         accumulate: forward passes per optimizer step.
         lr: learning rate of Adam.
         warmup: steps over which the learning rate rises linearly from 0.
+        decay: `constant`, or `cosine` for a learning rate that falls to 0 at step `steps`.
         loss: `l1` or `l2`.
         clip: largest norm of the gradient; None for no limit.
         ema: how the weights are averaged.
@@ -54,12 +56,24 @@ class TrainConfig:
     accumulate: Count = 2
     lr: Annotated[float, Field(gt=0)] = 2e-5
     warmup: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["constant", "cosine"] = "constant"
     loss: Literal["l1", "l2"] = "l1"
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: EMAConfig = EMAConfig()
     precision: Literal["float32", "bfloat16"] = "float32"
     round_input: bool = False
     seed: int = 0
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of optimizer step `step` (1, 2, ...).
+
+        >>> config = TrainConfig(steps=4, lr=1.0, warmup=2, decay="cosine")
+        >>> [round(config.lr_at(step), 3) for step in (1, 2, 3, 4)]
+        [0.5, 0.854, 0.5, 0.146]
+        """
+        rise = min(1.0, step / self.warmup) if self.warmup else 1.0
+        fall = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2 if self.decay == "cosine" else 1.0
+        return self.lr * rise * fall
 
 
 class Record(NamedTuple):
@@ -115,7 +129,7 @@ class Training:
         """Take one optimizer step."""
         step, config = self.step + 1, self.config
         generator = keyed(self.device, config.seed, "train", step)
-        lr = config.lr * min(1.0, step / config.warmup) if config.warmup else config.lr
+        lr = config.lr_at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         losses = []

@@ -80,10 +80,19 @@ def test_the_model_of_a_run_loads(finished):
     assert R(torch.zeros(1, 3, 16, 16), torch.tensor([5])).isfinite().all()
 
 
-def test_a_run_resumed_half_way_equals_one_in_a_piece(finished, tmp_path):
+def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    run("--out", out, "--steps", 3)
-    run("--out", out, "--steps", 6, "--resume")
+    take_step = restore.Training.take_step
+
+    def interrupted(training, data):
+        if training.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take_step(training, data)
+
+    monkeypatch.setattr(restore.Training, "take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3, saved"):
+        run("--out", out)
+    run("--out", out, "--resume")
     whole, parts = (restore.load(folder / "model").state_dict() for folder in (finished, out))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert (finished / "metrics.json").read_text() == (out / "metrics.json").read_text()

@@ -1,0 +1,184 @@
+"""The cost of D(x0, t) beside the naive loop, at the settings of the original.
+
+    python experiments/bench/degradations.py [--out FILE] [--repeats N] [--threads N] [--device cpu] [--quick]
+
+One training batch is degraded by the closed form and by the loop of `experiments.bench.naive`, in turn in one run: the
+loop applies level after level up to max(t), stacks them all and picks one per image. Every number is measured at the
+size it stands for, none is extrapolated. Columns: median milliseconds of both and their ratio, with the aim; time at
+t = T over time at t = 1; growth of a fresh process in its first batch; the largest difference of the two results. A
+second table walks all the way back, Algorithm 2's D(x0, t - 1) - D(x0, t) for t = T..1 at a fixed x0, where the loop
+takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose levels do not build on each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from tqdm import tqdm
+
+from experiments.bench.cases import CASES, Batch, Case
+from experiments.bench.measure import clock, in_turn, peak_mib, ratio
+from experiments.runs import write_json
+
+__all__ = ["main"]
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+BUDGET = 120.0  # seconds of timing per case, though not less than two rounds
+HEAD = (
+    "case",
+    "batch",
+    "ours ms",
+    "naive ms",
+    "times",
+    "aim",
+    "t=T/t=1",
+    "MiB ours",
+    "MiB naive",
+    "difference",
+    "rounds",
+)
+WALK_HEAD = ("reverse walk", "steps ours", "steps naive", "ours ms", "naive ms", "times")
+
+
+def timed(batch: Batch, repeats: int) -> dict[str, Any]:
+    """Return the costs of both sides for one training batch, and how far their results are apart."""
+    device = batch.x0.device
+    naive = batch.naive()
+    (batch._replace(t=batch.t.clamp(max=2))).naive()()  # warm, without an hour's work
+    batch.ours()
+    ours_s, naive_s = in_turn([(batch.ours, 5), (naive, 1)], repeats, BUDGET, device)
+    last, pairs = ratio(batch.at(batch.D.T).ours, batch.at(1).ours, 40 * repeats, BUDGET / 8, device)
+    return {
+        "largest_t": int(batch.t.max()),
+        "ours_ms": 1e3 * median(ours_s),
+        "naive_ms": 1e3 * median(naive_s),
+        "times_faster": median(naive_s) / median(ours_s),
+        "rounds": len(naive_s),
+        "last_over_first": last,
+        "last_over_first_pairs": pairs,
+        "difference": (batch.ours() - naive()).abs().max().item(),
+    }
+
+
+def walked(batch: Batch) -> dict[str, Any]:
+    """Return the costs of both sides over the reverse walk from T to 0, once each, ours before and after."""
+    D, x0, z, device = batch.D, batch.x0, batch.z, batch.x0.device
+    levels = batch.levels()
+
+    def ours() -> None:
+        for t in range(D.T, 0, -1):
+            D.delta(x0, batch.at(t).t, batch.at(t - 1).t, z)
+
+    def naive() -> None:
+        for t in range(D.T, 0, -1):
+            x_t, x_s = (deque(islice(levels(), level + 1), maxlen=1)[0] for level in (t, t - 1))
+            _ = x_s - x_t
+
+    before, loop, after = (clock(side, device) for side in (ours, naive, ours))
+    ours_s = (before + after) / 2
+    steps = {"ours_steps": D.T, "naive_steps": D.T**2}
+    return {**steps, "ours_ms": 1e3 * ours_s, "naive_ms": 1e3 * loop, "times_faster": loop / ours_s}
+
+
+def measured(case: Case, repeats: int, threads: int, device: torch.device) -> dict[str, Any]:
+    """Return everything about one case."""
+    peaks = {f"peak_{side}_mib": peak_mib(case, side, device, threads) for side in ("ours", "naive")}
+    batch = case.batch(device)
+    setting = {"case": case.title, "degradation": case.name, "arguments": batch.D.arguments, "aim": case.aim}
+    shape = {"shape": list(batch.x0.shape)}
+    return {**setting, **shape, **timed(batch, repeats), **peaks, "walk": walked(batch) if case.walk else None}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": str(device),
+        "processor": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_at_start": os.getloadavg()[0],
+    }
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return aligned columns, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in (head, *rows)]
+    return "\n".join("  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in lines)
+
+
+def summary(cases: list[dict[str, Any]]) -> str:
+    """Return both tables."""
+    rows = [
+        (
+            f"{c['case']}, T = {c['arguments']['T']}",
+            "x".join(map(str, c["shape"])),
+            f"{c['ours_ms']:.2f}",
+            f"{c['naive_ms']:,.1f}",
+            f"{c['times_faster']:,.1f}",
+            f"{c['aim']:,}" if c["aim"] else "-",
+            f"{c['last_over_first']:.3f}",
+            f"{c['peak_ours_mib']:.1f}",
+            f"{c['peak_naive_mib']:,.1f}",
+            f"{c['difference']:.1e}",
+            str(c["rounds"]),
+        )
+        for c in cases
+    ]
+    walks = [(f"{c['case']}, T = {c['arguments']['T']}", c["walk"]) for c in cases if c["walk"]]
+    walk_rows = [
+        (title, *(f"{w[k]:,}" for k in ("ours_steps", "naive_steps")), f"{w['ours_ms']:.1f}", f"{w['naive_ms']:,.1f}",
+         f"{w['times_faster']:,.1f}")
+        for title, w in walks
+    ]  # fmt: skip
+    return f"{table(HEAD, rows)}\n\n{table(WALK_HEAD, walk_rows)}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure every case, print the tables and write them as JSON."""
+    parser = argparse.ArgumentParser(description="Time D(x0, t) beside the naive loop.")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: experiments/results/degradations-DEVICE.json, quick: none"
+    )
+    parser.add_argument("--repeats", type=int, default=9, help="rounds of each case, at most")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch, for both sides")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu or cuda")
+    parser.add_argument("--quick", action="store_true", help="tiny images and few levels: does it run at all?")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    report: dict[str, Any] = {"quick": options.quick, **machine(options.device)}
+    report["cases"] = []
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for case in tqdm(CASES, disable=None):
+            small = case.small() if options.quick else case
+            report["cases"].append(measured(small, options.repeats, options.threads, options.device))
+    print("PyTorch {torch}, {device} ({processor}), {threads} of {cores} threads\n".format(**report))
+    print(summary(report["cases"]))
+    if options.out or not options.quick:
+        out = options.out or RESULTS / f"degradations-{options.device.type}.json"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, report)
+        print(f"\n{out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Measuring: time of things run in turn, and memory of a thing run alone.
+
+Time: other programs slow this one down for seconds on end, so what is compared runs in turn, round after round, and the
+median counts. Memory on a CPU: a fresh process loads everything, runs once, and reports by how much its largest
+resident size grew (`ru_maxrss`); that counts whatever was touched, by whichever library, and the tables as well. On a
+GPU it is what PyTorch's allocator says.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+from typing import Any, Literal
+
+import torch
+
+from experiments.bench.cases import Case
+
+__all__ = ["clock", "in_turn", "peak_mib", "ratio"]
+
+Thing = Callable[[], Any]
+
+
+def clock(thing: Thing, device: torch.device) -> float:
+    """Return the seconds that `thing` takes."""
+    _finish(device)
+    start = perf_counter()
+    thing()
+    _finish(device)
+    return perf_counter() - start
+
+
+def in_turn(things: Sequence[tuple[Thing, int]], rounds: int, budget: float, device: torch.device) -> list[list[float]]:
+    """Return the seconds of each thing, run in turn, each as often in a round as the number beside it.
+
+    Args:
+        things: things, warmed up, with their repetitions.
+        rounds: how many at most.
+        budget: seconds after which no further round starts; at least two are run.
+        device: where they compute.
+    """
+    times: list[list[float]] = [[] for _ in things]
+    for done in range(rounds):
+        if done >= 2 and sum(map(sum, times)) > budget:
+            break
+        for taken, (thing, repetitions) in zip(times, things):
+            taken += [clock(thing, device) for _ in range(repetitions)]
+    return times
+
+
+def ratio(one: Thing, other: Thing, pairs: int, budget: float, device: torch.device) -> tuple[float, int]:
+    """Return the median of time(one) / time(other) over pairs of runs, and the number of pairs.
+
+    The two follow each other at once, and which goes first alternates.
+    """
+    clock(one, device), clock(other, device)
+    ratios: list[float] = []
+    start = perf_counter()
+    while len(ratios) < pairs and (len(ratios) < 5 or perf_counter() - start < budget):
+        first, second = (one, other) if len(ratios) % 2 else (other, one)
+        a, b = clock(first, device), clock(second, device)
+        ratios.append(a / b if first is one else b / a)
+    return median(ratios), len(ratios)
+
+
+def peak_mib(case: Case, side: Literal["ours", "naive"], device: torch.device, threads: int) -> float:
+    """Return by how many MiB the first training batch of one side makes a fresh process grow."""
+    # Not a child of this process, which has grown itself: one of a server that has only imported.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "degrade"])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report_growth, args=(sender, case, side, str(device), threads))
+    process.start()
+    sender.close()
+    try:
+        grown: float = receiver.recv()
+    except EOFError:
+        raise RuntimeError(f"the process that measures the memory of {case.title}, {side}, did not report") from None
+    finally:
+        process.join()
+    return grown
+
+
+def _report_growth(sender: Any, case: Case, side: str, name: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    device = torch.device(name)
+    small = case.small().batch(device)  # loads what is loaded on first use
+    small.ours() if side == "ours" else small.naive()()
+    batch = case.batch(device)
+    before = _peak_bytes(device)
+    x_t = batch.ours() if side == "ours" else batch.naive()()
+    sender.send((_peak_bytes(device) - before) / 2**20)
+    assert x_t.shape == batch.x0.shape
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
