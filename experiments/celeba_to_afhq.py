@@ -65,7 +65,7 @@ class DegradationOptions(DataOptions):
     coupling: Coupling = Field("independent", description="of faces and animals: independent or optimal")
     sampler: str = Field("algorithm2-fixed", description=f"of the animation: {', '.join(SAMPLERS)}")
     sample_steps: Count | None = Field(None, description="steps of a walk (default: 20, or T if that is less)")
-    eval_images: int = Field(64, ge=2, description="images that are measured")
+    eval_images: int = Field(48, ge=2, description="images that are measured")
 
     @model_validator(mode="after")
     def _fitting(self) -> DegradationOptions:

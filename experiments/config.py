@@ -71,7 +71,7 @@ class NetworkOptions(Options):
 class TrainOptions(Options):
     """Training."""
 
-    steps: Count = Field(1000, description="optimizer steps")
+    steps: Count = Field(800, description="optimizer steps")
     batch: Count = Field(16, description="images per forward pass")
     accumulate: Count = Field(1, description="forward passes per step")
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam")

@@ -152,7 +152,7 @@ class Study:
         back = list(self.visited(sampler, z).values())
         frames = [*there, *back]
         hold = (0, len(there), len(frames) - 1)
-        return animate(path, frames, scale=max(1, 192 // x0.shape[-1]), seconds=0.08, hold=hold)
+        return animate(path, frames, scale=max(1, 128 // x0.shape[-1]), seconds=0.08, hold=hold)
 
 
 def report(measured: dict[str, Any]) -> Iterator[str]:

@@ -75,4 +75,4 @@ def test_pictures_are_there():
     assert pictures
     for picture in pictures:
         with Image.open(ROOT / picture) as image:
-            assert min(image.size) > 200
+            assert min(image.size) > 120
