@@ -54,7 +54,8 @@ def frechet(x: Tensor, y: Tensor) -> float:
     (0.0, True)
     """
     (m1, c1), (m2, c2) = moments(x), moments(y)
-    return float((m1 - m2).pow(2).sum() + c1.trace() + c2.trace() - 2 * trace_of_root(c1, c2))
+    distance = (m1 - m2).pow(2).sum() + c1.trace() + c2.trace() - 2 * trace_of_root(c1, c2)
+    return max(0.0, float(distance))  # rounding may end below 0
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
