@@ -62,7 +62,7 @@ class DegradationOptions(DataOptions):
 
     T: Count = Field(200, description="number of severity levels")
     schedule: Literal["cosine", "linear", "straight"] = Field("cosine", description="cosine, linear or straight")
-    coupling: Coupling = Field("independent", description="of faces and animals: independent or optimal")
+    coupling: Coupling = Field("optimal", description="of faces and animals: independent or optimal")
     sampler: str = Field("algorithm2-fixed", description=f"of the animation: {', '.join(SAMPLERS)}")
     sample_steps: Count | None = Field(None, description="steps of a walk (default: 20, or T if that is less)")
     eval_images: int = Field(48, ge=2, description="images that are measured")
@@ -88,7 +88,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
     "paper": {
         **{"size": 128, "width": 64, "multipliers": (1, 2, 4, 8), "blocks": 2, "attention": (16,), "patch": 1},
-        **{"groups": 32, "T": 200, "schedule": "cosine", "loss": "l1", "steps": 700_000, "batch": 32, "accumulate": 2},
+        **{
+            "groups": 32,
+            "T": 200,
+            "schedule": "cosine",
+            "coupling": "independent",
+            "loss": "l1",
+            "steps": 700_000,
+            "batch": 32,
+            "accumulate": 2,
+        },
         **{
             "lr": 2e-5,
             "warmup": 0,

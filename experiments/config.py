@@ -46,14 +46,14 @@ class NetworkOptions(Options):
     """The network."""
 
     size: Count = Field(64, description="side of the images in pixels")
-    width: Count = Field(32, description="channels at the highest resolution")
-    multipliers: Numbers = Field((1, 2, 4), description="channels at each level, as multiples of the width")
+    width: Count = Field(64, description="channels at the highest resolution")
+    multipliers: Numbers = Field((1, 2, 3), description="channels at each level, as multiples of the width")
     blocks: Count = Field(1, description="residual blocks at each level")
     attention: Numbers = Field((8,), description="sides at which self-attention is used; none for nowhere")
     heads: Count = Field(4, description="attention heads")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     groups: Count = Field(8, description="groups of the group norms")
-    patch: Count = Field(2, description="pixels a side that the network sees as one")
+    patch: Count = Field(4, description="pixels a side that the network sees as one")
 
     def network(self, channels: int = 3) -> UNetConfig:
         """Return the network's configuration.
@@ -71,7 +71,7 @@ class NetworkOptions(Options):
 class TrainOptions(Options):
     """Training."""
 
-    steps: Count = Field(800, description="optimizer steps")
+    steps: Count = Field(1200, description="optimizer steps")
     batch: Count = Field(16, description="images per forward pass")
     accumulate: Count = Field(1, description="forward passes per step")
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam")

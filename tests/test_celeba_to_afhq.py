@@ -288,6 +288,7 @@ def test_the_paper_preset_is_the_paper():
     config = Config(**celeba_to_afhq.PRESETS["paper"])
     training = config.training(0)
     assert (config.size, config.T, config.schedule, training.loss) == (128, 200, "cosine", "l1")
+    assert config.coupling == "independent"
     assert (training.lr, training.batch, training.accumulate, training.steps) == (2e-5, 32, 2, 700_000)
     assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
     config.network()
