@@ -11,7 +11,7 @@ random in z; `degrade.base` states the contract and its laws. It is made by name
 torch.Size([4, 3, 32, 32])
 """
 
-from degrade.base import Degradation, Latent, Levels, map_latent
+from degrade.base import Degradation, Latent, Levels, full, map_latent
 from degrade.blur import Blur
 from degrade.check import LawError, Verdict, check, measure
 from degrade.color import Decolor
@@ -49,6 +49,7 @@ __all__ = [
     "Source",
     "Verdict",
     "check",
+    "full",
     "get",
     "leak",
     "make",

@@ -39,13 +39,22 @@ from torch import Tensor
 
 from degrade.tables import Readable, compute_dtype
 
-__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "map_latent", "need_image_z", "need_z", "need_z_parts"]
+__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
 
 Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
 
 # Arguments are checked when a degradation is built; a misspelled one is an error.
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def full(t: int, x: Tensor) -> Tensor:
+    """Return severity `t` for each of the images `x` (B, ...): (B,) int64 on their device.
+
+    >>> full(7, torch.zeros(2, 3, 8, 8))
+    tensor([7, 7])
+    """
+    return torch.full((len(x),), t, device=x.device)
 
 
 def map_latent(function: Callable[[Tensor], Tensor], z: Latent) -> Latent:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, map_latent
+from degrade.base import Degradation, Latent, full, map_latent
 from degrade.registry import make
 
 __all__ = ["LAWS", "LawError", "Verdict", "check", "measure"]
@@ -65,7 +65,7 @@ class Case(NamedTuple):
 
     def full(self, t: int) -> Tensor:
         """Severity t for every image."""
-        return torch.full((len(self.x0),), t, device=self.x0.device)
+        return full(t, self.x0)
 
 
 Deviation = tuple[float, str]

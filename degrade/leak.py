@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from degrade.base import Degradation
+from degrade.base import Degradation, full
 from degrade.rounding import round_to_8bit
 
 __all__ = ["Leak", "leak"]
@@ -66,7 +66,7 @@ def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
         raise ValueError(f"x0 holds {len(x0)} images; a read-out fitted on half of them needs 16 at least")
     generator = torch.Generator(x0.device).manual_seed(seed)
     x0 = x0[torch.randperm(len(x0), generator=generator, device=x0.device)].float()
-    x_T = D(x0, torch.full((len(x0),), D.T, device=x0.device), D.draw(x0, generator))
+    x_T = D(x0, full(D.T, x0), D.draw(x0, generator))
     y = adaptive_avg_pool2d(x0, size).flatten(1).double()
     return Leak(*(held_out_r2(seen.flatten(1).double(), y) for seen in (x_T, round_to_8bit(x_T))))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Degradation, Source
+from degrade import Degradation, Source, full
 from degrade.keyed import keyed
 from degrade.strip import Strip, severities, sheet
 from experiments.figures import animate
@@ -70,10 +70,6 @@ class Study:
         """Return the generator for one use."""
         return keyed(self.device, self.seed, use)
 
-    def full(self, t: int, x: Tensor) -> Tensor:
-        """Return severity t for each image."""
-        return torch.full((len(x),), t, device=self.device)
-
     def pairs(self, n: int, use: str) -> tuple[Tensor, Tensor]:
         """Return n unseen clean images and their partners."""
         generator = self.generator(use)
@@ -84,7 +80,7 @@ class Study:
         """Measure restorations from half-way against the truth, and what comes of a partner alone as a set."""
         half = max(1, self.D.T // 2)
         x0, z = self.pairs(n, "measure")
-        x_half = self.D(x0, self.full(half, x0), z)
+        x_half = self.D(x0, full(half, x0), z)
         starts, _ = OtherSet(self.sets.unseen_other)(n, self.generator("starts"))
         real = self.sets.clean(n, self.generator("real"))
         table = {}
@@ -114,7 +110,7 @@ class Study:
         """Rows of x0 -> D(x0, t, z) -> z."""
         x0, z = self.pairs(5, "pictures")
         times = strided(self.D.T, min(7, self.D.T))[::-1]
-        panels = torch.stack([self.D(x0, self.full(t, x0), z) for t in times] + [z], dim=1)
+        panels = torch.stack([self.D(x0, full(t, x0), z) for t in times] + [z], dim=1)
         captions = ["x0", *(f"t = {t}" for t in times[1:]), "z"]
         return self.save([Strip(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path)
 
@@ -148,7 +144,7 @@ class Study:
     def round_trip(self, path: Path, sampler: str) -> Path:
         """Clean images turn into their partners, and back into clean images."""
         x0, z = self.pairs(5, "pictures")
-        there = [self.D(x0, self.full(t, x0), z) for t in strided(self.D.T, min(24, self.D.T))[::-1]]
+        there = [self.D(x0, full(t, x0), z) for t in strided(self.D.T, min(24, self.D.T))[::-1]]
         back = list(self.visited(sampler, z).values())
         frames = [*there, *back]
         hold = (0, len(there), len(frames) - 1)

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
-from degrade import Degradation, Latent, Source
+from degrade import Degradation, Latent, Source, full
 from degrade.draws import randn_like
 
 __all__ = ["Degraded", "OtherSet", "Prior", "PureNoise", "Start"]
@@ -109,7 +109,7 @@ class Degraded:
     def __call__(self, n: int, generator: Generator | None = None) -> Start:
         """Draw n starts."""
         x0 = self.source(n, generator)
-        t = torch.full((n,), self.D.T, device=x0.device)
+        t = full(self.D.T, x0)
         z = self.D.draw(x0, generator)
         x_T = jittered(self.D(x0, t, z), self.jitter, generator)
         return Start(x_T, self.D.estimate(x_T, x0, t, z))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degrade import Degradation, Latent
+from degrade import Degradation, Latent, full
 from samplers.steps import Restore, Step
 from samplers.times import strided
 
@@ -93,11 +93,6 @@ def direct(R: Restore, x_t: Tensor, t: int) -> Tensor:
     """Return the one-shot restoration R(x_t, t) with R in evaluation mode."""
     with evaluating(R):
         return R(x_t, full(t, x_t))
-
-
-def full(t: int, x: Tensor) -> Tensor:
-    """Return severity t for each of the images x: (B,) int64 on their device."""
-    return torch.full((len(x),), t, device=x.device)
 
 
 @contextmanager
