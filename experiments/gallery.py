@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a file, from anywhere
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ from torch import Tensor
 import degrade
 from degrade.picture import photograph
 from degrade.strip import Strip, sheet, strip
+from experiments.cli import UserError, run_main
 from experiments.drawn import DrawnAnimals, DrawnFaces
 
 __all__ = ["gallery", "main"]
@@ -40,8 +43,12 @@ def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[Strip]:
     return strips
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write the picture and print where it is."""
+def main(argv: Sequence[str]) -> None:
+    """Write the picture and print where it is.
+
+    Raises:
+        UserError: if the photograph cannot be read, the size does not suit a degradation, or nothing can be written.
+    """
     parser = argparse.ArgumentParser(description="Draw every registered degradation over its severities.")
     parser.add_argument("--image", metavar="PHOTO", help="a picture of yours, as a second row each")
     parser.add_argument("--out", metavar="FILE", default="gallery.png")
@@ -49,14 +56,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=7, help="number of severities")
     parser.add_argument("--seed", type=int, default=2, help="of the face and of every z")
     options = parser.parse_args(argv)
-    face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
-    rows = gallery(face, options.count, options.seed)
-    if options.image:
-        photos = gallery(photograph(options.image, options.size), options.count, options.seed)
-        rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
-    sheet(rows).save(options.out)
+    if options.size < 16 or options.count < 2:
+        raise UserError(f"--size {options.size} --count {options.count}: take 16 pixels and 2 severities at least")
+    try:
+        face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
+        rows = gallery(face, options.count, options.seed)
+        if options.image:
+            photos = gallery(photograph(options.image, options.size), options.count, options.seed)
+            rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
+        sheet(rows).save(options.out)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from None
     print(options.out)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main, "gallery"))
