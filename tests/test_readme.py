@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from experiments.drawn import DrawnAnimals, DrawnFaces
-from tests.test_celeba_to_afhq import TINY, photographs
+from tests.photographs import photographs
+from tests.test_celeba_to_afhq import TINY
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

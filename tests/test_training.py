@@ -1,0 +1,133 @@
+"""Training: exact resume, learning, averages, records."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import degrade
+import restore
+from degrade.keyed import globally_keyed, keyed
+from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
+from tests.trainings import data, start, states
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(stop, tmp_path):
+    whole = start(7)
+    losses = [record.loss for record in whole.run(data)]
+
+    first = start(7)
+    before = [record.loss for record in itertools.islice(first.run(data), stop)]
+    restore.save(tmp_path, first)
+    second = start(7, seed=0)
+    torch.manual_seed(99)  # whatever happened in between must not matter
+    for p in second.restorer.net.parameters():
+        nn.init.normal_(p)
+    assert restore.resume(tmp_path, second) == stop
+    after = [record.loss for record in second.run(data)]
+
+    assert torch.equal(torch.stack(losses), torch.stack(before + after))
+    assert all(torch.equal(a, b) for a, b in zip(states(whole), states(second), strict=True))
+
+
+def test_training_leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    training = start(2)
+    torch.random.set_rng_state(before)
+    list(training.run(data))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("predict", ["x0", "v"])
+def test_a_tiny_network_learns_eight_images_by_heart(predict):
+    """The loss falls, and what is restored from a half-degraded image is that image."""
+    torch.manual_seed(0)
+    eight = 0.8 * torch.randn(8, 1, 4, 4).sign().repeat_interleave(4, 2).repeat_interleave(4, 3)
+    D = degrade.make("gaussian_noise", T=20, schedule="cosine")
+    net = UNet(UNetConfig(size=16, channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=4))
+    ema = EMAConfig(decay=0.9, every=1, start=50)
+    training = Training(Restorer(net, D, predict), TrainConfig(steps=150, batch=32, accumulate=1, lr=4e-3, ema=ema))
+
+    def memory(n, generator):
+        return eight[torch.randint(8, (n,), generator=generator)]
+
+    losses = torch.stack([record.loss for record in training.run(memory)])
+    assert losses[-20:].mean() < 0.5 * losses[:5].mean()
+
+    t = torch.full((8,), 10)
+    x_t = D(eight, t, D.draw(eight, torch.Generator().manual_seed(1)))
+    with torch.no_grad():
+        restored = training.ema(x_t, t)
+    nearest = torch.cdist(restored.flatten(1), eight.flatten(1)).argmin(1)
+    assert nearest.tolist() == list(range(8))
+    assert (restored - eight).abs().mean() < 0.5 * (x_t / D.coefficients(t, x_t)[0] - eight).abs().mean()
+
+
+def test_records_tell_the_learning_rate_and_the_gradient():
+    records = list(start(4).run(data))
+    assert [r.lr for r in records] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3])
+    assert all(r.grad_norm > 0 for r in records)
+
+
+@pytest.mark.parametrize("round_input", [False, True])
+def test_the_network_may_be_shown_eight_bits_only(round_input):
+    seen = []
+    training = start(1, round_input=round_input)
+    training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
+    list(training.run(data))
+    levels = (torch.cat(seen) + 1) * 127.5
+    assert bool(((levels - levels.round()).abs() < 1e-3).all()) == round_input
+
+
+def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():
+    training, twin = start(1, accumulate=2), start(1, accumulate=2)
+    limit = 1e-3
+    training.config = dataclasses.replace(training.config, clip=limit)
+    applied = []
+
+    def look(optimizer, *arguments):
+        applied.extend(p.grad.clone() for group in optimizer.param_groups for p in group["params"])
+
+    training.optimizer.register_step_pre_hook(look)
+    (record,) = training.run(data)
+
+    generator = keyed("cpu", 0, "train", 1)
+    twin.restorer.train()
+    with globally_keyed("cpu", 0, "dropout", 1):
+        losses = [twin._loss(data(4, generator), generator) for _ in range(2)]
+    gradient = torch.autograd.grad(sum(losses) / 2, list(twin.restorer.net.parameters()))
+    norm = torch.cat([g.flatten() for g in gradient]).norm()
+    assert record.loss == pytest.approx(float(sum(losses).detach()) / 2)
+    assert record.grad_norm == pytest.approx(float(norm), rel=1e-5)
+    assert torch.cat([g.flatten() for g in applied]).norm() == pytest.approx(limit, rel=1e-3)
+    for mine, expected in zip(applied, gradient, strict=True):
+        torch.testing.assert_close(mine * norm / limit, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_average_is_a_copy_before_it_starts_and_an_average_after():
+    training = start(6)
+    net, ema = training.restorer.net, training.ema.net
+    seen = []
+    for _ in training.run(data):
+        seen.append(net.leave.weight.clone())
+        if training.step == 2:
+            assert torch.equal(ema.leave.weight, seen[-1])
+        if training.step == 3:
+            assert torch.equal(ema.leave.weight, seen[1])
+    expected = seen[1].lerp(seen[3], 0.1).lerp(seen[5], 0.1)
+    torch.testing.assert_close(ema.leave.weight, expected)
+    assert not training.ema.training
+
+
+def test_the_average_follows_a_compiled_network():
+    """Built from the wrapped module it would silently never move (a bug others shipped)."""
+    training = start(2)
+    compiled = torch.compile(training.restorer.net, backend="eager")
+    wrapped = Training(Restorer(compiled, training.restorer.degradation), training.config)
+    list(wrapped.run(data))
+    assert torch.equal(wrapped.ema.net.leave.weight, compiled.leave.weight)
