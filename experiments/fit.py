@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import TextIO
 
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from degrade import Source
@@ -58,21 +59,30 @@ def fit(training: Training, data: Source, folder: Path, options: TrainOptions) -
 
     Raises:
         KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came, with everything saved.
-        UserError: when the loss is no longer finite; the last checkpoint stays as it was.
+        UserError: when the loss is no longer finite or a checkpoint cannot be written; the last one stays as it was.
     """
-    model, rows = folder / "model", read_log(folder / "log.jsonl", training.step)
-    saved = training.step
+    rows, saved = read_log(folder / "log.jsonl", training.step), training.step
     with Stopper() as stopper, Log(folder / "log.jsonl", rows, training, options) as log:
         for record in training.run(data):
             log.add(record)
-            if record.step % options.save_every == 0 or record.step == training.config.steps or stopper.asked:
+            stop = stopper.asked  # looked at once, so that what stops here is also saved here
+            if record.step % options.save_every == 0 or record.step == training.config.steps or stop:
                 log.write()  # which refuses a loss that is not finite
-                save(model, training)
+                _save(folder / "model", training)
                 saved = record.step
-            if stopper.asked:
+            if stop:
                 break
     if stopper.asked and saved < training.config.steps:
         raise KeyboardInterrupt(f"stopped after step {saved}, saved; continue with --resume --out {folder}")
+
+
+def _save(folder: Path, training: Training) -> None:
+    try:
+        save(folder, training)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"step {training.step} cannot be saved in {folder}: {error}; the one before is intact"
+        ) from None
 
 
 class Log:

@@ -243,6 +243,20 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_checkpoint(tmp
     assert restore.latest(out / "model").name == "step-00000002"
 
 
+def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_checkpoint(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run("--out", out, "--steps", 2)
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"step 4 cannot be saved .*No space left.*the one before is intact"):
+        run("--out", out, "--resume", "--steps", 6)
+    assert restore.latest(out / "model").name == "step-00000002"
+    assert [p.name for p in (out / "model").iterdir()] == ["step-00000002"]
+
+
 def test_celeba_is_fetched_by_torchvision(tmp_path, monkeypatch):
     called = []
 
