@@ -9,7 +9,7 @@ preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t
 * `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
               (Nichol and Dhariwal, arXiv 2102.09672, 2021)
 
-and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`straight`). `levels` takes the two
+and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`straight`). `table` takes the two
 tables as they are.
 """
 

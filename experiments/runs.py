@@ -89,7 +89,8 @@ def claim(folder: Path, options: Options) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", options.model_dump(mode="json"))
+        # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
+        write_json(folder / "config.json", options.model_dump(mode="json", exclude={"out", "resume"}))
     except OSError as error:
         raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
 

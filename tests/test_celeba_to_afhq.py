@@ -212,6 +212,13 @@ def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     assert config.clip is None
 
 
+def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
+    argv = ["--config", str(finished / "config.json"), "--out", str(tmp_path / "new")]
+    config, _ = celeba_to_afhq.parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
+    assert (config.resume, config.size, config.multipliers) == (False, 16, (1, 2))
+    assert {"out", "resume"}.isdisjoint(json.loads((finished / "config.json").read_text()))
+
+
 def test_the_paper_preset_is_the_paper():
     config = Config(**celeba_to_afhq.PRESETS["paper"])
     training = config.training(0)
