@@ -16,11 +16,12 @@ from degrade.blur import Blur
 from degrade.check import LawError, Verdict, check, measure
 from degrade.color import Decolor
 from degrade.compose import Compose, Part
+from degrade.draws import Chance, Source
 from degrade.inpaint import Inpaint
 from degrade.jpeg import Jpeg
 from degrade.leak import Leak, leak
 from degrade.mask_to_color import MaskToColor
-from degrade.mixture import GaussianNoise, Interpolation, Mixture, Source
+from degrade.mixture import GaussianNoise, Interpolation, Mixture
 from degrade.motion_blur import MotionBlur
 from degrade.pixelate import Pixelate
 from degrade.registry import get, make, names, register
@@ -29,6 +30,7 @@ from degrade.snow import Snow
 
 __all__ = [
     "Blur",
+    "Chance",
     "Compose",
     "Decolor",
     "Degradation",

@@ -37,6 +37,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from degrade.draws import Chance
 from degrade.tables import Readable, compute_dtype
 
 __all__ = ["CONFIG", "Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
@@ -143,8 +144,13 @@ class Degradation:
         """Return D(x0, t, z); x0 comes in float32 or float64, outside autocast, and must not be changed."""
         raise NotImplementedError(f"{type(self).__name__} does not define apply(x0, t, z)")
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Latent:
-        """Draw z for a batch like `x0` (B, C, H, W), with randomness from `generator` only; None if D has none."""
+    def draw(self, x0: Tensor, generator: Chance = None) -> Latent:
+        """Draw z for a batch like `x0` (B, C, H, W), with randomness from `generator` only; None if D has none.
+
+        Args:
+            x0: the images z is for.
+            generator: one for the batch, or one for each image, whose z then does not depend on the batch.
+        """
         return None
 
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> Latent:

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from degrade.base import CONFIG, Degradation, Latent, Levels
 from degrade.curves import Curve, Window
+from degrade.draws import Chance
 from degrade.registry import make, register
 from degrade.tables import Tables, compute_dtype
 
@@ -147,7 +148,7 @@ class Compose(Degradation):
         """Return the level (B,) int64 of every part at level t (B,) of the whole, on the device of `like`."""
         return [level.flatten().long() for level in self.tables.at(t, like)]
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> tuple[Latent, ...]:
+    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Latent, ...]:
         """Return what each part draws for a batch like `x0`."""
         return tuple(part.degradation.draw(x0, generator) for part in self.parts)
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from degrade.base import Latent, Levels, need_z_parts
-from degrade.draws import randint
+from degrade.draws import Chance, randint
 from degrade.mask import Mask
 from degrade.registry import register
 
@@ -31,6 +30,7 @@ class Inpaint(Mask):
 
     `widths` are `incremental`, std (i + first), or `constant`, std, or a list of T widths in pixels.
 
+    >>> import torch
     >>> D = Inpaint(T=2, widths="constant", std=1.0)
     >>> x0 = torch.ones(1, 1, 1, 5)
     >>> D(x0, torch.tensor([2])).mul(100).round().flatten().tolist()
@@ -44,7 +44,7 @@ class Inpaint(Mask):
         """Return the largest distance of any of N pixels from a center."""
         return N if self.center == "random" else super().reach(N)
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor] | None:
+    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Tensor, Tensor] | None:
         """Return row offsets in 0..H and column offsets in 0..W, each (B,) int64, for random centers; else None."""
         if self.center == "middle":
             return None

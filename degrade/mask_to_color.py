@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Latent, Levels, need_z
-from degrade.draws import rand
+from degrade.draws import Chance, rand
 from degrade.mask import Mask
 from degrade.registry import register
 from degrade.widths import Width
@@ -45,7 +45,7 @@ class MaskToColor(Mask):
         """Return the table a from the table M, both (T + 1, ...)."""
         return torch.cat([M[:1], 1 - M.flip(0)[1:]]) if self.reverse else M
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor | None:
         """Return one color (B, C) for each image, uniform in [-0.5, 0.5]; None if the color is given."""
         return rand(tuple(x0.shape[:2]), x0, generator) - 0.5 if self.color is None else None
 

@@ -12,23 +12,19 @@ Given x0, a mixture can be solved for z, so `estimate` is exact: z = (x_t - a_t 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from degrade.base import CONFIG, Degradation, Latent, Levels, need_image_z
 from degrade.coupling import Coupling, couple
-from degrade.draws import randn_like
+from degrade.draws import Chance, Source, from_source, randn_like
 from degrade.registry import register
 from degrade.schedules import Cosine, Linear, Schedule
 from degrade.tables import Tables
 
 __all__ = ["GaussianNoise", "Interpolation", "Mixture", "Source"]
-
-Source = Callable[[int, torch.Generator | None], Tensor]  # (n, generator) -> (n, C, H, W) images in [-1, 1]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -78,7 +74,7 @@ class GaussianNoise(Mixture):
     T: Levels = 1000
     schedule: Schedule = Linear()
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
         """Return eps ~ N(0, I), shaped like `x0`."""
         return randn_like(x0, generator)
 
@@ -102,7 +98,7 @@ class Interpolation(Mixture):
     coupling: Coupling = "independent"
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
         """Return one partner image for each image of `x0`.
 
         Raises:
@@ -113,7 +109,7 @@ class Interpolation(Mixture):
                 "interpolation has no source to draw partners from; give it one: "
                 "make('interpolation', source=...) or dataclasses.replace(D, source=...)"
             )
-        z = self.source(len(x0), generator).to(x0)
+        z = from_source(self.source, len(x0), generator).to(x0)
         if z.shape != x0.shape:
             raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
         return couple(self.coupling, x0, z)

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Degradation, Latent, Levels, need_z
-from degrade.draws import rand
+from degrade.draws import Chance, rand
 from degrade.extras import need
 from degrade.registry import register
 from degrade.tables import Tables
@@ -53,7 +53,7 @@ class MotionBlur(Degradation):
         reach = torch.linspace(1, self.length, self.T + 1, dtype=torch.float64) / 2
         return Tables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
         """Return angles (B,) in degrees, uniform in [0, 360)."""
         return 360 * rand((len(x0),), x0, generator)
 

@@ -1,8 +1,9 @@
-"""Names for degradations: register one, make one, list them.
+"""Names: register a class under one, make an object of it, list them.
 
-A name and JSON arguments are all it takes to rebuild a degradation, so configurations and checkpoints hold no code.
-Packages that declare an entry point in the group `degrade.plugins` are found when a name is looked up: the module it
-names is imported, and registers its degradations as it goes.
+A name and JSON arguments are all it takes to rebuild a degradation, so configurations and checkpoints hold no code;
+priors and sampler steps have registries of the same kind. Packages that declare an entry point in a registry's group
+(`degrade.plugins` for degradations) are found when a name is looked up: the module it names is imported, and registers
+its classes as it goes.
 """
 
 from __future__ import annotations
@@ -10,25 +11,132 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Generic, TypeVar, dataclass_transform
 
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from degrade.base import CONFIG, Degradation
 
-__all__ = ["PLUGIN_GROUP", "build", "get", "make", "names", "register"]
+__all__ = ["PLUGIN_GROUP", "Registry", "build", "get", "make", "names", "register"]
 
 PLUGIN_GROUP = "degrade.plugins"
 
-_classes: dict[str, type[Degradation]] = {}
-D = TypeVar("D", bound=Degradation)
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 def _where(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+class Registry(Generic[B]):
+    """The named classes of one kind.
+
+    Args:
+        base: what they derive from; it declares the class attribute `name`, empty for a class without one.
+        kind: what one of them is called in messages.
+        group: the entry-point group in which packages announce theirs.
+    """
+
+    def __init__(self, base: type[B], kind: str, group: str) -> None:
+        self.base, self.kind, self.group = base, kind, group
+        self._classes: dict[str, type[B]] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[type[C]], type[C]]:
+        """Return a class decorator that makes a class a validated, frozen dataclass known as `name`.
+
+        Raises:
+            ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
+            TypeError: if the class does not derive from `base`.
+        """
+        base = f"{self.base.__module__.partition('.')[0]}.{self.base.__name__}"
+
+        def decorate(cls: type[C]) -> type[C]:
+            if not (isinstance(cls, type) and issubclass(cls, self.base)):
+                raise TypeError(f"{cls!r} is not a {self.base.__name__}; derive it from {base} to register {name!r}")
+            if "name" in vars(cls):
+                raise ValueError(
+                    f"{_where(cls)} is registered as {vars(cls)['name']!r} already; derive a class to register {name!r}"
+                )
+            holder = self._classes.get(name)
+            # The same definition again (a reloaded module, a re-run notebook cell) replaces the old one.
+            if holder is not None and _where(holder) != _where(cls):
+                raise ValueError(
+                    f"the name {name!r} is taken by {_where(holder)}; register {_where(cls)} under another"
+                )
+            cls.name = name  # type: ignore[attr-defined]
+            # The decorator returns cls itself, made over; its annotation says less.
+            self._classes[name] = dataclass(frozen=True, config=CONFIG)(cls)  # type: ignore[assignment]
+            return cls  # type: ignore[return-value]
+
+        return decorate
+
+    def names(self) -> tuple[str, ...]:
+        """Return every registered name in alphabetical order, those of installed plugins included."""
+        self._load_plugins()
+        return tuple(sorted(self._classes))
+
+    def get(self, name: str) -> type[B]:
+        """Return the class registered as `name`.
+
+        Raises:
+            ValueError: if there is none, proposing the nearest names.
+        """
+        if name not in self._classes:
+            self._load_plugins()
+        if name not in self._classes:
+            near = [repr(other) for other in difflib.get_close_matches(name, self._classes, n=2)]
+            hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(sorted(self._classes))}"
+            raise ValueError(f"no {self.kind} is called {name!r}: {hint}")
+        return self._classes[name]
+
+    def make(self, name: str, **arguments: Any) -> B:
+        """Build what is registered as `name` with the given arguments.
+
+        Raises:
+            ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
+        """
+        return build(self.get(name), **arguments)
+
+    def _load_plugins(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for point in entry_points(group=self.group):
+            try:
+                point.load()
+            except Exception as error:  # somebody else's broken package must not break this one
+                package = point.dist.name if point.dist else "unknown package"
+                warnings.warn(f"plugin {point.name!r} of {package} did not load: {error!r}", stacklevel=3)
+
+
+def build(cls: type[C], **arguments: Any) -> C:
+    """Build an object of a class, registered or not, with the given arguments.
+
+    Raises:
+        ValueError: in one line for every argument that is unknown or out of range.
+    """
+    try:
+        return cls(**arguments)
+    except ValidationError as error:
+        raise ValueError(f"{getattr(cls, 'name', '') or cls.__name__}: {_one_line(error)}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for fault in error.errors():
+        reason = fault["msg"].removeprefix("Value error, ")
+        reason = f"{reason[:1].lower()}{reason[1:]}"
+        where = ".".join(map(str, fault["loc"]))  # empty for arguments that do not go together
+        parts.append(f"{where} = {fault['input']!r}: {reason}" if where else reason)
+    return "; ".join(parts)
+
+
+DEGRADATIONS = Registry(Degradation, "degradation", PLUGIN_GROUP)
+D = TypeVar("D", bound=Degradation)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -41,34 +149,7 @@ def register(name: str) -> Callable[[type[D]], type[D]]:
         ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
         TypeError: if the class is not a `Degradation`.
     """
-
-    def decorate(cls: type[D]) -> type[D]:
-        if not (isinstance(cls, type) and issubclass(cls, Degradation)):
-            raise TypeError(f"{cls!r} is not a Degradation; derive it from degrade.Degradation to register {name!r}")
-        if "name" in vars(cls):
-            raise ValueError(
-                f"{_where(cls)} is registered as {cls.name!r} already; derive a class to register {name!r}"
-            )
-        holder = _classes.get(name)
-        # The same definition again (a reloaded module, a re-run notebook cell) replaces the old one.
-        if holder is not None and _where(holder) != _where(cls):
-            raise ValueError(f"the name {name!r} is taken by {_where(holder)}; register {_where(cls)} under another")
-        cls.name = name
-        # The decorator returns cls itself, made over; its annotation says less.
-        _classes[name] = dataclass(frozen=True, config=CONFIG)(cls)  # type: ignore[assignment]
-        return cls
-
-    return decorate
-
-
-@cache
-def _load_plugins() -> None:
-    for point in entry_points(group=PLUGIN_GROUP):
-        try:
-            point.load()
-        except Exception as error:  # somebody else's broken package must not break this one
-            package = point.dist.name if point.dist else "unknown package"
-            warnings.warn(f"plugin {point.name!r} of {package} did not load: {error!r}", stacklevel=3)
+    return DEGRADATIONS.register(name)
 
 
 def names() -> tuple[str, ...]:
@@ -77,8 +158,7 @@ def names() -> tuple[str, ...]:
     >>> "gaussian_noise" in names()
     True
     """
-    _load_plugins()
-    return tuple(sorted(_classes))
+    return DEGRADATIONS.names()
 
 
 def get(name: str) -> type[Degradation]:
@@ -87,13 +167,7 @@ def get(name: str) -> type[Degradation]:
     Raises:
         ValueError: if there is none, proposing the nearest names.
     """
-    if name not in _classes:
-        _load_plugins()
-    if name not in _classes:
-        near = difflib.get_close_matches(name, _classes, n=2)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(sorted(_classes))}"
-        raise ValueError(f"no degradation is called {name!r}: {hint}")
-    return _classes[name]
+    return DEGRADATIONS.get(name)
 
 
 def make(name: str, **arguments: Any) -> Degradation:
@@ -109,26 +183,4 @@ def make(name: str, **arguments: Any) -> Degradation:
     Traceback (most recent call last):
     ValueError: gaussian_noise: T = 0: input should be greater than or equal to 1
     """
-    return build(get(name), **arguments)
-
-
-def build(cls: type[D], **arguments: Any) -> D:
-    """Build a degradation of a class, registered or not, with the given arguments.
-
-    Raises:
-        ValueError: as `make` does.
-    """
-    try:
-        return cls(**arguments)
-    except ValidationError as error:
-        raise ValueError(f"{cls.name or cls.__name__}: {_one_line(error)}") from None
-
-
-def _one_line(error: ValidationError) -> str:
-    parts = []
-    for fault in error.errors():
-        reason = fault["msg"].removeprefix("Value error, ")
-        reason = f"{reason[:1].lower()}{reason[1:]}"
-        where = ".".join(map(str, fault["loc"]))  # empty for arguments that do not go together
-        parts.append(f"{where} = {fault['input']!r}: {reason}" if where else reason)
-    return "; ".join(parts)
+    return DEGRADATIONS.make(name, **arguments)

@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate, pad
 
 from degrade.base import Degradation, Latent, Levels, need_z_parts
 from degrade.color import luma
-from degrade.draws import rand, randn
+from degrade.draws import Chance, rand, randn
 from degrade.registry import register
 from degrade.tables import Tables
 
@@ -79,7 +79,7 @@ class Snow(Degradation):
         kernels = torch.exp(-((d / sigma[:, None]) ** 2) / 2)
         return Tables(thr, kernels / kernels.sum(1, keepdim=True), br)
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Tensor, Tensor]:
         """Return the planes (B, H, W) in the compute precision of x0, and the directions (B,), true for vertical."""
         strength = STRENGTHS[self.level]
         B, _, H, W = x0.shape

@@ -36,6 +36,7 @@ class UNetConfig:
         heads: of the attention.
         dropout: inside the residual blocks.
         groups: of the group norms; divides every number of channels.
+        shift: added to t before it is embedded; -1 for a network whose times count from 0.
         patch: the network sees patch x patch pixels as one, which makes it patch^2 times cheaper.
 
     >>> sum(p.numel() for p in UNet(UNetConfig()).parameters())
@@ -52,6 +53,7 @@ class UNetConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     groups: Count = 32
     patch: Count = 1
+    shift: int = 0
 
     def __post_init__(self) -> None:
         stride = self.patch * 2 ** (len(self.multipliers) - 1)
@@ -122,7 +124,7 @@ class UNet(nn.Module):
                 f"the network takes {self.config.channels} channels and sides that divide by {self.stride},"
                 f" not images of shape {tuple(x.shape[1:])}"
             )
-        embedding = self.time(t)
+        embedding = self.time(t + self.config.shift)
         h = self.enter(F.pixel_unshuffle(x, self.config.patch))
         skips = [h]
         for level in self.down:

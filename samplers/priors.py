@@ -13,10 +13,10 @@ import dataclasses
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from degrade import Degradation, Latent, Source, full
-from degrade.draws import randn_like
+from degrade.draws import Chance, from_source, randn_like
 
 __all__ = ["Degraded", "OtherSet", "Prior", "PureNoise", "Start"]
 
@@ -29,9 +29,9 @@ class Start(NamedTuple):
 
 
 class Prior(Protocol):
-    """What every prior is: (n, generator) -> (x_T, z)."""
+    """What every prior is: (n, generator) -> (x_T, z); the generator is one for all images, or one for each."""
 
-    def __call__(self, n: int, generator: Generator | None = None) -> Start:
+    def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
 
 
@@ -61,7 +61,7 @@ class PureNoise:
     def __post_init__(self) -> None:
         _check_jitter(self.jitter)
 
-    def __call__(self, n: int, generator: Generator | None = None) -> Start:
+    def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
         noise = randn_like(torch.empty(n, *self.shape, device=self.device), generator)
         x_T = jittered(noise, self.jitter, generator)
@@ -83,9 +83,9 @@ class OtherSet:
     def __post_init__(self) -> None:
         _check_jitter(self.jitter)
 
-    def __call__(self, n: int, generator: Generator | None = None) -> Start:
+    def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
-        x_T = jittered(self.source(n, generator), self.jitter, generator)
+        x_T = jittered(from_source(self.source, n, generator), self.jitter, generator)
         return Start(x_T, x_T)
 
 
@@ -106,15 +106,15 @@ class Degraded:
     def __post_init__(self) -> None:
         _check_jitter(self.jitter)
 
-    def __call__(self, n: int, generator: Generator | None = None) -> Start:
+    def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
-        x0 = self.source(n, generator)
+        x0 = from_source(self.source, n, generator)
         t = full(self.D.T, x0)
         z = self.D.draw(x0, generator)
         x_T = jittered(self.D(x0, t, z), self.jitter, generator)
         return Start(x_T, self.D.estimate(x_T, x0, t, z))
 
 
-def jittered(x: Tensor, jitter: float, generator: Generator | None) -> Tensor:
+def jittered(x: Tensor, jitter: float, generator: Chance) -> Tensor:
     """Return x + jitter N(0, I)."""
     return x + jitter * randn_like(x, generator) if jitter else x

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from degrade import Degradation, Latent, full
+from degrade.draws import Chance
 from samplers.steps import Restore, Step
 from samplers.times import strided
 
 __all__ = ["Visit", "direct", "reverse", "sample"]
 
 Times = Sequence[int] | None  # falling severities; every level of the degradation by default
-Chance = torch.Generator | None
 
 
 class Visit(NamedTuple):
@@ -46,7 +46,7 @@ def reverse(
         x_T: (B, C, H, W) images at severity `times[0]`.
         z: what is random about D in `x_T`; may be None for a step that estimates it from x_t and x0_hat alone.
         times: falling severities within 0..T, such as `strided` returns; every level of D by default.
-        generator: for steps that add noise.
+        generator: for steps that add noise; one for the batch, or one for each image.
 
     Raises:
         ValueError: at once if `times` does not fall within 0..T or the step does not apply to D.

@@ -28,11 +28,11 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor
+from torch import Tensor
 
 from degrade import Degradation, GaussianNoise, Latent
 from degrade.base import CONFIG
-from degrade.draws import randn_like
+from degrade.draws import Chance, randn_like
 
 __all__ = ["DDIM", "DDPM", "Algorithm1", "Algorithm2", "Ancestral", "Restore", "Step", "Walked"]
 
@@ -65,7 +65,7 @@ class Step:
         t: Tensor,
         s: Tensor,
         z: Latent = None,
-        generator: Generator | None = None,
+        generator: Chance = None,
     ) -> Walked:
         """Walk from t to s.
 
@@ -76,7 +76,7 @@ class Step:
             t: (B,) int64 severities in 1..T.
             s: (B,) int64 severities, s < t.
             z: what is random about D, as the trajectory knows it so far.
-            generator: for steps that add noise.
+            generator: for steps that add noise; one for the batch, or one for each image.
 
         Raises:
             ValueError: if the step does not apply to `D`.
@@ -90,7 +90,7 @@ class Step:
     def accept(self, D: Degradation) -> None:
         """Raise ValueError if the step does not apply to `D`; by default every degradation is accepted."""
 
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Generator | None) -> Latent:
+    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Latent:
         """Return the z of x_s; by default the one given."""
         return z
 
@@ -153,7 +153,7 @@ class Ancestral(Algorithm1):
         if not isinstance(D, GaussianNoise):
             raise ValueError(f"{self} needs 'gaussian_noise', not {D.name!r}; Algorithm2 takes any degradation")
 
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Generator | None) -> Tensor:
+    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Tensor:
         """Return sqrt(1 - tau) z + sqrt(tau) eps, or with the larger variance sqrt(tau) b_t / b_s eps."""
         assert isinstance(D, GaussianNoise)
         noise: Tensor = z

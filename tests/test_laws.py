@@ -9,14 +9,18 @@ import pytest
 import torch
 
 import degrade
-from degrade.registry import _classes
+from degrade.registry import DEGRADATIONS
 from tests.cases import ARGUMENTS, CASES, CASES_ON_SHAPES, SHAPES, build, images
 
 
 def test_every_name_has_cases():
     """A new degradation gets these tests by adding its arguments to tests/cases.py."""
     built_in = [getattr(module, "__dict__", {}) for key, module in sys.modules.items() if key.startswith("degrade.")]
-    ours = {name for name, cls in _classes.items() if any(cls is module.get(cls.__name__) for module in built_in)}
+    ours = {
+        name
+        for name, cls in DEGRADATIONS._classes.items()
+        if any(cls is module.get(cls.__name__) for module in built_in)
+    }
     assert ours == set(ARGUMENTS)
 
 

@@ -20,8 +20,8 @@ from tests.cases import ARGUMENTS, CASES, SHAPES, build, images, live
 @pytest.fixture(autouse=True)
 def classes(monkeypatch):
     """The registered classes; what a test adds is gone after it."""
-    copied = dict(registry._classes)
-    monkeypatch.setattr(registry, "_classes", copied)
+    copied = dict(registry.DEGRADATIONS._classes)
+    monkeypatch.setattr(registry.DEGRADATIONS, "_classes", copied)
     return copied
 
 
@@ -219,9 +219,9 @@ def installed(monkeypatch):
         monkeypatch.setattr(registry, "entry_points", found)
         return groups
 
-    registry._load_plugins.cache_clear()
+    registry.DEGRADATIONS._loaded = False
     yield install
-    registry._load_plugins.cache_clear()
+    registry.DEGRADATIONS._loaded = False
 
 
 def test_plugins_are_looked_for_once_and_only_where_a_name_is_not_built_in(installed):

@@ -28,7 +28,7 @@ class Swirl(degrade.Degradation):
     turns: float = 1.0
     radius: Annotated[float, Field(gt=0)] = 0.5
 
-    def draw(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: degrade.Chance = None) -> Tensor:
         """Return centers (B, 2), uniform in the middle half of the image."""
         return rand((len(x0), 2), x0, generator) - 0.5
 
