@@ -64,6 +64,7 @@ class Mixture(Degradation):
 class GaussianNoise(Mixture):
     """Noise takes over: x_t = a_t x0 + b_t eps, eps ~ N(0, I).
 
+    >>> import torch
     >>> D = GaussianNoise(T=10)
     >>> x0 = torch.zeros(2, 3, 8, 8)
     >>> eps = D.draw(x0, torch.Generator().manual_seed(0))
@@ -87,6 +88,7 @@ class Interpolation(Mixture):
     `coupling` says which partner goes to which image of a batch: `independent` (as drawn) or `optimal` (the
     one-to-one pairing of the batch with the least total squared distance).
 
+    >>> import torch
     >>> D = Interpolation(T=4, schedule="straight", source=lambda n, generator: torch.ones(n, 1, 2, 2))
     >>> x0 = -torch.ones(1, 1, 2, 2)
     >>> [D(x0, torch.tensor([t]), D.draw(x0)).mean().item() for t in range(5)]

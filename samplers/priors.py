@@ -49,6 +49,7 @@ class PureNoise:
         device: where to put them.
         jitter: standard deviation of what is added.
 
+    >>> from torch import Generator
     >>> x_T, z = PureNoise((3, 8, 8))(2, Generator().manual_seed(0))
     >>> x_T.shape, x_T is z
     (torch.Size([2, 3, 8, 8]), True)
