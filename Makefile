@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PEERS := $(VENV)/peers
 
 .PHONY: demo test lint test-gpu bench clean
 
@@ -20,14 +21,20 @@ lint: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
-bench: $(READY)  ## time and memory beside the naive loop; ten minutes or more, written to experiments/results
+bench: $(PEERS)  ## time and memory beside the naive loop and beside other libraries; half an hour, into experiments/results
 	$(BIN)/python experiments/bench/degradations.py
+	$(BIN)/python experiments/bench/training.py
+	$(BIN)/python experiments/bench/sampling.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV): about two minutes, 5.4 GB"
+	@echo "installing into $(VENV): about two minutes, 5.6 GB"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 clean:

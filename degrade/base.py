@@ -28,16 +28,16 @@ of (x0, t), by the explicit z.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from degrade.draws import Chance
+from degrade.named import Named
 from degrade.tables import Readable, compute_dtype
 
 __all__ = ["CONFIG", "Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
@@ -107,7 +107,7 @@ def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:
 
 
 @dataclass(frozen=True, config=CONFIG)
-class Degradation:
+class Degradation(Named):
     """A family of operators D(., t, z) of growing severity t; see the module for the contract and its laws.
 
     A subclass declares its arguments as annotated fields, implements `apply`, and is registered under a name:
@@ -128,7 +128,6 @@ class Degradation:
 
     T: Levels
 
-    name: ClassVar[str] = ""
     affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
     tables: ClassVar[Readable]  # set on the instance, but no argument: it follows from them
 
@@ -185,17 +184,6 @@ class Degradation:
         self._validate(x0, s)
         with torch.autocast(x0.device.type, enabled=False):
             return self.change(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that rebuild this degradation, as JSON values; what was injected is left out."""
-        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.injected))
-        return values
-
-    @property
-    def injected(self) -> dict[str, Any]:
-        """The live objects it was given (fields that take no part in comparison), such as a source of images."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.compare}
 
     def _validate(self, x0: Tensor, t: Tensor) -> None:
         who = self.name or type(self).__name__

@@ -27,6 +27,7 @@ from torch import Tensor
 from degrade.base import Degradation
 from degrade.check import measure
 from degrade.landscape import landscape
+from degrade.pairs import pairs
 from degrade.picture import photograph
 from degrade.registry import build, get, names
 from degrade.strip import sheet, strip
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options, rest = _parser().parse_known_args(argv)
     try:
-        return int(options.run(options, _pairs(rest)))
+        return int(options.run(options, pairs(rest)))
     except (ValueError, ImportError, OSError) as error:
         print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -83,20 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--channels", type=int, default=3, help="their channels (default: 3)")
     command.set_defaults(run=run_check)
     return parser
-
-
-def _pairs(words: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments spelled key=value."""
-    values: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not (equals and key.isidentifier()):
-            raise ValueError(f"{word!r} is no option and no key=value")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
 
 
 def _describe(name: str, field: FieldInfo) -> str:

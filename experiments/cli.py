@@ -10,13 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-__all__ = ["Numbers", "Options", "UserError", "parse", "validated"]
+from degrade.pairs import pairs
+
+__all__ = ["Numbers", "Options", "Pairs", "UserError", "parse", "validated"]
 
 
 class UserError(Exception):
@@ -30,6 +34,9 @@ def _numbers(value: Any) -> Any:
 # Whole numbers from 1 on, which a command line writes as 1,2,4 or none.
 Numbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_numbers)]
 
+# Named values, which a command line writes as key=value key=value.
+Pairs = Annotated[dict[str, Any], BeforeValidator(lambda value: pairs(value) if isinstance(value, list) else value)]
+
 
 class Options(BaseModel):
     """Options."""
@@ -41,6 +48,11 @@ class Options(BaseModel):
     def _from_text(cls, value: Any) -> Any:
         """Read `none`, as the command line writes it."""
         return None if value == "none" else value
+
+    @classmethod
+    def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a preset with those given over them."""
+        return {**preset, **given}
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741
@@ -76,8 +88,11 @@ def _add_option(group: Any, name: str, model: type[Options]) -> None:
     field = model.model_fields[name]
     flag = "--" + name.replace("_", "-")
     default = field.default
-    if isinstance(default, bool):
+    if isinstance(default, bool) or field.annotation == bool | None:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=field.description)
+        return
+    if isinstance(default, dict):
+        group.add_argument(flag, metavar="KEY=VALUE", nargs="+", help=field.description)
         return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     suffix = "" if shown is None or shown == "" else f" (default: {shown})"
@@ -139,13 +154,18 @@ def parse(
     preset = given.get("preset", model.model_fields["preset"].default)
     if preset not in presets:
         raise UserError(f"--preset {preset}: choose from {', '.join(presets)}")
-    return validated(model, {**presets[preset], **given}), given
+    config = validated(model, model.over(presets[preset], given))
+    return config, {name: getattr(config, name) for name in given}
 
 
 def run_main(main: Callable[[Sequence[str]], None], program: str) -> int:
-    """Run a program's `main`; return its exit code: 0, 2 for a user's error, 130 when interrupted."""
+    """Run a program's `main`; return its exit code: 0, 2 for a user's error, 130 when interrupted.
+
+    Errors of the user and warnings for them are one line each on standard error.
+    """
     try:
-        main(sys.argv[1:])
+        with _brief_warnings(program):
+            main(sys.argv[1:])
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
@@ -153,3 +173,18 @@ def run_main(main: Callable[[Sequence[str]], None], program: str) -> int:
         print(f"{program}: {stop.args[0] if stop.args else 'interrupted'}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _brief_warnings(program: str) -> Iterator[None]:
+    with warnings.catch_warnings():
+        at_length = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning):
+                print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                at_length(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield

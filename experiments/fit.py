@@ -1,31 +1,33 @@
-"""Running a training: progress, log, checkpoints, and stopping without losing a step."""
+"""Running a training: log, pictures, checkpoints, and stopping without losing a step."""
 
 from __future__ import annotations
 
-import json
-import math
 import signal
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TextIO
 
-import torch
-from safetensors import SafetensorError
-from tqdm import tqdm
-
-from degrade import Source
+from degrade.named import Named
 from experiments.cli import UserError
 from experiments.config import TrainOptions
-from experiments.runs import read_log
-from restore import Record, Training, save
+from experiments.watch import Log
+from restore import DataSpec, NamedSpec, Restorer, Training, save
+from restore.order import Data
 
-__all__ = ["Stopper", "fit"]
+__all__ = ["Picture", "Stopper", "fit"]
+
+Picture = Callable[[Path, Restorer], Path]
 
 
 class Stopper:
-    """While open, Ctrl-C and SIGTERM ask for an end instead of forcing one; a second Ctrl-C forces it."""
+    """While open, Ctrl-C and SIGTERM ask for an end instead of forcing one; a second Ctrl-C, a moment later, forces it.
+
+    What launches several processes hands a Ctrl-C on to them, which have had it from the terminal already: within the
+    first moment it counts as the same one.
+    """
+
+    MOMENT = 1.0  # seconds
 
     def __init__(self) -> None:
         self.asked = False
@@ -43,99 +45,64 @@ class Stopper:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self._since = True, now
+        elif number == signal.SIGINT and now - self._since > self.MOMENT:
             raise KeyboardInterrupt
-        self.asked = True
 
 
-def fit(training: Training, data: Source, folder: Path, options: TrainOptions) -> None:
-    """Take the steps that are left, with a progress bar, a line in the log now and then, and checkpoints.
+def fit(
+    training: Training,
+    data: Data,
+    folder: Path,
+    options: TrainOptions,
+    picture: Picture | None = None,
+    data_spec: DataSpec | None = None,
+    prior: Named | NamedSpec | None = None,
+) -> None:
+    """Take the steps that are left, with a progress bar, a line in the log now and then, pictures and checkpoints.
 
     Args:
         training: in its present state.
         data: clean images.
-        folder: of the run; `log.jsonl` and `model/` are written there.
-        options: how often to log and to save.
+        folder: of the run; `log.jsonl`, `samples/` and `model/` are written there.
+        options: how often to log, to draw and to save, and how many checkpoints to keep.
+        picture: draws what the averaged restorer can do by now and saves it, (path, restorer) -> path. All processes
+            call it at the same step: it may share the work among them, and one of them saves the picture.
+        data_spec: what `data` is, for the checkpoints.
+        prior: where trajectories start, for the checkpoints.
 
     Raises:
-        KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came, with everything saved.
-        UserError: when the loss is no longer finite or a checkpoint cannot be written; the last one stays as it was.
+        KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came (of several processes, at the next line of
+            the log, after the same step in all), with everything saved.
+        UserError: when the loss is no longer finite or something cannot be written; the last checkpoint stays.
     """
-    rows, saved = read_log(folder / "log.jsonl", training.step), training.step
-    with Stopper() as stopper, Log(folder / "log.jsonl", rows, training, options) as log:
+    with Stopper() as stopper, Log(folder, training, options) as log:
         for record in training.run(data):
             log.add(record)
-            stop = stopper.asked  # looked at once, so that what stops here is also saved here
-            if record.step % options.save_every == 0 or record.step == training.config.steps or stop:
+            step = record.step
+            due = step % options.save_every == 0 or step == training.config.steps
+            # Looked at once, so that what stops here is also saved here; asked by all processes at the same steps.
+            asks = training.world_size == 1 or due or step % options.log_every == 0
+            stop = asks and training.any(stopper.asked)
+            if due or stop:
                 log.write()  # which refuses a loss that is not finite
-                _save(folder / "model", training)
-                saved = record.step
+                _save(folder / "model", training, options.keep, prior, data_spec)
             if stop:
                 break
-    if stopper.asked and saved < training.config.steps:
-        raise KeyboardInterrupt(f"stopped after step {saved}, saved; continue with --resume --out {folder}")
+            if picture and options.sample_every and step % options.sample_every == 0:
+                with log.picture(step) as path:
+                    picture(path, training.ema)
+        if training.any(stopper.asked):
+            raise KeyboardInterrupt(f"stopped after step {training.step}, saved; continue with --resume --out {folder}")
 
 
-def _save(folder: Path, training: Training) -> None:
+def _save(folder: Path, training: Training, keep: int, prior: Named | NamedSpec | None, data: DataSpec | None) -> None:
+    fault = ""
     try:
-        save(folder, training)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"step {training.step} cannot be saved in {folder}: {error}; the one before is intact"
-        ) from None
-
-
-class Log:
-    """A progress bar and the file `log.jsonl`: mean loss, learning rate and speed since the last line."""
-
-    def __init__(self, path: Path, rows: list[dict[str, float]], training: Training, options: TrainOptions) -> None:
-        self.path, self.every = path, options.log_every
-        self.per_step = training.config.batch * training.config.accumulate
-        self.records: list[Record] = []
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        self.steps, self.first = training.config.steps, training.step
-        self.since = time.perf_counter()
-
-    def __enter__(self) -> Log:
-        """Open bar and file."""
-        self.file: TextIO = self.path.open("a")
-        self.bar = tqdm(total=self.steps, initial=self.first, desc="training", unit=" steps", disable=None)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close them."""
-        self.bar.close()
-        self.file.close()
-
-    def add(self, record: Record) -> None:
-        """Count a step; every so often write a line."""
-        self.records.append(record)
-        self.bar.update()
-        if record.step % self.every == 0:
-            self.write()
-
-    def write(self) -> None:
-        """Write the line of the steps since the last one; here, and only here, the host waits for the device."""
-        if not self.records:
-            return
-        last = self.records[-1]
-        loss = float(torch.stack([record.loss for record in self.records]).mean())
-        seconds = time.perf_counter() - self.since
-        speed = len(self.records) * self.per_step / seconds
-        if not math.isfinite(loss):
-            first = next(r.step for r in self.records if not math.isfinite(float(r.loss)))
-            raise UserError(
-                f"the loss is {loss} from step {first} on; lower --lr or --clip and start from a checkpoint"
-            )
-        row = {
-            "step": last.step,
-            "loss": loss,
-            "lr": last.lr,
-            "grad_norm": float(last.grad_norm),
-            "images_per_s": speed,
-        }
-        print(json.dumps(row), file=self.file, flush=True)
-        self.bar.set_postfix(loss=f"{loss:.4f}", images_per_s=f"{speed:.0f}")
-        if self.bar.disable and (last.step == self.steps or last.step % (10 * self.every) == 0):
-            print(f"step {last.step}/{self.steps}: loss {loss:.4f}, {speed:.0f} images/s", file=sys.stderr, flush=True)
-        self.records, self.since = [], time.perf_counter()
+        save(folder, training, keep, prior, data)
+    except (OSError, ValueError) as error:
+        fault = str(error)
+    if training.any(bool(fault)):
+        raise UserError(fault or f"step {training.step} cannot be saved: the first process says why")

@@ -1,142 +1,198 @@
-"""Sets of photographs: a folder or a zip, decoded once, kept on the device as uint8.
+"""Sets of images: decoded once, kept as uint8, handed out as windows in [-1, 1].
 
-Every image is scaled and cropped to a square of 1.12 S pixels when it is read; a batch is a random S x S window of it,
-mirrored half the time. Grey, RGBA, palette and 16-bit images become RGB. An image that cannot be decoded or is smaller
-than S is named, skipped and counted.
+A `Framing` says what becomes of a picture of any size, kind and shape:
+
+    crop    it is scaled and cropped to a square of margin S pixels; a training batch is random S x S windows of it
+    pad     it is put in the middle of a black S x S square, made smaller first if it is larger
+
+RGBA, palette and 16-bit pictures become 8-bit RGB; a set that is gray throughout keeps one channel. A picture that
+cannot be decoded, or is too small to crop, is named, skipped and counted.
 """
 
 from __future__ import annotations
 
-import io
+import dataclasses
+import hashlib
 import sys
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Generator, Tensor
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
 from tqdm import tqdm
 
-from degrade.keyed import keyed
+from degrade.base import CONFIG
+from degrade.draws import Chance, rand, randint
 from degrade.picture import as_rgb
 from experiments.cli import UserError
 
-__all__ = ["ImageSet", "load_images"]
+__all__ = ["Entry", "Framing", "ImageSet", "decode"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-MARGIN = 1.12  # side of what is kept, over the side of what is used
+MARGIN = 1.12  # side of what is kept of a photograph, over the side of what is used
 
-Read = Callable[[], bytes]
+Entry = tuple[str, Callable[[], Any]]  # a name, for messages, and what opens the picture with Pillow
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Framing:
+    """What becomes of every picture of a set.
+
+    Args:
+        size: side S of the images to come.
+        fit: `crop` or `pad`.
+        margin: side of what is kept over S, at least 1, for random windows; without meaning for `pad`.
+        channels: 1 or 3; None keeps one if every picture is gray, and three otherwise.
+    """
+
+    size: Annotated[int, Field(ge=1)]
+    fit: Literal["crop", "pad"] = "crop"
+    margin: Annotated[float, Field(ge=1)] = MARGIN
+    channels: Literal[1, 3] | None = None
+
+    @property
+    def side(self) -> int:
+        """The side of what is kept."""
+        return round(self.margin * self.size) if self.fit == "crop" else self.size
+
+    def whole(self, channels: Literal[1, 3]) -> Framing:
+        """Return the framing of images to measure on: no margin, and as many channels as the training set has."""
+        return dataclasses.replace(self, margin=1.0, channels=channels)
+
+    def frame(self, picture: Image.Image) -> Image.Image:
+        """Return the square that is kept of a picture.
+
+        Raises:
+            ValueError: if it is too small.
+        """
+        square = (self.side, self.side)
+        if self.fit == "crop":
+            if min(picture.size) < self.size:
+                found = f"{picture.width} x {picture.height} pixels, fewer than --size {self.size}"
+                raise ValueError(f"it has {found}; --fit pad puts it in a black square")
+            return ImageOps.fit(picture, square, Image.Resampling.LANCZOS)
+        if max(picture.size) > self.side:
+            picture = ImageOps.contain(picture, square, Image.Resampling.LANCZOS)
+        page = Image.new("RGB", square)
+        page.paste(picture, ((self.side - picture.width) // 2, (self.side - picture.height) // 2))
+        return page
 
 
 class ImageSet:
-    """Images (N, 3, M, M) uint8 on a device; a `Source` of random S x S windows in [-1, 1].
+    """Images (N, C, M, M) uint8; hands out S x S windows of them, float32 in [-1, 1], at random places if M > S.
+
+    It is a `Source` (random images) and an `Indexed` set (images by number). Kept on another device than the one it
+    serves, it streams: what a batch needs is copied over.
 
     Args:
-        images: (N, 3, M, M) uint8, M >= size.
+        images: (N, C, M, M) uint8, M >= size.
         size: side S of the windows.
+        flip: whether half of the windows are mirrored.
+        device: where the windows go; that of the images by default.
 
     >>> faces = ImageSet(torch.full((5, 3, 9, 9), 255, dtype=torch.uint8), 8)
-    >>> faces(2, Generator().manual_seed(0)).shape, faces(2).max().item()
+    >>> faces(2, torch.Generator().manual_seed(0)).shape, faces.at(torch.tensor([4])).max().item()
     (torch.Size([2, 3, 8, 8]), 1.0)
     """
 
-    def __init__(self, images: Tensor, size: int) -> None:
-        self.images, self.size = images, size
-        offsets = images.shape[-1] - size + 1
-        # How many images, first rows and first columns there are to choose from; kept on the device.
-        self._choices = torch.tensor([[len(images)], [offsets], [offsets]], device=images.device)
+    def __init__(self, images: Tensor, size: int, flip: bool = True, device: torch.device | str | None = None) -> None:
+        self.images, self.size, self.flip = images, size, flip
+        self.device = images.device if device is None else torch.device(device)
+        self.streams = images.device.type != self.device.type
+        self._here = torch.empty(0, device=self.device)  # where random numbers go
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
-    def __call__(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Return n random windows (n, 3, S, S) float32 in [-1, 1]; images are drawn with replacement."""
-        device = self.images.device
-        u = torch.rand(4, n, generator=generator, device=generator.device if generator else device).to(device)
-        index, top, left = (u[:3] * self._choices).long()
-        pixel = torch.arange(self.size, device=device)
-        columns = torch.where(u[3, :, None] < 0.5, pixel, self.size - 1 - pixel) + left[:, None]
-        rows = top[:, None] + pixel
-        window = self.images[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        return window.permute(0, 3, 1, 2).float() / 127.5 - 1
+    def __call__(self, n: int, generator: Chance = None) -> Tensor:
+        """Return windows (n, C, S, S) of n images, drawn with replacement."""
+        return self.at(randint(len(self), (n,), self._here, generator), generator)
 
-    def split(self, seed: int) -> tuple[ImageSet, ImageSet]:
-        """Return (training, held out): one in eight images, at least one, is held out, unless there is but one."""
-        held_out = max(1, len(self) // 8)
-        order = torch.randperm(len(self), generator=keyed("cpu", seed, "held out")).to(self.images.device)
-        kept = self.images[order[held_out:]] if len(self) > 1 else self.images
-        return ImageSet(kept, self.size), ImageSet(self.images[order[:held_out]], self.size)
+    def at(self, index: Tensor, generator: Chance = None) -> Tensor:
+        """Return windows (n, C, S, S) of the images that are numbered `index` (n,) int64."""
+        images, index = self._fetched(index)
+        margin = images.shape[-1] - self.size
+        if not (margin or self.flip):
+            return _unit(images[index])
+        n, pixel = len(index), torch.arange(self.size, device=self.device)
+        top, left = randint(margin + 1, (n, 2, 1), self._here, generator).unbind(1)
+        mirrored = rand((n, 1), self._here, generator) < (0.5 if self.flip else 0.0)
+        columns = torch.where(mirrored, self.size - 1 - pixel, pixel) + left
+        rows = top + pixel
+        window = images[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return _unit(window.permute(0, 3, 1, 2))
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint of the pixels and their order."""
+        images = self.images.cpu().contiguous()
+        digest = hashlib.sha256(str(tuple(images.shape)).encode())
+        digest.update(images.view(-1).numpy().data)
+        return digest.hexdigest()
+
+    def _fetched(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images on the device and the places of the wanted ones among them."""
+        if not self.streams:
+            return self.images, index.to(self.device, non_blocking=True)
+        part = self.images[index.to(self.images.device)]
+        if self.device.type == "cuda":
+            part = part.pin_memory()  # without which the copy would make the host wait
+        return part.to(self.device, non_blocking=True), torch.arange(len(index), device=self.device)
 
 
-def load_images(path: Path, size: int, device: torch.device, option: str) -> ImageSet:
-    """Read all images of a folder (searched recursively) or a zip.
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float() / 127.5 - 1
+
+
+def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -> Tensor:
+    """Read pictures into one tensor.
 
     Args:
-        path: of the folder or zip.
-        size: side of the images to come.
-        device: where they shall live.
-        option: the option that named the path, for messages.
+        entries: at least one.
+        framing: what becomes of each.
+        option: the option that named the set, for messages.
+        name: its value.
+
+    Returns:
+        (N, C, M, M) uint8 on the host.
 
     Raises:
-        UserError: if there is nothing to read; or if no image can be used.
+        UserError: if no picture can be used.
     """
-    entries = sorted(_entries(path, option), key=lambda entry: entry[0])
-    if not entries:
-        raise UserError(
-            f"{option} {path} holds no images ({', '.join(sorted(SUFFIXES))}); name a folder or zip of images"
-        )
-    side = round(MARGIN * size)
     with ThreadPoolExecutor() as pool:
-        decoded = pool.map(partial(_decoded, size=size, side=side), (read for _, read in entries))
-        results = list(tqdm(decoded, f"reading {path.name}", len(entries), disable=None, unit=" images", leave=False))
-    faults = [(name, fault) for (name, _), fault in zip(entries, results) if isinstance(fault, str)]
-    for name, fault in faults[:5]:
-        print(f"skipped {name}: {fault}", file=sys.stderr)
+        decoded = pool.map(partial(_decoded, framing=framing), (read for _, read in entries))
+        results = list(tqdm(decoded, f"reading {name}", len(entries), disable=None, unit=" images", leave=False))
+    faults = [(entry, fault) for (entry, _), fault in zip(entries, results) if isinstance(fault, str)]
+    for entry, fault in faults[:5]:
+        print(f"skipped {entry}: {fault}", file=sys.stderr)
     if len(faults) == len(entries):
-        raise UserError(f"{option} {path}: none of its {len(entries)} images can be used ({faults[0][1]})")
+        raise UserError(f"{option} {name}: none of its {len(entries)} images can be used ({faults[0][1]})")
     if faults:
-        print(f"skipped {len(faults)} of {len(entries)} images of {path}", file=sys.stderr)
-    pixels = np.stack([image for image in results if not isinstance(image, str)])
-    return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device), size)
+        print(f"skipped {len(faults)} of {len(entries)} images of {name}", file=sys.stderr)
+    kept = [image for image in results if not isinstance(image, str)]
+    channels = framing.channels or max(image.shape[-1] for image in kept)
+    images = np.empty((len(kept), channels, framing.side, framing.side), np.uint8)
+    for i in range(len(kept)):
+        images[i], kept[i] = kept[i].transpose(2, 0, 1), kept[i][:0]  # a gray image fills three channels
+    return torch.from_numpy(images)
 
 
-def _entries(path: Path, option: str) -> Iterator[tuple[str, Read]]:
-    """Yield (name, how to read it) of every image in a folder or zip."""
-    if path.is_dir():
-        for file in path.rglob("*"):
-            if _is_image(file.name) and file.is_file():
-                yield str(file), file.read_bytes
-    elif zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        for name in archive.namelist():
-            if _is_image(Path(name).name):
-                yield f"{path}/{name}", partial(archive.read, name)
-    elif path.exists():
-        raise UserError(f"{option} {path} is neither a folder nor a zip; name a folder or zip of images")
-    else:
-        raise UserError(f"{option} {path} does not exist; name a folder or zip of images")
-
-
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-
-
-def _decoded(read: Read, size: int, side: int) -> np.ndarray | str:
-    """Return (side, side, 3) uint8, or what is wrong with the image."""
+def _decoded(read: Callable[[], Any], framing: Framing) -> np.ndarray | str:
+    """Return (M, M, 1 if it is gray, else 3) uint8, or what is wrong with the picture."""
     try:
         with warnings.catch_warnings(action="ignore"):  # oddities of metadata, not of pixels
-            file = Image.open(io.BytesIO(read()))
-            file.load()
-            image = ImageOps.exif_transpose(file)
+            picture = framing.frame(as_rgb(ImageOps.exif_transpose(read())))
     except Exception as error:  # decoders and archives raise all kinds of errors on broken files
         return str(error).splitlines()[0] if str(error) else type(error).__name__
-    if min(image.size) < size:
-        return f"it has {image.width} x {image.height} pixels, fewer than --size {size}"
-    return np.asarray(ImageOps.fit(as_rgb(image), (side, side), Image.Resampling.LANCZOS))
+    if framing.channels == 1:
+        return np.asarray(picture.convert("L"))[..., None]
+    pixels = np.asarray(picture)
+    gray = framing.channels is None and (pixels == pixels[..., :1]).all()
+    return pixels[..., :1] if gray else pixels

@@ -7,6 +7,8 @@ All images (B, C, H, W) come in [-1, 1] and are measured in [0, 1] after clippin
   Landau, 1982; the formula of FID without its network), which sees color and coarse shape only
 * `resemblance`: the mean correlation of result and start, after each set's mean image is taken off: 0 when a result
   has nothing to do with its start, 1 when it is its start
+* `diversity`: the root of the mean squared difference between two images of a set; with `colors=False` each image is
+  measured without its own mean color, which leaves what is pictured
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["frechet", "resemblance", "rmse", "ssim"]
+__all__ = ["diversity", "frechet", "resemblance", "rmse", "ssim"]
 
 THUMBNAIL = 8
 
@@ -59,9 +61,13 @@ def frechet(x: Tensor, y: Tensor) -> float:
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean (D,) and covariance (D, D) in float64 of the thumbnails of x."""
+    """Return mean (D,) and covariance (D, D) in float64 of the thumbnails of x; that of a single image is 0."""
     features = F.adaptive_avg_pool2d(unit(x), THUMBNAIL).flatten(1).cpu().double()
-    return features.mean(0), features.T.cov()
+    mean = features.mean(0)
+    off = features - mean
+    # What float32 leaves where all images agree is no variance, and eigenvalues of it need not converge.
+    off = torch.where(off.abs() < 1e-6, 0, off)
+    return mean, off.T @ off / max(1, len(x) - 1)
 
 
 def trace_of_root(c1: Tensor, c2: Tensor) -> Tensor:
@@ -81,3 +87,15 @@ def resemblance(x: Tensor, start: Tensor) -> float:
     """
     a, b = (F.normalize((v - v.mean(0)).flatten(1).double(), dim=1) for v in (x, start))
     return float((a * b).sum(1).mean())
+
+
+def diversity(x: Tensor, colors: bool = True) -> float:
+    """Return how much two images of the set x (B, C, H, W), B >= 2, differ: 0 when all are the same.
+
+    >>> x = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    >>> diversity(x), diversity(x, colors=False)
+    (1.0, 0.0)
+    """
+    y = unit(x).double()
+    y = y if colors else y - y.mean((2, 3), keepdim=True)
+    return float((2 * y.var(0).mean()).sqrt())  # of pairs, E (a - b)^2 = 2 var

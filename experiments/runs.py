@@ -3,6 +3,8 @@
 config.json   every option, seed included
 log.jsonl     one line per logged step
 model/        checkpoints, see `restore.checkpoint`
+samples/      pictures made while training, by step
+tensorboard/  what TensorBoard shows, with --tensorboard
 metrics.json  what was measured at the end
 *.png, *.gif  pictures
 """
@@ -11,14 +13,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.cli import Options, UserError, validated
 from experiments.config import RunOptions
+from restore import DataSpec, Training, resume
+from restore.devices import process_count
 
-__all__ = ["choose_folder", "claim", "read_log", "stored_config", "write_json"]
+__all__ = ["choose_folder", "claim", "read_log", "stored_config", "take_up", "write_json", "write_text"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -28,9 +33,13 @@ FREE = {
     "out",
     "resume",
     "device",
+    "compile",
     "steps",
     "log_every",
     "save_every",
+    "sample_every",
+    "keep",
+    "tensorboard",
     "sample_steps",
     "eval_images",
     "sampler",
@@ -40,9 +49,14 @@ FREE = {
 def choose_folder(options: RunOptions, program: str) -> Path:
     """Return the folder named by --out, or a numbered one under runs/: a new one, or with --resume the newest.
 
+    Of several processes the first one looks at the folder, and the others believe it.
+
     Raises:
-        UserError: if there is nothing to resume, or if the folder holds another run.
+        UserError: if there is nothing to resume, if the folder holds another run, or if several processes would have to
+            find one number for it.
     """
+    if process_count() > 1 and options.out is None:
+        raise UserError("several processes need the same folder: name it with --out")
     if options.out is not None:
         folder = Path(options.out)
     else:
@@ -53,6 +67,8 @@ def choose_folder(options: RunOptions, program: str) -> Path:
         folder = Path("runs") / f"{program}-{number if options.resume else number + 1:03d}"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file; name a folder")
+    if not _is_first():
+        return folder
     holds = folder.is_dir() and any(folder.iterdir())
     if options.resume and not (folder / "config.json").is_file():
         raise UserError(f"--resume: {folder} holds no run; leave --resume out to start one there")
@@ -82,11 +98,13 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
 
 
 def claim(folder: Path, options: Options) -> None:
-    """Make the folder and write its configuration.
+    """Make the folder and write its configuration; of several processes the first one does.
 
     Raises:
         UserError: if it cannot be made or written.
     """
+    if not _is_first():
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
@@ -95,10 +113,44 @@ def claim(folder: Path, options: Options) -> None:
         raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
 
 
+def _is_first() -> bool:
+    """Whether this is the first of the processes that were started together, which they know before they are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def take_up(folder: Path, training: Training, data: DataSpec | None = None) -> None:
+    """Put `training` where the run in `folder` left off; where it was stopped before it saved, that is the beginning.
+
+    Args:
+        folder: of the run.
+        training: of the same network and degradation.
+        data: what it will go on with.
+
+    Raises:
+        UserError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
+    """
+    try:
+        step = resume(folder / "model", training, data)
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise UserError(f"--resume: {error}; start another run with --out") from None
+    if training.rank == 0:
+        print(f"continuing after step {step}", file=sys.stderr)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file all at once: under another name first, then renamed."""
+    """Write a JSON file all at once."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file all at once: under another name first, then, on disk, renamed."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)
 
 

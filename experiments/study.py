@@ -16,17 +16,12 @@ from degrade.strip import Strip, severities, sheet
 from experiments.figures import animate
 from experiments.metrics import frechet, resemblance, rmse, ssim
 from restore import Restorer
-from samplers import Algorithm1, Algorithm2, OtherSet, Step, direct, reverse, sample, strided
+from samplers import OtherSet, direct, parse_step, reverse, sample, strided
 
 __all__ = ["SAMPLERS", "Sets", "Study", "report"]
 
-SAMPLERS: dict[str, Step] = {
-    "algorithm1": Algorithm1(),
-    "algorithm1-fixed": Algorithm1(estimate=False),
-    "algorithm2": Algorithm2(),
-    "algorithm2-fixed": Algorithm2(estimate=False),
-}
-CAPTIONS = {
+# The samplers of the table and of the picture, as `parse_step` reads them, and their captions there.
+SAMPLERS = {
     "algorithm1": ("Algorithm 1", "z estimated"),
     "algorithm1-fixed": ("Algorithm 1", "z fixed"),
     "algorithm2": ("Algorithm 2", "z estimated"),
@@ -103,7 +98,7 @@ class Study:
             if name == "direct":
                 ends.append(direct(self.R, x_part, start))
             else:
-                ends.append(sample(self.D, self.R, SAMPLERS[name], x_part, z_part, self.times(start)))
+                ends.append(sample(self.D, self.R, parse_step(name), x_part, z_part, self.times(start)))
         return torch.cat(ends)
 
     def forward_strip(self, path: Path) -> Path:
@@ -126,7 +121,7 @@ class Study:
             rows.append(Strip("direct", "R(x_T, T)", torch.stack([start, guess[i]]), [f"t = {self.D.T}", "t = 0"]))
             for name, walk in walks.items():
                 panels = torch.stack([walk[t][i] for t in shown])
-                rows.append(Strip(*CAPTIONS[name], panels, [f"t = {t}" for t in shown]))
+                rows.append(Strip(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
         return self.save(rows, path)
 
     @staticmethod
@@ -138,7 +133,7 @@ class Study:
     @torch.no_grad()
     def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:
         """Return the images at every severity that the sampler visits from x_T = z."""
-        walk = reverse(self.D, self.R, SAMPLERS[name], x_T, x_T, self.times(self.D.T))
+        walk = reverse(self.D, self.R, parse_step(name), x_T, x_T, self.times(self.D.T))
         return {self.D.T: x_T} | {visit.s: visit.x_s for visit in walk}
 
     def round_trip(self, path: Path, sampler: str) -> Path:

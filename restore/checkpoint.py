@@ -2,205 +2,268 @@
 
 A checkpoint is a folder `step-00001234` inside a run's `model` folder:
 
-    model.json           what it is: network, degradation, prediction, training, versions, format number
+    model.json           what it is, see `restore.specification`
     weights.safetensors  the network
     ema.safetensors      its average, which `load` uses
     optimizer.pt         the optimizer's tensors and numbers, read with weights_only=True
+    checksums.json       size and SHA-256 of each, see `restore.integrity`
 
-It is written under another name and renamed when complete, so a folder of this name is a whole checkpoint. Reading one
-runs no code from it: degradations are rebuilt by their registered name.
+It is written under another name and renamed when it is complete and on disk: a process killed at any moment leaves
+whole checkpoints. What was damaged otherwise is recognized when it is read, named in a warning, and passed over in
+favor of the one before. Reading runs no code from a file: degradations are rebuilt by their registered name.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import shutil
+import dataclasses
+import io
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from degrade import Degradation, make
-from degrade.base import CONFIG
-from restore.restorer import Predict, Restorer
-from restore.training import TrainConfig, Training
+from degrade import get, make
+from degrade.named import Named
+from restore.folder import checkpoints, path_of, put, remove, remove_leftovers, step_of
+from restore.integrity import CHECKSUMS, DamagedError, File, verify
+from restore.restorer import Restorer
+from restore.specification import (
+    MODEL,
+    DataSpec,
+    NamedSpec,
+    Specification,
+    describe,
+    dump,
+    network_of,
+    read_specification,
+)
+from restore.training import Training
 from restore.unet import UNet, UNetConfig
 
-__all__ = ["Specification", "latest", "load", "resume", "save"]
+__all__ = ["latest", "load", "resume", "save"]
 
-NAME = re.compile(r"step-(\d{8,})")
-
-
-@dataclass(frozen=True, config=CONFIG)
-class DegradationSpec:
-    """A degradation by name and arguments."""
-
-    name: str
-    arguments: dict[str, Any]
+A = TypeVar("A")
+WEIGHTS, EMA, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.pt"
+FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
 
 
-@dataclass(frozen=True, config=CONFIG)
-class Specification:
-    """Everything but the tensors: what `model.json` holds."""
+def save(
+    folder: str | Path,
+    training: Training,
+    keep: int = 2,
+    prior: Named | NamedSpec | None = None,
+    data: DataSpec | None = None,
+) -> Path:
+    """Write a checkpoint of `training` into `folder` and keep the newest `keep`.
 
-    step: int
-    network: UNetConfig
-    degradation: DegradationSpec
-    predict: Predict
-    clamp: bool
-    training: TrainConfig
-    versions: dict[str, str] = Field(default_factory=dict)
-    format: Literal[1] = 1  # raised when a reader of today could not read a file of tomorrow
-
-
-_SPECIFICATION = TypeAdapter(Specification)
-
-
-def save(folder: str | Path, training: Training, keep: int = 2) -> Path:
-    """Write a checkpoint of `training` into `folder` and keep only the newest `keep`.
+    In a training of several processes all of them call this, and the first one writes.
 
     Args:
         folder: made if missing.
         training: of a restorer whose network is a `UNet`.
-        keep: how many checkpoints stay.
+        keep: how many checkpoints stay, at least 1.
+        prior: where trajectories start, to be found in `read_specification(latest(folder)).prior`.
+        data: what it is trained on, which `resume` compares.
 
     Returns:
         The checkpoint's folder, complete on disk.
+
+    Raises:
+        OSError: if it cannot be written (a full disk, a read-only folder), with the other checkpoints as they were.
+        ValueError: if `folder` holds a whole checkpoint of a later step: it would count as the newest.
     """
-    folder = Path(folder)
-    state, restorer = training.state_dict(), training.restorer
-    target = folder / f"step-{training.step:08d}"
-    partial = folder / f".partial-{target.name}-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if keep < 1:
+        raise ValueError(f"keep is {keep}; at least the checkpoint just written must stay: 1 or more")
+    folder, state = Path(folder), training.state_dict()
+    if training.rank:
+        return path_of(folder, training.step)
+    specification = describe(training, NamedSpec.of(prior) if isinstance(prior, Named) else prior, data)
+    _refuse_to_go_back(folder, training.step)
     try:
-        save_file(_plain(state["weights"]), partial / "weights.safetensors")
-        save_file(_plain(state["ema"]), partial / "ema.safetensors")
-        torch.save(state["optimizer"], partial / "optimizer.pt")
-        specification = Specification(
-            step=training.step,
-            network=_config(restorer),
-            degradation=DegradationSpec(restorer.degradation.name, restorer.degradation.arguments),
-            predict=restorer.predict,
-            clamp=restorer.clamp,
-            training=training.config,
-            versions={"python": platform.python_version(), "torch": torch.__version__},
-        )
-        (partial / "model.json").write_bytes(_SPECIFICATION.dump_json(specification, indent=2))
-        for file in partial.iterdir():
-            _to_disk(file)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        _to_disk(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for old in _checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        remove_leftovers(folder)
+        target = put(folder, training.step, _files(specification, state))
+        for old in [c for c in checkpoints(folder) if step_of(c) <= training.step and _seems_whole(c)][:-keep]:
+            remove(old)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"step {training.step} cannot be saved in {folder}: {reason}; the one before is intact") from None
     return target
 
 
 def latest(folder: str | Path) -> Path:
-    """Return the newest checkpoint in `folder`.
+    """Return the newest whole checkpoint in `folder`; a warning names each newer one that is passed over.
+
+    Args:
+        folder: of the checkpoints, or of the run, or one checkpoint.
 
     Raises:
         FileNotFoundError: if there is none.
+        ValueError: if none is whole, naming each and what is wrong with it.
     """
-    found = _checkpoints(Path(folder))
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no checkpoint (a folder named step-...)")
-    return found[-1]
+    return _newest(folder, lambda checkpoint, specification: checkpoint)
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu", **injected: Any) -> Restorer:
-    """Return the restorer of the newest checkpoint in `folder`: averaged weights, evaluation mode.
+    """Return the restorer of the newest whole checkpoint in `folder`: averaged weights, evaluation mode.
 
     Args:
-        folder: of the checkpoints, or one checkpoint.
+        folder: of the checkpoints, or of the run, or one checkpoint.
         device: where it shall live.
         **injected: live arguments of its degradation that no file can hold, such as `source`.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if its specification is not one.
+        ValueError: if none is whole, naming each and what is wrong with it.
     """
-    folder = Path(folder)
-    checkpoint = folder if NAME.fullmatch(folder.name) else latest(folder)
-    specification = read_specification(checkpoint)
-    degradation: Degradation = make(specification.degradation.name, **specification.degradation.arguments, **injected)
-    net = UNet(specification.network)
-    net.load_state_dict(load_file(checkpoint / "ema.safetensors"))
-    restorer = Restorer(net, degradation, specification.predict, specification.clamp)
-    return restorer.eval().requires_grad_(False).to(device)
+
+    def read(checkpoint: Path, specification: Specification) -> Restorer:
+        degradation = make(specification.degradation.name, **specification.degradation.arguments, **injected)
+        net = UNet(specification.network)
+        net.load_state_dict(_tensors(checkpoint / EMA))
+        restorer = Restorer(net, degradation, specification.predict, specification.clamp)
+        return restorer.eval().requires_grad_(False).to(device)
+
+    return _newest(folder, read)
 
 
-def resume(folder: str | Path, training: Training) -> int:
-    """Put `training` where the newest checkpoint in `folder` left off; return its step.
+def resume(folder: str | Path, training: Training, data: DataSpec | None = None) -> int:
+    """Put `training` where the newest whole checkpoint in `folder` left off; return its step.
+
+    Args:
+        folder: of the checkpoints, or of the run, or one checkpoint.
+        training: of the same network and degradation.
+        data: what it will go on with.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is of another network or degradation.
+        ValueError: if it is of another network, degradation or data set; if none is whole, naming each.
     """
-    checkpoint = latest(folder)
-    specification, restorer = read_specification(checkpoint), training.restorer
-    mine = DegradationSpec(restorer.degradation.name, restorer.degradation.arguments)
-    for what, theirs, ours in (
-        ("network", specification.network, _config(restorer)),
-        ("degradation", specification.degradation, mine),
-    ):
-        if theirs != ours:
-            raise ValueError(f"{checkpoint} is of another {what}: {theirs}, and this run asks for {ours}")
-    training.load_state_dict(
-        {
+
+    def read(checkpoint: Path, specification: Specification) -> int:
+        _expect(checkpoint, specification, training.restorer, data)
+        state = {
             "step": specification.step,
-            "weights": load_file(checkpoint / "weights.safetensors"),
-            "ema": load_file(checkpoint / "ema.safetensors"),
-            "optimizer": torch.load(checkpoint / "optimizer.pt", map_location=training.device, weights_only=True),
+            "weights": _tensors(checkpoint / WEIGHTS),
+            "ema": _tensors(checkpoint / EMA),
         }
-    )
-    return training.step
+        try:
+            path = checkpoint / OPTIMIZER
+            state["optimizer"] = torch.load(path, map_location=training.device, weights_only=True)
+            training.load_state_dict(state)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever the readers of torch raise for what is not theirs
+            reason = str(error).splitlines() or [type(error).__name__]
+            raise DamagedError(f"{OPTIMIZER} is not of this training: {reason[0]}") from None
+        return training.step
+
+    return _newest(folder, read)
 
 
-def read_specification(checkpoint: Path) -> Specification:
-    """Return what `model.json` says.
+def _newest(folder: str | Path, read: Callable[[Path, Specification], A]) -> A:
+    """Return what `read` makes of the newest checkpoint that is whole."""
+    faults: dict[Path, DamagedError] = {}
+    # Listed anew each time: a training may add and remove checkpoints meanwhile.
+    while left := [checkpoint for checkpoint in checkpoints(Path(folder)) if checkpoint not in faults]:
+        checkpoint = left[-1]
+        try:
+            found = read(checkpoint, _examine(checkpoint))
+        except DamagedError as fault:
+            faults[checkpoint] = fault
+            continue
+        for other in filter(Path.exists, faults):
+            warnings.warn(f"{other} is passed over for {checkpoint.name}: {faults[other]}", stacklevel=3)
+        return found
+    if not faults:
+        raise FileNotFoundError(f"{folder} holds no checkpoint (a folder named step-...)")
+    each = "; ".join(f"{checkpoint.name}: {why}" for checkpoint, why in faults.items())
+    raise ValueError(f"{folder} holds no whole checkpoint: {each}")
+
+
+def _refuse_to_go_back(folder: Path, step: int) -> None:
+    for later in (c for c in checkpoints(folder) if step_of(c) > step):
+        try:
+            _examine(later)
+        except DamagedError:
+            continue
+        raise ValueError(f"{later} is newer than step {step}, which is to be saved; resume from it or save elsewhere")
+
+
+def _seems_whole(checkpoint: Path) -> bool:
+    try:
+        verify(checkpoint, FILES, contents=False)
+    except DamagedError:
+        return False
+    return True
+
+
+def _examine(checkpoint: Path) -> Specification:
+    """Return the specification of a checkpoint that is whole and can be rebuilt here.
 
     Raises:
-        ValueError: if it says something else than a specification of this format.
+        DamagedError: saying what is wrong.
     """
+    if not (checkpoint / CHECKSUMS).exists():
+        read_specification(checkpoint)  # another program or another format explains the lack
+    verify(checkpoint, FILES)
+    specification = read_specification(checkpoint)
     try:
-        return _SPECIFICATION.validate_json((checkpoint / "model.json").read_bytes())
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "the file"
-        raise ValueError(f"{checkpoint / 'model.json'}: {where}: {fault['msg']}") from None
+        get(specification.degradation.name)
+    except ValueError as error:
+        raise DamagedError(f"{error}; import or install the plugin that registers it") from None
+    _expect_shapes(checkpoint, specification.network)
+    return specification
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), key=lambda p: int(p.name[5:]))
+def _expect_shapes(checkpoint: Path, network: UNetConfig) -> None:
+    with torch.device("meta"):  # shapes without memory
+        expected = {name: tuple(tensor.shape) for name, tensor in UNet(network).state_dict().items()}
+    for file in (WEIGHTS, EMA):
+        try:
+            with safe_open(checkpoint / file, "pt") as tensors:
+                found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise DamagedError(f"{file}: {error}") from None
+        for name in sorted(expected.keys() | found.keys()):
+            if found.get(name) != expected.get(name):
+                raise DamagedError(
+                    f"{file}: {name} has shape {found.get(name)}, its network's has {expected.get(name)}"
+                )
 
 
-def _config(restorer: Restorer) -> UNetConfig:
-    net = getattr(restorer.net, "_orig_mod", restorer.net)
-    if not isinstance(net, UNet):
-        raise TypeError(f"only a restore.UNet can be saved, not {type(net).__name__}: nothing else can be rebuilt")
-    return net.config
+def _expect(checkpoint: Path, theirs: Specification, restorer: Restorer, data: DataSpec | None) -> None:
+    """Raise ValueError if a checkpoint is not of this network, degradation or data."""
+    ours = network_of(restorer)
+    pairs: list[tuple[str, Any, Any]] = [
+        # How the backward pass goes about its work may change on the way.
+        ("network", dataclasses.replace(theirs.network, checkpointing=ours.checkpointing), ours),
+        ("degradation", theirs.degradation, NamedSpec.of(restorer.degradation)),
+    ]
+    if theirs.data and data and not theirs.data.is_like(data):
+        pairs.append(("data set", theirs.data, data))
+    for what, were, are in pairs:
+        if were != are:
+            raise ValueError(f"{checkpoint} is of another {what}: {were}, and this run asks for {are}")
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors takes no channels_last tensors.
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _files(specification: Specification, state: dict[str, Any]) -> Iterator[File]:
+    yield MODEL, dump(specification)
+    for name, key in ((WEIGHTS, "weights"), (EMA, "ema")):
+        # safetensors takes no channels_last tensors.
+        yield name, to_safetensors({name: tensor.contiguous() for name, tensor in state[key].items()})
+    buffer = io.BytesIO()
+    torch.save(state["optimizer"], buffer)
+    yield OPTIMIZER, buffer.getbuffer()
 
 
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DamagedError(f"{path.name}: {error}") from None

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from degrade.base import CONFIG
+from restore.devices import whole
 
 __all__ = ["EMA", "EMAConfig"]
 
@@ -51,16 +52,15 @@ class EMA:
         self.config = config
         self.source = getattr(net, "_orig_mod", net)
         self.net: nn.Module = copy.deepcopy(self.source).eval().requires_grad_(False)
-        self._average = get_ema_multi_avg_fn(config.decay)  # type: ignore[no-untyped-call]
+        # Each is one operation on the lists of all tensors; with decay 0 it copies.
+        self._average, self._copy = (get_ema_multi_avg_fn(decay) for decay in (config.decay, 0.0))  # type: ignore
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the weights as they are after optimizer step `step` (1, 2, ...)."""
         if step % self.config.every:
             return
-        if step < self.config.start:
-            self.net.load_state_dict(self.source.state_dict())
-            return
-        self._average(list(self.net.parameters()), list(self.source.parameters()), torch.tensor(step))
+        follow = self._copy if step < self.config.start else self._average
+        follow(list(self.net.parameters()), [whole(p) for p in self.source.parameters()], None)
         for mine, theirs in zip(self.net.buffers(), self.source.buffers()):
             mine.copy_(theirs)

@@ -8,20 +8,24 @@ With x_t = a_t x0 + b_t z a network may predict the image, the noise, or a mixtu
     eps       z                  (x_t - b_t o) / a_t
     v         a_t z - b_t x0     (a_t x_t - b_t o) / (a_t^2 + b_t^2)
 
-The last two need a `Mixture`; for every other degradation only x0 makes sense. Samplers see none of this.
+The last two need a `Mixture`; for every other degradation only x0 makes sense. Samplers see none of this, nor in which
+precision the network works: what it is given and what it gives back has the precision of x_t.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from degrade import Degradation, Latent, Mixture
 
-__all__ = ["Predict", "Restorer"]
+__all__ = ["Precision", "Predict", "Restorer"]
 
 Predict = Literal["x0", "eps", "v"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Restorer(nn.Module):
@@ -32,12 +36,17 @@ class Restorer(nn.Module):
         degradation: whose images it restores.
         predict: what the output of `net` means: `x0`, `eps` or `v`.
         clamp: whether x0_hat is clamped to the data range [-1, 1].
+        precision: of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any time, as in
+            `R = restore.load(folder)`, `R.precision = "bfloat16"`. The conversion to x0_hat, the degradation and the
+            state of a sampler keep the precision of x_t.
+
+    To compile it, `R.net.compile(dynamic=True)`; for channels_last, `R.to(memory_format=torch.channels_last)`.
 
     Raises:
-        ValueError: for an unknown `predict`, for `eps` or `v` without a `Mixture`, and for `eps` where some a_t is 0,
-            since noise alone does not tell the image.
+        ValueError: for an unknown `predict` or `precision`, for `eps` or `v` without a `Mixture`, and for `eps` where
+            some a_t is 0, since noise alone does not tell the image.
 
-    >>> import torch, degrade
+    >>> import degrade
     >>> class Zero(nn.Module):
     ...     def forward(self, x_t, t):
     ...         return torch.zeros_like(x_t)
@@ -48,7 +57,14 @@ class Restorer(nn.Module):
     True
     """
 
-    def __init__(self, net: nn.Module, degradation: Degradation, predict: Predict = "x0", clamp: bool = False) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        degradation: Degradation,
+        predict: Predict = "x0",
+        clamp: bool = False,
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
         if predict not in get_args(Predict):
             raise ValueError(f"predict is {predict!r}; choose from {', '.join(get_args(Predict))}")
@@ -57,6 +73,19 @@ class Restorer(nn.Module):
         self.degradation = degradation
         self.predict = predict
         self.clamp = clamp
+        self.precision = precision
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the network's forward pass, `float32` or `bfloat16`."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        """Set it, for the next forward pass on."""
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision is {precision!r}; choose from {', '.join(get_args(Precision))}")
+        self._precision: Precision = precision
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guess the clean image.
@@ -66,9 +95,12 @@ class Restorer(nn.Module):
             t: (B,) int64 severities in 1..T.
 
         Returns:
-            x0_hat (B, C, H, W).
+            x0_hat (B, C, H, W), in the precision of `x_t`.
         """
-        x0_hat = self._recover(self.net(x_t, t), x_t, t)
+        low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+        with low:
+            out = self.net(x_t, t)
+        x0_hat = self._recover(out.to(x_t.dtype), x_t, t)
         return x0_hat.clamp(-1, 1) if self.clamp else x0_hat
 
     def target(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:

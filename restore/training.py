@@ -2,15 +2,22 @@
 
     t ~ U{1..T};   z = D.draw(x0);   x_t = D(x0, t, z);   loss = |net(x_t, t) - target|  or its square
 
+A step k is the mean gradient of micro-batches m = 0..accumulate-1, clipped, and one update by Adam and of the average:
+
+    g = 1/accumulate sum_m grad mean_i loss_i;   weights <- Adam(weights, clip(g), lr_k);   ema <- average(ema, weights)
+
 The loop is a generator that yields a record after every optimizer step; whoever runs it logs, draws and saves between
-steps, and stops by not asking for the next. What a step does is a function of (seed, step) and the state it starts
-from: its random numbers come from a generator keyed by both, so a resumed run continues as if nothing had happened.
+steps, and stops by not asking for the next. Micro-batch m of step k is a function of (seed, k, m): its images by their
+position in the run (`restore.order`), and all it draws from generators keyed by these three. So a resumed run continues
+as if nothing had happened, and which process computes a micro-batch does not matter (`restore.devices`). Inside a step
+the host never waits for the device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -19,15 +26,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from degrade import Source, round_to_8bit
+from degrade import Latent, round_to_8bit
 from degrade.base import CONFIG
 from degrade.keyed import globally_keyed, keyed
+from restore.devices import Devices, per_process, placed, whole
 from restore.ema import EMA, EMAConfig
+from restore.order import Batches, Data, batches
 from restore.restorer import Restorer
 
 __all__ = ["Record", "TrainConfig", "Training"]
 
 Count = Annotated[int, Field(ge=1)]
+ALONE = Devices()
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
@@ -37,8 +47,8 @@ class TrainConfig:
 
     Args:
         steps: optimizer steps in all.
-        batch: images per forward pass.
-        accumulate: forward passes per optimizer step.
+        batch: images per micro-batch, which is one forward pass.
+        accumulate: micro-batches per optimizer step, over all processes, whose number must divide it.
         lr: learning rate of Adam.
         warmup: steps over which the learning rate rises linearly from 0.
         decay: `constant`, or `cosine` for a learning rate that falls to 0 at step `steps`.
@@ -46,6 +56,7 @@ class TrainConfig:
         clip: largest norm of the gradient; None for no limit.
         ema: how the weights are averaged.
         precision: of the network's forward pass; weights, loss and degradation stay in float32.
+        compile: whether the network is compiled, in place, which takes a minute and then makes each step faster.
         round_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
             image that is all but erased (see `degrade.leak`); not for degradations that leave [-1, 1], such as noise.
         seed: from which everything random in a step follows.
@@ -61,6 +72,7 @@ class TrainConfig:
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: EMAConfig = EMAConfig()
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
     round_input: bool = False
     seed: int = 0
 
@@ -77,12 +89,18 @@ class TrainConfig:
 
 
 class Record(NamedTuple):
-    """What an optimizer step leaves behind; `loss` and `grad_norm` stay on the device until somebody looks."""
+    """What an optimizer step leaves behind; its tensors stay on the device until somebody looks.
+
+    `t` (N,) int64 and `losses` (N,) are the severities and losses of the step's N = accumulate * batch images, those of
+    all processes, in the order of the micro-batches; `loss` is their mean.
+    """
 
     step: int
     loss: Tensor
     grad_norm: Tensor
     lr: float
+    t: Tensor
+    losses: Tensor
 
 
 class Training:
@@ -91,8 +109,13 @@ class Training:
     Args:
         restorer: its network is trained in place.
         config: how.
+        devices: the processes that share it, from `restore.devices.connect`; by default this one alone.
 
-    `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with.
+    Raises:
+        ValueError: if the number of processes does not divide `config.accumulate`.
+
+    `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with. All processes hold the
+    same state after every step, so any one of them can save it, whole.
 
     >>> import degrade
     >>> from restore.unet import UNet, UNetConfig
@@ -104,68 +127,113 @@ class Training:
     [1, 2]
     """
 
-    def __init__(self, restorer: Restorer, config: TrainConfig) -> None:
+    def __init__(self, restorer: Restorer, config: TrainConfig, devices: Devices = ALONE) -> None:
+        per_process(config.accumulate, devices.world_size)
         self.restorer = restorer
         self.config = config
         self.step = 0
         self.device = next(restorer.parameters()).device
+        self.devices = devices
+        self.rank, self.world_size = devices.rank, devices.world_size
+        if config.compile:
+            restorer.net.compile()
+        devices.align(restorer.net)
+        self._ema = EMA(restorer.net, config.ema)
+        how = restorer.degradation, restorer.predict, restorer.clamp, restorer.precision
+        self.ema = Restorer(self._ema.net, *how).eval()
+        self._net = devices.wrap(restorer.net)
+        self._layout = _layout(restorer.net)
         # One kernel for all weights, where the device has it.
         fused = self.device.type in ("cuda", "cpu")
         self.optimizer = torch.optim.Adam(restorer.net.parameters(), lr=config.lr, fused=fused)
-        self._ema = EMA(restorer.net, config.ema)
-        self.ema = Restorer(self._ema.net, restorer.degradation, restorer.predict, restorer.clamp).eval()
 
-    def run(self, data: Source) -> Iterator[Record]:
+    def run(self, data: Data) -> Iterator[Record]:
         """Take the steps that are left, yielding a record after each.
 
         Args:
-            data: (n, generator) -> n clean images (n, C, H, W) in [-1, 1]; randomness from the generator only.
+            data: a `Source` of clean images (n, C, H, W) in [-1, 1], or an `Indexed` set of them, visited in epochs.
         """
         self.restorer.train()
+        at = batches(data, self.config.seed)
         while self.step < self.config.steps:
-            yield self.take_step(data)
+            yield self._take_step(at)
 
-    def take_step(self, data: Source) -> Record:
-        """Take one optimizer step."""
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any of the processes; all of them must ask."""
+        return self.devices.any(flag)
+
+    def _take_step(self, at: Batches) -> Record:
         step, config = self.step + 1, self.config
-        generator = keyed(self.device, config.seed, "train", step)
         lr = config.lr_at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        losses = []
-        with globally_keyed(self.device, config.seed, "dropout", step):
-            for _ in range(config.accumulate):
-                loss = self._loss(data(config.batch, generator).to(self.device), generator)
-                (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
-                losses.append(loss.detach())
-        grad_norm = nn.utils.clip_grad_norm_(self.restorer.net.parameters(), config.clip or float("inf"))
+        passes = [self._add_gradient(at, step, m) for m in range(self.rank, config.accumulate, self.world_size)]
+        t, losses = (self._in_order(parts) for parts in zip(*passes, strict=True))
+        norm = nn.utils.clip_grad_norm_(self.restorer.net.parameters(), config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._ema.update(step)
         self.step = step
-        return Record(step, torch.stack(losses).mean(), grad_norm, lr)
+        return Record(step, losses.mean(), whole(norm), lr, t, losses)
 
-    def _loss(self, x0: Tensor, generator: torch.Generator) -> Tensor:
-        D, net = self.restorer.degradation, self.restorer.net
+    def _add_gradient(self, at: Batches, step: int, m: int) -> tuple[Tensor, Tensor]:
+        """Add the gradient of micro-batch m of a step; return its severities and losses (batch,)."""
+        config, D = self.config, self.restorer.degradation
+        generator = keyed(self.device, config.seed, "train", step, m)
+        position = ((step - 1) * config.accumulate + m) * config.batch
+        x0 = at(position, config.batch, generator).to(self.device, non_blocking=True)
         t = torch.randint(1, D.T + 1, (len(x0),), generator=generator, device=self.device)
         z = D.draw(x0, generator)
+        last = m + self.world_size >= config.accumulate
+        averaging = nullcontext() if last else self.devices.apart(self._net)
+        with globally_keyed(self.device, config.seed, "dropout", step, m), averaging:
+            losses = self._losses(x0, t, z)
+            # The processes' gradients are averaged, so each divides by the micro-batches of its own.
+            (losses.mean() * self.world_size / config.accumulate).backward()  # type: ignore[no-untyped-call]
+        return t, losses.detach()
+
+    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return what the micro-batches of all processes have to say (batch,) each, in the micro-batches' order."""
+        own = torch.stack(list(parts))
+        return self.devices.gather(own).view(self.world_size, *own.shape).transpose(0, 1).flatten()
+
+    def _losses(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        D = self.restorer.degradation
         x_t = round_to_8bit(D(x0, t, z)) if self.config.round_input else D(x0, t, z)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            out = net(x_t, t)
-        return LOSSES[self.config.loss](out.float(), self.restorer.target(x0, t, z))
+            out = self._net(x_t.contiguous(memory_format=self._layout), t)
+        pixels: Tensor = LOSSES[self.config.loss](out.float(), self.restorer.target(x0, t, z), reduction="none")
+        return pixels.flatten(1).mean(1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the steps so far have changed."""
+        """Return all that the steps so far have changed, whole; all processes must ask."""
+        optimizer = self.optimizer.state_dict()
+        moments = {i: {k: whole(v) for k, v in own.items()} for i, own in optimizer["state"].items()}
         return {
             "step": self.step,
-            "weights": self._ema.source.state_dict(),
+            "weights": {name: whole(weight) for name, weight in self._ema.source.state_dict().items()},
             "ema": self._ema.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer | {"state": moments},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.step = state["step"]
-        self._ema.source.load_state_dict(state["weights"])
+        mine = self._ema.source.state_dict()
+        self._ema.source.load_state_dict(
+            {name: placed(weight, mine[name]) if name in mine else weight for name, weight in state["weights"].items()}
+        )
         self._ema.net.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for p, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape == p.shape:
+                    # Fused kernels need them laid out in memory as the weights are, which files do not tell.
+                    moments[name] = placed(moment, p)
+
+
+def _layout(net: nn.Module) -> torch.memory_format:
+    """Return the memory format that images should come in: that of the convolutions' weights."""
+    last = torch.channels_last
+    four = [p for p in net.parameters() if p.ndim == 4 and not p.is_contiguous()]
+    return last if any(p.is_contiguous(memory_format=last) for p in four) else torch.contiguous_format

@@ -1,27 +1,93 @@
 """Samplers: steps from severity t to severity s, the loop that takes them, and the priors they start from."""
 
-from samplers.priors import Degraded, OtherSet, Prior, PureNoise, Start
+from samplers.averaging import Average
+from samplers.bound import Bound, bits_per_dim
+from samplers.bridge import Bridge
+from samplers.fitted import Rest, fit_prior, rest
+from samplers.heun import Heun
+from samplers.image import Restored, restore_image
+from samplers.indi import InDI
+from samplers.known import Known
+from samplers.low_resolution import LowResolution
+from samplers.many import Made, many, sample_many, share
+from samplers.priors import (
+    PRIORS,
+    Degraded,
+    Forgotten,
+    Imagined,
+    OtherSet,
+    Prior,
+    PureNoise,
+    Start,
+    UniformColor,
+    register_prior,
+)
+from samplers.registry import STEPS, AnyStep, make_step, parse_step, register_step, step_names
+from samplers.resample import Resample, climb
+from samplers.respacing import cumulated_change, equal_shares, respaced
 from samplers.reverse import Visit, direct, reverse, sample
-from samplers.steps import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral, Restore, Step, Walked
-from samplers.times import strided
+from samplers.saved import load_prior
+from samplers.severity import Severity, estimate_severity
+from samplers.step import Algorithm, Restore, Stage, Step, Walked
+from samplers.steps import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
+from samplers.times import falling, strided
 
 __all__ = [
     "DDIM",
     "DDPM",
+    "PRIORS",
+    "STEPS",
+    "Algorithm",
     "Algorithm1",
     "Algorithm2",
     "Ancestral",
+    "AnyStep",
+    "Average",
+    "Bound",
+    "Bridge",
     "Degraded",
+    "Forgotten",
+    "Heun",
+    "Imagined",
+    "InDI",
+    "Known",
+    "LowResolution",
+    "Made",
     "OtherSet",
     "Prior",
     "PureNoise",
+    "Resample",
+    "Rest",
     "Restore",
+    "Restored",
+    "Severity",
+    "Stage",
     "Start",
     "Step",
+    "UniformColor",
     "Visit",
     "Walked",
+    "bits_per_dim",
+    "climb",
+    "cumulated_change",
     "direct",
+    "equal_shares",
+    "estimate_severity",
+    "falling",
+    "fit_prior",
+    "load_prior",
+    "make_step",
+    "many",
+    "parse_step",
+    "register_prior",
+    "register_step",
+    "respaced",
+    "rest",
+    "restore_image",
     "reverse",
     "sample",
+    "sample_many",
+    "share",
+    "step_names",
     "strided",
 ]

@@ -5,7 +5,7 @@ It is a generator that yields every step it takes; progress bars, pictures and e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from degrade import Degradation, Latent, full
 from degrade.draws import Chance
 from samplers.steps import Restore, Step
-from samplers.times import strided
+from samplers.times import Times, falling
 
 __all__ = ["Visit", "direct", "reverse", "sample"]
-
-Times = Sequence[int] | None  # falling severities; every level of the degradation by default
 
 
 class Visit(NamedTuple):
@@ -51,14 +49,13 @@ def reverse(
     Raises:
         ValueError: at once if `times` does not fall within 0..T or the step does not apply to D.
     """
-    times = strided(D.T) if times is None else list(times)
-    if len(times) < 2 or any(t <= s for t, s in pairwise(times)) or times[0] > D.T or times[-1] < 0:
-        raise ValueError(f"times {times} do not fall from at most T = {D.T} to at least 0 in one step or more")
+    visited = falling(D.T, times)
     step.accept(D)
 
     def walk(x: Tensor, z: Latent) -> Iterator[Visit]:
-        for t, s in pairwise(times):
-            x_s, x0_hat, z = step(D, R, x, full(t, x), full(s, x), z, generator)
+        memory = None
+        for t, s in pairwise(visited):
+            x_s, x0_hat, z, memory = step(D, R, x, full(t, x), full(s, x), z, generator, memory)
             yield Visit(t, s, x, x0_hat, x_s, z)
             x = x_s
 
@@ -66,11 +63,13 @@ def reverse(
     return walk(x_T, z)
 
 
-@torch.no_grad()
 def sample(
     D: Degradation, R: Restore, step: Step, x_T: Tensor, z: Latent = None, times: Times = None, generator: Chance = None
 ) -> Tensor:
-    """Return the images (B, C, H, W) at the end of `reverse`, without gradients and with R in evaluation mode.
+    """Return the images (B, C, H, W) at the end of `reverse`, run in inference mode and with R in evaluation mode.
+
+    The images themselves are ordinary tensors, which may be trained on. A step that needs gradients cannot be taken in
+    inference mode: walk with `reverse`.
 
     >>> import degrade
     >>> D = degrade.make("gaussian_noise", T=10)
@@ -82,27 +81,31 @@ def sample(
     True
     """
     walk = reverse(D, R, step, x_T, z, times, generator)
-    with evaluating(R):
+    with inferring(R):
         for visit in walk:
             x_T = visit.x_s
-    return x_T
+    return x_T.clone()
 
 
-@torch.no_grad()
 def direct(R: Restore, x_t: Tensor, t: int) -> Tensor:
-    """Return the one-shot restoration R(x_t, t) with R in evaluation mode."""
-    with evaluating(R):
-        return R(x_t, full(t, x_t))
+    """Return the one-shot restoration R(x_t, t), run in inference mode and with R in evaluation mode."""
+    with inferring(R):
+        x0_hat = R(x_t, full(t, x_t))
+    return x0_hat.clone()
 
 
 @contextmanager
-def evaluating(R: Restore) -> Iterator[None]:
-    """Hold a network in evaluation mode (no dropout) and put it back into training mode afterwards if it was."""
+def inferring(R: Restore) -> Iterator[None]:
+    """Work in inference mode, with a network in evaluation mode (no dropout) and back as it was afterwards.
+
+    What is made here cannot be trained on; a copy made afterwards can.
+    """
     modules = [m for m in R.modules() if m.training] if isinstance(R, nn.Module) else []
     for module in modules:
         module.training = False
     try:
-        yield
+        with torch.inference_mode():
+            yield
     finally:
         for module in modules:
             module.training = True

@@ -15,92 +15,26 @@ For Gaussian noise, x_t = a_t x0 + b_t eps, there is also the family
 eta = 1 draws from the posterior q(x_s | x_t, x0_hat), which is the ancestral step of DDPM (Ho et al., arXiv 2006.11239,
 2020, eq. 6 and 7); eta = 0 is DDIM (Song et al., arXiv 2010.02502, 2021, eq. 12 and 16). It is Algorithm 1 with a part
 of z drawn anew. Since b_0 = 0 the step to level 0 adds no noise.
-
-A step is a pure function: state in, state out, randomness from the generator. It is called with one t and one s per
-image and works for any t > s, so few-step sampling needs no other formula.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from degrade import Degradation, GaussianNoise, Latent
-from degrade.base import CONFIG
 from degrade.draws import Chance, randn_like
+from samplers.registry import register_step
+from samplers.step import Algorithm, Restore, Step, Walked
 
 __all__ = ["DDIM", "DDPM", "Algorithm1", "Algorithm2", "Ancestral", "Restore", "Step", "Walked"]
 
-Restore = Callable[[Tensor, Tensor], Tensor]  # R: (x_t (B, C, H, W), t (B,)) -> x0_hat (B, C, H, W)
 
-
-class Walked(NamedTuple):
-    """Where a step has led: the images at severity s, the guess it used, and the z that goes with x_s."""
-
-    x_s: Tensor
-    x0_hat: Tensor
-    z: Latent
-
-
-@dataclass(frozen=True, config=CONFIG)
-class Step:
-    """A sampler step; a subclass says how to `move`, and may `renew` z.
-
-    Args:
-        estimate: whether z is estimated at every step, or kept as the trajectory started ("fixed").
-    """
-
-    estimate: bool = True
-
-    def __call__(
-        self,
-        D: Degradation,
-        R: Restore,
-        x_t: Tensor,
-        t: Tensor,
-        s: Tensor,
-        z: Latent = None,
-        generator: Chance = None,
-    ) -> Walked:
-        """Walk from t to s.
-
-        Args:
-            D: the degradation being undone.
-            R: guesses the clean image.
-            x_t: (B, C, H, W) images at severity t.
-            t: (B,) int64 severities in 1..T.
-            s: (B,) int64 severities, s < t.
-            z: what is random about D, as the trajectory knows it so far.
-            generator: for steps that add noise; one for the batch, or one for each image.
-
-        Raises:
-            ValueError: if the step does not apply to `D`.
-        """
-        self.accept(D)
-        x0_hat = R(x_t, t)
-        z = D.estimate(x_t, x0_hat, t, z) if self.estimate else z
-        z = self.renew(D, z, t, s, generator)
-        return Walked(self.move(D, x_t, t, s, x0_hat, z), x0_hat, z)
-
-    def accept(self, D: Degradation) -> None:
-        """Raise ValueError if the step does not apply to `D`; by default every degradation is accepted."""
-
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Latent:
-        """Return the z of x_s; by default the one given."""
-        return z
-
-    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Latent) -> Tensor:
-        """Return x_s."""
-        raise NotImplementedError(f"{type(self).__name__} does not define move(D, x_t, t, s, x0_hat, z)")
-
-
-@dataclass(frozen=True, config=CONFIG)
-class Algorithm1(Step):
+@register_step("algorithm1")
+class Algorithm1(Algorithm):
     """x_s = D(x0_hat, s, z): degrade the guess again; each step starts from all the errors of the guess.
 
     >>> import degrade
@@ -115,8 +49,8 @@ class Algorithm1(Step):
         return D(x0_hat, s, z)
 
 
-@dataclass(frozen=True, config=CONFIG)
-class Algorithm2(Step):
+@register_step("algorithm2")
+class Algorithm2(Algorithm):
     """x_s = x_t + D(x0_hat, s, z) - D(x0_hat, t, z): move by the change of the guess, so that its errors cancel.
 
     >>> import degrade
@@ -131,7 +65,7 @@ class Algorithm2(Step):
         return x_t + D.delta(x0_hat, t, s, z)
 
 
-@dataclass(frozen=True, config=CONFIG)
+@register_step("ancestral")
 class Ancestral(Algorithm1):
     """Algorithm 1 with a share tau of the noise drawn anew at each step; Gaussian noise only.
 
@@ -157,6 +91,8 @@ class Ancestral(Algorithm1):
         """Return sqrt(1 - tau) z + sqrt(tau) eps, or with the larger variance sqrt(tau) b_t / b_s eps."""
         assert isinstance(D, GaussianNoise)
         noise: Tensor = z
+        if not self.eta:
+            return noise  # as below, without drawing what tau = 0 would not add
         (a_t, b_t), (a_s, b_s) = D.coefficients(t, noise), D.coefficients(s, noise)
         tau = self.eta**2 * (1 - (a_t * b_s / (a_s * b_t)) ** 2)
         added = tau.sqrt()

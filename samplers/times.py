@@ -6,7 +6,12 @@ of steps that does not divide T needs no special care.
 
 from __future__ import annotations
 
-__all__ = ["strided"]
+from collections.abc import Sequence
+from itertools import pairwise
+
+__all__ = ["Times", "falling", "strided"]
+
+Times = Sequence[int] | None  # falling severities; every level of the degradation by default
 
 
 def strided(T: int, steps: int | None = None) -> list[int]:
@@ -27,3 +32,18 @@ def strided(T: int, steps: int | None = None) -> list[int]:
         raise ValueError(f"steps is {steps}; a walk from T = {T} takes between 1 and {T} steps")
     # Whole-number arithmetic: rounding half down keeps T first and 0 last for every T and every number of steps.
     return [(2 * T * k + steps - 1) // (2 * steps) for k in range(steps, -1, -1)]
+
+
+def falling(T: int, times: Times = None) -> list[int]:
+    """Return the severities of a walk: `times`, or by default every level from T to 0.
+
+    Raises:
+        ValueError: if they do not fall, in one step or more, from at most T to at least 0.
+
+    >>> falling(3), falling(10, (8, 3))
+    ([3, 2, 1, 0], [8, 3])
+    """
+    times = strided(T) if times is None else list(times)
+    if len(times) < 2 or any(t <= s for t, s in pairwise(times)) or times[0] > T or times[-1] < 0:
+        raise ValueError(f"times {times} do not fall from at most T = {T} to at least 0 in one step or more")
+    return times

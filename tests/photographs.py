@@ -1,7 +1,8 @@
-"""Folders of pictures, as users have them."""
+"""Pictures, as users have them."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -14,3 +15,11 @@ def photographs(folder, n=10, size=40, drawn=DrawnFaces):
         pixels = ((x + 1) * 127.5).byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / f"{i}.png")
     return folder
+
+
+def photo(mode, size=(37, 29)):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    if mode in ("I;16", "I"):
+        deep = Image.fromarray(noise[..., 0].astype(np.uint16) * 256 + noise[..., 1])
+        return deep if mode == "I;16" else deep.convert("I")
+    return Image.fromarray(noise).convert("RGB" if mode in ("P", "CMYK") else "RGBA").convert(mode)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
+import pytest
 import torch
+from torch import nn
 
-from experiments.bench import degradations
+from experiments.bench import degradations, network, sampling, training
 from experiments.bench.cases import CASES
+from experiments.bench.contender import Plan, Setting, interleaved
+from experiments.bench.flops import forward_flops, matched
+from restore import UNetConfig
 
 
 def test_every_case_is_measured_and_both_sides_agree(tmp_path, capsys):
@@ -24,3 +30,65 @@ def test_every_case_is_measured_and_both_sides_agree(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(case.title in printed for case in CASES)
     assert printed.splitlines()[-1] == str(out)
+
+
+@pytest.mark.parametrize(
+    ("bench", "rival", "package"),
+    [(training, "lucidrains", "denoising_diffusion_pytorch"), (sampling, "diffusers", "diffusers")],
+)
+def test_contenders_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    bench.main(["--quick", "--threads", str(torch.get_num_threads()), "--out", str(out)])
+    (net,) = json.loads(out.read_text())["networks"]
+    rows = {row["contender"]: row for row in net["contenders"]}
+    assert "ours, float32" in rows
+    assert (f"{rival}, float32" in rows) == bool(find_spec(package))
+    for title, row in rows.items():
+        assert row["range"][0] <= row["images_per_s"] <= row["range"][1]
+        assert 0 < row["of_peak"] < 2
+        assert row["peak_mib"] > 0
+        assert rows["ours, float32"]["forward_flops"] == pytest.approx(row["forward_flops"], rel=0.15), title
+    assert [row["contender"] for row in net.get("outside", [])] == ["ours, float32"] * (bench is sampling)
+    for apart in net["differences"].values():
+        assert all(value > 0 for value in apart.values())
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+
+
+def test_the_network_is_profiled_beside_an_earlier_version(tmp_path, capsys):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    common = ["--quick", "--threads", str(torch.get_num_threads()), "--out"]
+    network.main([*common, str(first)])
+    network.main([*common, str(second), "--before", str(first)])
+    report = json.loads(second.read_text())
+    assert report["before"] == json.loads(first.read_text())["rows"]
+    assert len(report["rows"]) == 8
+    for row in report["rows"]:
+        assert sum(row["kinds"].values()) == pytest.approx(1)
+        assert row["kinds"]["convolution"] > 0 < row["ms"]
+    assert "before" in capsys.readouterr().out
+
+
+class Untimed(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, t):
+        return self.net(x)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_operations_are_those_counted_by_hand(side):
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 3, 1, stride=2))
+    by_hand = 2 * side**2 * 9 * 3 * 5 + 2 * (side // 2) ** 2 * 5 * 3
+    assert forward_flops(Untimed(net), 3, side) == by_hand
+    assert matched(lambda width: Untimed(nn.Conv2d(3, width, 1)), 2 * 3 * 19 * side**2, 3, side) == 20
+
+
+def test_a_contender_that_fails_says_why():
+    with pytest.raises(RuntimeError, match=r"odd one failed:(.|\n)*ZeroDivisionError"):
+        interleaved([Plan("odd one", broken, Setting(UNetConfig(), 1))], 1)
+
+
+def broken(setting):
+    return 1 // 0

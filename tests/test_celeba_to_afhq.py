@@ -20,7 +20,7 @@ from PIL import Image
 import restore
 from experiments import celeba_to_afhq
 from experiments.celeba_to_afhq import Config
-from experiments.cli import UserError, run_main
+from experiments.cli import UserError, parse, run_main
 from experiments.drawn import DrawnAnimals
 from tests.photographs import photographs
 
@@ -74,14 +74,14 @@ def test_the_model_of_a_run_loads(finished):
 
 def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    take_step = restore.Training.take_step
+    take_step = restore.Training._take_step
 
     def interrupted(training, data):
         if training.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return take_step(training, data)
 
-    monkeypatch.setattr(restore.Training, "take_step", interrupted)
+    monkeypatch.setattr(restore.Training, "_take_step", interrupted)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 3, saved"):
         run("--out", out)
     run("--out", out, "--resume")
@@ -169,7 +169,8 @@ BAD = [
     ("--steps 0", "--steps 0: input should be greater than or equal to 1"),
     ("--sample-steps 0", "--sample-steps 0: input should be"),
     ("--sample-steps 11", "--sample-steps 11 is more than --T 10"),
-    ("--sampler euler", "--sampler euler: choose from algorithm1"),
+    ("--sampler algoritm2", "--sampler algoritm2: no sampler is called 'algoritm2': did you mean 'algorithm2'"),
+    ("--sampler ddpm", "--sampler ddpm: Ancestral(estimate=True, eta=1.0, variance='small') needs 'gaussian_noise'"),
     ("--preset big", "--preset big: choose from demo, paper"),
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear' or 'straight'"),
     ("--size 17", "size 17 does not divide by 4"),
@@ -207,14 +208,14 @@ def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"T": 50, "lr": 0.5, "multipliers": [1, 2]}))
     presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--lr", "0.25"]
-    config, _ = celeba_to_afhq.parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
+    config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
     assert (config.size, config.T, config.lr, config.multipliers) == (128, 50, 0.25, (1, 2))
     assert config.clip is None
 
 
 def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
     argv = ["--config", str(finished / "config.json"), "--out", str(tmp_path / "new")]
-    config, _ = celeba_to_afhq.parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
+    config, _ = parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
     assert (config.resume, config.size, config.multipliers) == (False, 16, (1, 2))
     assert {"out", "resume"}.isdisjoint(json.loads((finished / "config.json").read_text()))
 
@@ -244,7 +245,7 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
 def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch):
     out = tmp_path / "out"
     run("--out", out, "--steps", 2)
-    monkeypatch.setattr(restore.training, "LOSSES", {"l1": lambda out, target: out.sum() * float("nan")})
+    monkeypatch.setattr(restore.training, "LOSSES", {"l1": lambda out, *_, **__: out * float("nan")})
     with pytest.raises(UserError, match="the loss is nan from step 3 on"):
         run("--out", out, "--steps", 6, "--resume")
     assert restore.latest(out / "model").name == "step-00000002"
@@ -267,14 +268,14 @@ def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_checkpoint(tmp_path
 def test_celeba_is_fetched_by_torchvision(tmp_path, monkeypatch):
     called = []
 
-    def offline(root, download):
-        called.append((root, download))
+    def offline(root, download, split):
+        called.append((str(root), download, split))
         raise RuntimeError("no network")
 
     monkeypatch.setattr("torchvision.datasets.CelebA", offline)
-    with pytest.raises(UserError, match=r"could not fetch CelebA \(no network\)"):
+    with pytest.raises(UserError, match=r"--celeba celeba: .*no CelebA in data \(no network\); fetch it by hand"):
         run("--download", "--afhq", tmp_path)
-    assert called == [("data", True)]
+    assert called == [("data", True, "train")]
 
 
 def test_help_reads_well(capsys):

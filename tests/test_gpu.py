@@ -7,7 +7,8 @@ import torch
 
 import degrade
 from experiments.drawn import DrawnAnimals, DrawnFaces
-from restore import Restorer, TrainConfig, Training, UNet, UNetConfig
+from experiments.images import ImageSet
+from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
 from samplers import DDIM, DDPM, Algorithm1, Algorithm2, reverse
 from tests.cases import CASES, SHAPES, build, images
 
@@ -41,10 +42,39 @@ def trained(D):
 
 def test_a_training_step_does_not_wait_for_the_device(request):
     training, faces = trained(degrade.make("interpolation", source=DrawnAnimals(32, "cuda")))
-    training.take_step(faces)  # the first builds tables and kernels
+    steps = training.run(faces)
+    next(steps)  # the first builds tables and kernels
     request.getfixturevalue("waiting_is_an_error")
     for _ in range(3):
-        training.take_step(faces)
+        next(steps)
+
+
+def learning(**how):
+    """A training with all that a step can do, from the same weights each time."""
+    torch.manual_seed(0)
+    net = UNet(SMALL).to("cuda").to(memory_format=torch.channels_last)
+    ema = EMAConfig(decay=0.9, every=1, start=2)
+    config = TrainConfig(steps=5, batch=8, accumulate=2, lr=1e-3, clip=1.0, ema=ema, **how)
+    return Training(Restorer(net, degrade.make("gaussian_noise")), config)
+
+
+@pytest.mark.parametrize("where", ["cuda", "cpu"])
+def test_a_step_on_a_set_in_epochs_does_not_wait_for_the_device(where, request):
+    """Neither for images that are there nor for those that are streamed from the host."""
+    pixels = torch.randint(256, (50, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    steps = learning(precision="bfloat16").run(ImageSet(pixels.to(where), 32, device="cuda"))
+    next(steps), next(steps)
+    request.getfixturevalue("waiting_is_an_error")
+    assert all(record.losses.is_cuda for record in steps)
+
+
+def test_a_compiled_network_learns_what_it_would_have_learned():
+    compiled, plain = learning(compile=True), learning()
+    for mine, expected in zip(compiled.run(DrawnFaces(32, "cuda")), plain.run(DrawnFaces(32, "cuda")), strict=True):
+        torch.testing.assert_close(mine.losses, expected.losses, rtol=0, atol=1e-2)
+    drift = (compiled.ema.net.leave.weight - plain.ema.net.leave.weight).abs().max()
+    assert compiled.ema.net.leave.weight.abs().max() > 0
+    assert drift < 1e-3
 
 
 @pytest.mark.parametrize("step", [Algorithm1(), Algorithm2(), DDIM(), DDPM(), DDPM("large")], ids=str)

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 import degrade
-from restore import Restorer
+from restore import Restorer, UNet
+from samplers import DDPM, PureNoise, sample_many
 from tests.cases import images
+from tests.trainings import SMALL
 
 
 class Fixed(nn.Module):
@@ -55,3 +57,76 @@ def test_clamping_is_an_option():
     arguments = torch.zeros_like(out), torch.tensor([1])
     assert torch.equal(Restorer(Fixed(out), D)(*arguments), out)
     assert Restorer(Fixed(out), D, clamp=True)(*arguments).flatten().tolist() == [-1.0, 0.5, 1.0]
+
+
+NOISE = degrade.make("gaussian_noise", T=5)
+
+
+def real(predict="eps", **how):
+    """Return a restorer with a network whose every weight matters."""
+    torch.manual_seed(0)
+    net = UNet(SMALL)
+    for p in net.parameters():  # a new network would put out zero
+        nn.init.normal_(p, std=0.2)
+    return Restorer(net, NOISE, predict, clamp=True, **how).eval()
+
+
+def restored(R):
+    return sample_many(NOISE, R, DDPM(), PureNoise((1, 16, 16)), 3)
+
+
+class Half(nn.Module):
+    """A network that multiplies to put out 1/2, exact in any precision, and remembers in which one it did."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.constant_(self.layer.bias, 0.5)
+
+    def forward(self, x_t, t):
+        out = self.layer(x_t)
+        self.seen = x_t.dtype, out.dtype
+        return out
+
+
+@pytest.mark.parametrize("predict", ["x0", "eps", "v"])
+def test_low_precision_stays_inside_the_network(predict):
+    R = Restorer(Half(), NOISE, predict)
+    x_t, t = images(2, 1, 4, 4, dtype=torch.float32), torch.tensor([1, 5])
+    expected = R(x_t, t)
+    assert R.net.seen == (torch.float32, torch.float32)
+    R.precision = "bfloat16"
+    assert torch.equal(R(x_t, t), expected)
+    assert R.net.seen == (torch.float32, torch.bfloat16)
+
+
+def test_a_walk_in_low_precision_is_near_the_full_one():
+    full, low = restored(real()), restored(real(precision="bfloat16"))
+    assert low.dtype == torch.float32
+    assert 0 < (low - full).abs().max() < 0.2
+
+
+def test_an_unknown_precision_is_refused_whenever_it_is_set():
+    with pytest.raises(ValueError, match="precision is 'float16'; choose from float32, bfloat16"):
+        real(precision="float16")
+    R = real()
+    with pytest.raises(ValueError, match="precision is 'half'"):
+        R.precision = "half"
+
+
+def test_a_compiled_network_gives_the_same_images_under_the_same_names():
+    R = Restorer(Half(), NOISE, "v", precision="bfloat16")
+    names, expected = list(R.state_dict()), restored(R)
+    torch._dynamo.reset()
+    R.net.compile(dynamic=True, backend="eager", fullgraph=True)
+    assert torch.equal(restored(R), expected)
+    assert list(R.state_dict()) == names
+
+
+def test_channels_last_gives_the_same_images():
+    R = real()
+    expected = restored(R)
+    R.to(memory_format=torch.channels_last)
+    assert R.net.enter.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(restored(R), expected, rtol=0, atol=1e-5)

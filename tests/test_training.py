@@ -1,38 +1,17 @@
-"""Training: exact resume, learning, averages, records."""
+"""Training: learning, gradients, averages, records."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import pytest
 import torch
 from torch import nn
 
 import degrade
-import restore
 from degrade.keyed import globally_keyed, keyed
 from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
-from tests.trainings import data, start, states
-
-
-@pytest.mark.parametrize("stop", [1, 3, 6])
-def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(stop, tmp_path):
-    whole = start(7)
-    losses = [record.loss for record in whole.run(data)]
-
-    first = start(7)
-    before = [record.loss for record in itertools.islice(first.run(data), stop)]
-    restore.save(tmp_path, first)
-    second = start(7, seed=0)
-    torch.manual_seed(99)  # whatever happened in between must not matter
-    for p in second.restorer.net.parameters():
-        nn.init.normal_(p)
-    assert restore.resume(tmp_path, second) == stop
-    after = [record.loss for record in second.run(data)]
-
-    assert torch.equal(torch.stack(losses), torch.stack(before + after))
-    assert all(torch.equal(a, b) for a, b in zip(states(whole), states(second), strict=True))
+from tests.trainings import SMALL, TINY, data, start
 
 
 def test_training_leaves_the_global_generator_alone():
@@ -96,10 +75,15 @@ def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():
     training.optimizer.register_step_pre_hook(look)
     (record,) = training.run(data)
 
-    generator = keyed("cpu", 0, "train", 1)
-    twin.restorer.train()
-    with globally_keyed("cpu", 0, "dropout", 1):
-        losses = [twin._loss(data(4, generator), generator) for _ in range(2)]
+    losses = []
+    for m in range(2):
+        generator = keyed("cpu", 0, "train", 1, m)
+        x0 = data(4, generator)
+        t = torch.randint(1, 11, (4,), generator=generator)
+        z = twin.restorer.degradation.draw(x0, generator)
+        with globally_keyed("cpu", 0, "dropout", 1, m):
+            out = twin.restorer.net(twin.restorer.degradation(x0, t, z), t)
+        losses.append((out - x0).abs().mean())
     gradient = torch.autograd.grad(sum(losses) / 2, list(twin.restorer.net.parameters()))
     norm = torch.cat([g.flatten() for g in gradient]).norm()
     assert record.loss == pytest.approx(float(sum(losses).detach()) / 2)
@@ -126,8 +110,48 @@ def test_the_average_is_a_copy_before_it_starts_and_an_average_after():
 
 def test_the_average_follows_a_compiled_network():
     """Built from the wrapped module it would silently never move (a bug others shipped)."""
-    training = start(2)
+    training = start(2, network=TINY)
     compiled = torch.compile(training.restorer.net, backend="eager")
     wrapped = Training(Restorer(compiled, training.restorer.degradation), training.config)
     list(wrapped.run(data))
     assert torch.equal(wrapped.ema.net.leave.weight, compiled.leave.weight)
+
+
+def test_compiling_leaves_names_averages_and_losses_as_they_are(monkeypatch):
+    """In place: the weights keep their names, and the average is of the network itself."""
+    plain = start(3, network=TINY)
+    in_place, calls = nn.Module.compile, []
+    monkeypatch.setattr(UNet, "compile", lambda net: calls.append(net) or in_place(net, backend="eager"))
+    compiled = start(3, network=TINY, compile=True)
+    assert calls == [compiled.restorer.net]
+    for mine, expected in zip(compiled.run(data), plain.run(data), strict=True):
+        torch.testing.assert_close(mine.losses, expected.losses)
+    assert compiled.state_dict()["weights"].keys() == plain.state_dict()["weights"].keys()
+    torch.testing.assert_close(compiled.ema.net.state_dict(), plain.ema.net.state_dict())
+    assert not torch.equal(compiled.ema.net.leave.weight, torch.zeros_like(compiled.ema.net.leave.weight))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_images_come_in_the_memory_format_of_the_weights(layout):
+    torch.manual_seed(0)
+    net, seen = UNet(dataclasses.replace(SMALL, channels=3)).to(memory_format=layout), []
+    net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
+    training = Training(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch=2))
+    list(training.run(lambda n, generator: torch.rand(n, 3, 16, 16, generator=generator)))
+    assert all(x_t.is_contiguous(memory_format=layout) for x_t in seen)
+    assert len(seen) == 2
+
+
+def test_a_record_tells_the_loss_of_every_image_and_its_severity():
+    (record,) = start(1, accumulate=3).run(data)
+    t = torch.cat([torch.randint(1, 11, (4,), generator=after_images(m)) for m in range(3)])
+    assert torch.equal(record.t, t)
+    assert record.losses.shape == (12,)
+    assert record.loss == record.losses.mean()
+    assert not record.losses.requires_grad
+
+
+def after_images(m):
+    generator = keyed("cpu", 0, "train", 1, m)
+    data(4, generator)
+    return generator

@@ -6,17 +6,19 @@ import torch
 
 import degrade
 from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
+from restore.devices import Devices
 
 SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4, dropout=0.1)
 
 
-def start(steps, seed=0, **changes):
+TINY = UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4)
+
+
+def start(steps, seed=0, devices=Devices(), network=SMALL, **changes):
     torch.manual_seed(seed)
     D = degrade.make("interpolation", T=10, source=noise)
-    config = TrainConfig(
-        steps=steps, batch=4, lr=1e-3, warmup=3, clip=1.0, ema=EMAConfig(0.9, every=2, start=4), seed=seed, **changes
-    )
-    return Training(Restorer(UNet(SMALL), D), config)
+    how = {"batch": 4, "lr": 1e-3, "warmup": 3, "clip": 1.0, "ema": EMAConfig(0.9, every=2, start=4), "seed": seed}
+    return Training(Restorer(UNet(network), D), TrainConfig(steps=steps, **how | changes), devices)
 
 
 def data(n, generator):
@@ -25,6 +27,22 @@ def data(n, generator):
 
 def noise(n, generator):
     return torch.randn(n, 1, 16, 16, generator=generator)
+
+
+class Numbered:
+    """N images, brightened at random as they are fetched; it remembers what it gave."""
+
+    def __init__(self, n=17):
+        self.images = data(n, torch.Generator().manual_seed(1))
+        self.given = []
+
+    def __len__(self):
+        return len(self.images)
+
+    def at(self, index, generator=None):
+        batch = self.images[index] + 0.1 * torch.rand(len(index), 1, 1, 1, generator=generator)
+        self.given.append((index, batch))
+        return batch
 
 
 def states(training):

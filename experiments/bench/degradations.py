@@ -12,13 +12,8 @@ takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import sys
 from collections import deque
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -32,11 +27,10 @@ from tqdm import tqdm
 
 from experiments.bench.cases import CASES, Batch, Case
 from experiments.bench.measure import clock, in_turn, peak_mib, ratio
-from experiments.runs import write_json
+from experiments.bench.report import machine, parser, table, write_report
 
 __all__ = ["main"]
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 BUDGET = 120.0  # seconds of timing per case, though not less than two rounds
 HEAD = (
     "case",
@@ -103,29 +97,6 @@ def measured(case: Case, repeats: int, threads: int, device: torch.device) -> di
     return {**setting, **shape, **timed(batch, repeats), **peaks, "walk": walked(batch) if case.walk else None}
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the numbers depend on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "device": str(device),
-        "processor": name,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_at_start": os.getloadavg()[0],
-    }
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return aligned columns, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in (head, *rows)]
-    return "\n".join("  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in lines)
-
-
 def summary(cases: list[dict[str, Any]]) -> str:
     """Return both tables."""
     rows = [
@@ -155,15 +126,9 @@ def summary(cases: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure every case, print the tables and write them as JSON."""
-    parser = argparse.ArgumentParser(description="Time D(x0, t) beside the naive loop.")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: experiments/results/degradations-DEVICE.json, quick: none"
-    )
-    parser.add_argument("--repeats", type=int, default=9, help="rounds of each case, at most")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch, for both sides")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu or cuda")
-    parser.add_argument("--quick", action="store_true", help="tiny images and few levels: does it run at all?")
-    options = parser.parse_args(argv)
+    command = parser("Time D(x0, t) beside the naive loop.", "degradations")
+    command.add_argument("--repeats", type=int, default=9, help="rounds of each case, at most")
+    options = command.parse_args(argv)
     torch.set_num_threads(options.threads)
     report: dict[str, Any] = {"quick": options.quick, **machine(options.device)}
     report["cases"] = []
@@ -171,13 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         for case in tqdm(CASES, disable=None):
             small = case.small() if options.quick else case
             report["cases"].append(measured(small, options.repeats, options.threads, options.device))
-    print("PyTorch {torch}, {device} ({processor}), {threads} of {cores} threads\n".format(**report))
-    print(summary(report["cases"]))
-    if options.out or not options.quick:
-        out = options.out or RESULTS / f"degradations-{options.device.type}.json"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, report)
-        print(f"\n{out}")
+    write_report(report, summary(report["cases"]), "degradations", options)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 
 from experiments.bench.cases import Case
 
-__all__ = ["clock", "in_turn", "peak_mib", "ratio"]
+__all__ = ["clock", "in_turn", "matmul_peak", "peak_bytes", "peak_mib", "ratio"]
 
 Thing = Callable[[], Any]
 
@@ -91,13 +91,21 @@ def _report_growth(sender: Any, case: Case, side: str, name: str, threads: int) 
     small = case.small().batch(device)  # loads what is loaded on first use
     small.ours() if side == "ours" else small.naive()()
     batch = case.batch(device)
-    before = _peak_bytes(device)
+    before = peak_bytes(device)
     x_t = batch.ours() if side == "ours" else batch.naive()()
-    sender.send((_peak_bytes(device) - before) / 2**20)
+    sender.send((peak_bytes(device) - before) / 2**20)
     assert x_t.shape == batch.x0.shape
 
 
-def _peak_bytes(device: torch.device) -> int:
+def matmul_peak(device: torch.device, dtype: torch.dtype, side: int, repeats: int = 5) -> float:
+    """Return the most floating-point operations per second reached in products of two side x side matrices."""
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    seconds = [clock(lambda: a @ b, device) for _ in range(repeats + 1)][1:]
+    return 2 * side**3 / min(seconds)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the most memory this process has held so far: on a GPU of its allocator, else resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

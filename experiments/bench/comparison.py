@@ -1,0 +1,67 @@
+"""A comparison with other libraries: the networks, the settings of ours, and the program around them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from experiments.bench.contender import Plan, Ready, Setting
+from experiments.bench.rates import peaks
+from experiments.bench.report import machine, write_report
+from restore import UNetConfig
+
+__all__ = ["compare", "faster", "installed", "networks", "versions"]
+
+Rows = list[dict[str, Any]]
+TINY = UNetConfig(size=16, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=8, shift=-1)
+# Half the width of the CIFAR-10 network, and one level less; for 64 pixels a quarter of it.
+SMALL = (
+    UNetConfig(width=64, multipliers=(1, 2, 2), shift=-1),
+    UNetConfig(size=64, width=32, multipliers=(1, 2, 2, 2), shift=-1),
+)
+CIFAR = (UNetConfig(shift=-1), UNetConfig(size=64, shift=-1))
+
+
+def networks(quick: bool, device: torch.device) -> Sequence[UNetConfig]:
+    """Return the networks to compare, by what the machine can do in minutes."""
+    return [TINY] if quick else CIFAR if device.type == "cuda" else SMALL
+
+
+def faster(setting: Setting, quick: bool) -> dict[str, Setting]:
+    """Return our faster settings by name."""
+    low = replace(setting, precision="bfloat16", channels_last=True)
+    return {"bfloat16": low} if quick else {"bfloat16": low, "bfloat16, compiled": replace(low, compiled=True)}
+
+
+def versions(build: Callable[[Setting], Ready], setting: Setting, quick: bool) -> list[Plan]:
+    """Return ours in plain float32 and in the faster settings."""
+    settings = {"float32": setting, **faster(setting, quick)}
+    return [Plan(f"ours, {name}", build, changed) for name, changed in settings.items()]
+
+
+def installed(plans: Sequence[Plan], quick: bool) -> list[Plan]:
+    """Return the plans whose libraries are installed; of a quick run only those in float32."""
+    kept = [plan for plan in plans if not quick or plan.title.endswith("float32")]
+    return [plan for plan in kept if all(find_spec(name.partition(".")[0]) for name in plan.modules)]
+
+
+def compare(
+    command: argparse.ArgumentParser,
+    measured: Callable[[UNetConfig, argparse.Namespace, dict[str, float]], dict[str, Any]],
+    summary: Callable[[Rows], str],
+    argv: list[str] | None,
+) -> None:
+    """Measure every network, print the tables and write them as JSON; the program's name is that of the file."""
+    options = command.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    peak = peaks(options.device, options.quick)
+    report: dict[str, Any] = {"quick": options.quick, **machine(options.device), "peak_flops_per_s": peak}
+    chosen = networks(options.quick, options.device)
+    report["networks"] = [measured(net, options, peak) for net in tqdm(chosen, disable=None)]
+    write_report(report, summary(report["networks"]), command.prog, options)

@@ -1,0 +1,156 @@
+"""Contenders: things timed against each other, each in a process of its own.
+
+So none shares an allocator, compiled code or global settings with another (accelerate's precision is global), and the
+memory of each can be told: by how much its process grew, or its GPU memory, from after its imports until the end. While
+one works the others wait.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import multiprocessing
+import os
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from experiments.bench.flops import forward_flops
+from experiments.bench.measure import clock, peak_bytes
+from restore import UNet, UNetConfig
+
+__all__ = ["Contender", "Plan", "Ready", "Setting", "interleaved"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contenders of a comparison have in common, and in which precision one of them computes."""
+
+    network: UNetConfig
+    batch: int
+    device: str = "cpu"
+    threads: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
+    channels_last: bool = False
+    steps: int = 10  # of a walk back
+    folder: str = ""  # of pictures
+
+    @property
+    def size(self) -> int:
+        """Side of the images."""
+        return self.network.size
+
+    def net(self) -> UNet:
+        """Return the network, with random weights in the layers that start at zero as well."""
+        torch.manual_seed(0)
+        net = UNet(self.network)
+        for layer in net.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear) and not layer.weight.any():
+                layer.reset_parameters()
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return net.to(device=self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+class Ready(NamedTuple):
+    """A contender that has been built: its network, and its kinds of work, each done as often as asked."""
+
+    net: nn.Module
+    works: dict[str, Callable[[int], object]]
+
+
+class Plan(NamedTuple):
+    """How to build a contender: what to import first, and the function that does, from its setting."""
+
+    title: str
+    build: Callable[[Setting], Ready]
+    setting: Setting
+    modules: tuple[str, ...] = ()
+
+
+@dataclass
+class Contender:
+    """A contender at work in its own process, warmed up; `seconds` are lists by kind of work."""
+
+    plan: Plan
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    parameters: int = 0
+    flops: int = 0  # of one forward pass, for one image
+    first_s: float = 0.0  # until everything had run once, compilation included
+    peak_mib: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Not a child of this process, which has grown itself: one of a server that has only imported.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "restore", "experiments.bench.contender"])
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self.plan))
+        self._process.start()
+        theirs.close()
+        self.parameters, self.flops, self.first_s, works = self._receive()
+        self.seconds = {work: [] for work in works}
+
+    def measure(self, repetitions: int = 1) -> None:
+        """Do each kind of work once more, and note the seconds per repetition."""
+        for work, taken in self.seconds.items():
+            self._pipe.send((work, repetitions))
+            taken.append(self._receive() / repetitions)
+
+    def close(self) -> None:
+        """Note the largest memory and end the process."""
+        self._pipe.send(None)
+        self.peak_mib = self._receive()
+        self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self.plan.title} ended early") from None
+        if isinstance(answer, str):
+            raise RuntimeError(f"{self.plan.title} failed:\n{answer}")
+        return answer
+
+
+def interleaved(plans: Sequence[Plan], rounds: int, repetitions: int = 1) -> list[Contender]:
+    """Return the contenders after so many rounds, in each of which everyone has had its turn."""
+    contenders = [Contender(plan) for plan in plans]
+    for _ in range(rounds):
+        for contender in contenders:
+            contender.measure(repetitions)
+    for contender in contenders:
+        contender.close()
+    return contenders
+
+
+def _serve(pipe: Any, plan: Plan) -> None:
+    for stream in (1, 2):  # progress bars of others
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    warnings.simplefilter("ignore")
+    try:
+        _work(pipe, plan)
+    except Exception:
+        pipe.send(traceback.format_exc())
+    gc.collect()  # so that loaders of others end their own processes
+
+
+def _work(pipe: Any, plan: Plan) -> None:
+    torch.set_num_threads(plan.setting.threads)
+    device = torch.device(plan.setting.device)
+    for name in plan.modules:
+        importlib.import_module(name)
+    before = peak_bytes(device)
+    ready = plan.build(plan.setting)
+    parameters = sum(p.numel() for p in ready.net.parameters())
+    flops = forward_flops(ready.net, plan.setting.network.channels, plan.setting.size)
+    first = sum(clock(lambda work=work: work(2), device) for work in ready.works.values())  # type: ignore[misc]
+    pipe.send((parameters, flops, first, list(ready.works)))
+    while order := pipe.recv():
+        work, repetitions = order
+        pipe.send(clock(lambda: ready.works[work](repetitions), device))  # noqa: B023
+    pipe.send((peak_bytes(device) - before) / 2**20)

@@ -1,0 +1,116 @@
+"""Sampling images per second, beside diffusers' DDPMPipeline with the same weights, in one run.
+
+    python experiments/bench/sampling.py [--out FILE] [--rounds N] [--batch N] [--steps N] [--threads N] [--device cpu]
+                                         [--quick]
+
+Both walk `--steps` of 1000 levels back with the ancestral step of DDPM, from noise to images, x0_hat clamped; our
+network is handed over by `restore.to_diffusers`. The columns are those of `experiments/bench/training.py`, with one
+forward pass counted for a step.
+
+The second table holds the loop of `samplers.sample` against as many calls of the network alone, in turn in one process:
+the share of time spent outside the network. The third says what the fast settings change, on random weights: the
+network's output at each step from the same x_t, and the images at the end of two walks with the same noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from experiments.bench.comparison import compare, faster, installed, versions
+from experiments.bench.contender import Contender, Plan, Setting, interleaved
+from experiments.bench.difference import of_walk
+from experiments.bench.rates import rate_table, rates
+from experiments.bench.report import parser, table
+from experiments.bench.walkers import diffusers_pipeline, ours
+from restore import UNetConfig
+
+__all__ = ["main"]
+
+OUTSIDE = ("outside the network", "loop ms/step", "network ms/step", "share outside")
+MS = ("loop_ms", "network_ms")
+APART = ("difference", "step, largest", "step, mean", "end, largest", "end, mean")
+
+
+def plans(setting: Setting, quick: bool) -> list[Plan]:
+    """Return the contenders that are installed."""
+    low = replace(setting, precision="bfloat16")
+    made = [
+        *versions(ours, setting, quick),
+        Plan("diffusers, float32", diffusers_pipeline, setting, ("diffusers",)),
+        Plan("diffusers, bfloat16", diffusers_pipeline, low, ("diffusers",)),
+    ]
+    return installed(made, quick)
+
+
+def outside(contender: Contender) -> dict[str, Any]:
+    """Return what share of a walk is not the network's."""
+    steps = contender.plan.setting.steps
+    walk, network = (contender.seconds[work] for work in ("walk", "network"))
+    # Each round's pair of neighbors is compared: what slows the machine down slows both.
+    share = median(1 - n / w for w, n in zip(walk, network))
+    return {
+        "contender": contender.plan.title,
+        "loop_ms": 1e3 * median(walk) / steps,
+        "network_ms": 1e3 * median(network) / steps,
+        "share_outside": share,
+    }
+
+
+def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, float]) -> dict[str, Any]:
+    """Return everything about one network."""
+    steps = 2 if options.quick else options.steps
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(network, options.batch, str(options.device), options.threads, steps=steps, folder=folder)
+        contenders = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
+    return {
+        "network": asdict(network),
+        "steps": steps,
+        "contenders": rates(contenders, "walk", setting.batch, steps, peak),
+        "outside": [outside(c) for c in contenders if "network" in c.seconds],
+        "differences": {title: of_walk(setting, fast) for title, fast in faster(setting, options.quick).items()},
+    }
+
+
+def summary(networks: list[dict[str, Any]]) -> str:
+    """Return three tables for each network."""
+    texts = []
+    for net in networks:
+        pixels = f"{net['network']['size']} pixels"
+        loops = [
+            (
+                f"{o['contender']}, {pixels}",
+                f"{o['loop_ms']:.2f}",
+                f"{o['network_ms']:.2f}",
+                f"{o['share_outside']:.1%}",
+            )
+            for o in net["outside"]
+        ]
+        apart = [
+            (f"{title}, {pixels}", *(f"{value:.1e}" for value in values.values()))
+            for title, values in net["differences"].items()
+        ]
+        title = f"{net['steps']} steps, {pixels}"
+        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, apart)]
+    return "\n\n".join(texts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure every network, print the tables and write them as JSON."""
+    command = parser("Time sampling beside diffusers.", "sampling")
+    command.add_argument("--rounds", type=int, default=5, help="turns of each contender")
+    command.add_argument("--batch", type=int, default=8, help="images of a walk")
+    command.add_argument("--steps", type=int, default=10, help="of a walk")
+    compare(command, measured, summary, argv)
+
+
+if __name__ == "__main__":
+    main()

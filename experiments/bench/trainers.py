@@ -1,0 +1,136 @@
+"""Contenders of the training benchmark: optimizer steps of three libraries, each as its users run them.
+
+ours            `restore.Training` on `gaussian_noise`, eps predicted, images resident as uint8, mirrored
+lucidrains      `denoising_diffusion_pytorch.Trainer.train` on a folder of PNG files, as it stands
+diffusers       the loop of examples/unconditional_image_generation/train_unconditional.py, of the library's own parts:
+                DDPMScheduler.add_noise, accelerate, AdamW, the cosine schedule, EMAModel; images decoded beforehand
+
+All clip the gradient, average the weights and read batches of the same pictures. The network of diffusers is ours,
+written by `restore.to_diffusers`; that of lucidrains has other parts and the width that comes nearest in operations.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from itertools import count, islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from degrade import make
+from degrade.extras import need
+from experiments.bench.contender import Ready, Setting
+from experiments.bench.flops import forward_flops, matched
+from experiments.images import ImageSet
+from restore import EMAConfig, Restorer, TrainConfig, Training, to_diffusers
+
+__all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "ours", "pictures", "write_pictures"]
+
+LUCIDRAINS = ("denoising_diffusion_pytorch", "experiments.images")
+DIFFUSERS = ("diffusers", "accelerate", "diffusers.training_utils", "experiments.images")
+LONG = 10**6  # steps that nobody reaches
+
+
+def pictures(setting: Setting, n: int = 128) -> Tensor:
+    """Return n pictures (n, 3, S, S) uint8 of smooth random color."""
+    coarse = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return (nn.functional.interpolate(coarse, size=setting.size, mode="bilinear") * 255).to(torch.uint8)
+
+
+def write_pictures(setting: Setting, folder: str) -> None:
+    """Write `pictures` as PNG files."""
+    from PIL import Image
+
+    for i, picture in enumerate(pictures(setting)):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(Path(folder) / f"{i:03}.png")
+
+
+def ours(setting: Setting) -> Ready:
+    """Return this library's training."""
+    net = setting.net()
+    config = TrainConfig(
+        steps=LONG, batch=setting.batch, accumulate=1, lr=1e-4, loss="l2", clip=1.0, ema=EMAConfig(start=1),
+        precision=setting.precision, compile=setting.compiled,
+    )  # fmt: skip
+    training = Training(Restorer(net, make("gaussian_noise", T=1000), "eps"), config)
+    run = training.run(ImageSet(pictures(setting).to(setting.device), setting.size))
+    return Ready(net, {"step": lambda n: deque(islice(run, n), maxlen=0)})
+
+
+def lucidrains_unet(width: int, setting: Setting) -> nn.Module:
+    """Return their network at a width, with as many levels as ours."""
+    library = need("denoising_diffusion_pytorch", "the benchmark", "bench")
+    net: nn.Module = library.Unet(dim=width, dim_mults=setting.network.multipliers)
+    return net
+
+
+def lucidrains_trainer(setting: Setting) -> Ready:
+    """Return their Trainer, with their own step."""
+    library = need("denoising_diffusion_pytorch", "the benchmark", "bench")
+    _choose_device(setting)
+    flops = forward_flops(setting.net(), setting.network.channels, setting.size)
+    width = matched(lambda width: lucidrains_unet(width, setting), flops, setting.network.channels, setting.size)
+    torch.manual_seed(0)
+    net = lucidrains_unet(width, setting)
+    diffusion = library.GaussianDiffusion(net, image_size=setting.size, objective="pred_noise")
+    trainer = library.Trainer(
+        diffusion, setting.folder, train_batch_size=setting.batch, train_num_steps=0, calculate_fid=False,
+        save_and_sample_every=LONG, results_folder=tempfile.mkdtemp(dir=setting.folder),
+        amp=setting.precision == "bfloat16", mixed_precision_type="bf16",
+    )  # fmt: skip
+
+    def steps(n: int) -> None:
+        trainer.train_num_steps = trainer.step + n
+        trainer.train()
+
+    return Ready(net, {"step": steps})
+
+
+def diffusers_loop(setting: Setting) -> Ready:
+    """Return the loop of the diffusers example, with our network in their words."""
+    diffusers, accelerate, utils = (need(name, "the benchmark", "bench") for name in DIFFUSERS[:3])
+    _choose_device(setting)
+    accelerator = accelerate.Accelerator(mixed_precision="bf16" if setting.precision == "bfloat16" else "no")
+    model = diffusers.UNet2DModel.from_pretrained(to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder)))
+    average = utils.EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    noising = diffusers.DDPMScheduler(num_train_timesteps=1000)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6)
+    images = pictures(setting).repeat(8, 1, 1, 1).float() / 127.5 - 1
+    loader = DataLoader(TensorDataset(images), batch_size=setting.batch, shuffle=True)
+    rate = diffusers.optimization.get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=LONG)
+    model, optimizer, loader, rate = accelerator.prepare(model, optimizer, loader, rate)
+    average.to(accelerator.device)
+    model.train()
+
+    def step(x0: Tensor) -> None:
+        noise = torch.randn(x0.shape, device=x0.device)
+        t = torch.randint(0, noising.config.num_train_timesteps, (len(x0),), device=x0.device).long()
+        with accelerator.accumulate(model):
+            out = model(noising.add_noise(x0, noise, t), t).sample
+            loss = nn.functional.mse_loss(out.float(), noise.float())
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            rate.step()
+            optimizer.zero_grad()
+        average.step(model.parameters())
+        loss.detach().item()  # which the example logs at every step
+
+    batches = (x0 for _ in count() for (x0,) in loader)
+
+    def steps(n: int) -> None:
+        for x0 in islice(batches, n):
+            step(x0)
+
+    return Ready(accelerator.unwrap_model(model), {"step": steps})
+
+
+def _choose_device(setting: Setting) -> None:
+    """Tell accelerate, which would take a GPU if it saw one."""
+    if torch.device(setting.device).type == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "1"

@@ -1,0 +1,122 @@
+"""Denoising diffusion as published (Ho et al., arXiv 2006.11239, 2020): train, sample, look, and measure the bound.
+
+    python experiments/ddpm.py                                              drawn faces, minutes on a CPU
+    python experiments/ddpm.py --preset mnist --download                    digits padded to 32 pixels
+    python experiments/ddpm.py --preset cifar10 --download                  35.7 M parameters: a GPU and days
+    python experiments/ddpm.py --preset mnist --quick --data mnist.zip      the same, small
+
+The run ends with
+
+    samples.png    samples by ancestral steps with either variance, and by strided ancestral steps and DDIM
+    reverse.png    ten of them on their way, shown at t = 999, 700, 550, 400, 300, 200, 100, 50, 15, 0 (of T = 1000)
+    metrics.json   distances to unseen images, and the variational bound in bits per dimension, term by term
+
+Code that counts its steps from 0 calls k what leads from our level k + 1 to our level k; what it shows "at k" is where
+that step ends, so the severities above are the same numbers there and here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pydantic import Field
+
+from degrade import GaussianNoise, make
+from experiments.cli import UserError, run_main
+from experiments.config import Count
+from experiments.datasets import DataOptions, load_data
+from experiments.diffusion import Diffusion, summary
+from experiments.training_run import Trainable, begin, finish, train
+from restore import Predict, Restorer
+from samplers import PureNoise
+
+__all__ = ["Config", "main"]
+
+PROGRAM = "ddpm"
+
+
+class DiffusionOptions(DataOptions):
+    """The diffusion."""
+
+    T: int = Field(1000, ge=2, description="number of noise levels")
+    schedule: str = Field("linear", description="linear (beta from 1e-4 to 0.02), cosine or straight")
+    predict: Predict = Field("eps", description="what the network predicts: eps, x0 or v")
+    clamp: bool = Field(True, description="clamp the guessed image to [-1, 1] when sampling")
+    sample_steps: Count = Field(50, description="steps of the strided samplers")
+    samples: Count = Field(64, description="images drawn by each sampler")
+    bound_images: int = Field(32, ge=0, description="unseen images whose bound is evaluated; 0 for none")
+    bound_times: Count | None = Field(None, description="random severities of the bound (default: all of them)")
+    quick: bool = Field(False, description="make of the preset a small network and a short training")
+
+
+class Config(Trainable, DiffusionOptions):
+    """Everything."""
+
+
+HO: dict[str, Any] = {
+    **{"loss": "l2", "accumulate": 1, "warmup": 0, "decay": "constant", "clip": None, "flip": None, "margin": 1.0},
+    **{"ema_decay": 0.9999, "ema_every": 1, "ema_start": 0, "size": 32, "patch": 1, "dropout": 0.1, "groups": 32},
+    **{"log_every": 100, "save_every": 1000},
+}
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "demo": {
+        **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 1500, "batch": 32},
+        **{"loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8, "bound_times": 100},
+    },
+    # A UNet of the same resolutions and attention as the tutorial's, which has 64 to 512 channels.
+    "mnist": {
+        **{**HO, "data": "mnist", "fit": "pad", "width": 64, "multipliers": (1, 2, 4, 8), "blocks": 2},
+        **{"attention": (16,), "heads": 8, "lr": 2e-5, "batch": 64, "steps": 70_312},
+    },
+    "cifar10": {
+        **{**HO, "data": "cifar10", "flip": True, "width": 128, "multipliers": (1, 2, 2, 2), "blocks": 2},
+        **{"attention": (16,), "heads": 1, "lr": 2e-4, "warmup": 5000, "clip": 1.0, "batch": 128, "steps": 800_000},
+    },
+}
+QUICK: dict[str, Any] = {
+    **{"width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 4, "groups": 8, "dropout": 0.0},
+    **{"lr": 1e-3, "warmup": 100, "decay": "cosine", "clip": 1.0, "batch": 64, "steps": 5000, "ema_decay": 0.999},
+    **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_times": 100},
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train, sample, measure."""
+    presets = {name: {**values, **(QUICK if "--quick" in argv else {})} for name, values in PRESETS.items()}
+    config, folder = begin(Config, presets, argv, PROGRAM, __doc__ or "")
+    device = config.torch_device()
+    try:
+        D = make("gaussian_noise", T=config.T, schedule=config.schedule)
+    except ValueError as error:
+        raise UserError(f"--schedule {config.schedule}: {error}") from None
+    assert isinstance(D, GaussianNoise)
+    data = load_data(config, config.size, config.seed, device, config.data, "--data")
+
+    def study(R: Restorer) -> Diffusion:
+        return Diffusion(D, R, data.held_out, device, config.seed, config.batch, config.sample_steps)
+
+    def picture(path: Path, R: Restorer) -> Path:
+        return study(R).preview(path)
+
+    shape = config.network(data.channels)
+    start: dict[str, Any] = {"prior": PureNoise((data.channels, config.size, config.size)), "data_spec": data.spec}
+    training = train(config, folder, shape, D, data.training, config.predict, config.clamp, picture=picture, **start)
+    if training.rank:  # the first process samples and measures
+        return
+    final = study(training.ema)
+    made = final.samples(config.samples)
+    measured = final.measure(made)
+    if config.bound_images:
+        measured["bits_per_dim"] = final.bound(config.bound_images, config.bound_times)
+    pictures = [final.grids(folder / "samples.png", made), final.on_the_way(folder / "reverse.png")]
+    finish(folder, measured, summary(measured), pictures, f"{config.loss} loss of {config.predict}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, PROGRAM))

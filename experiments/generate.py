@@ -1,0 +1,253 @@
+"""Generate images from nothing but a trained model and its prior over x_T.
+
+    python experiments/generate.py --model runs/train-001
+    python experiments/generate.py --model runs/train-001 --sweep 0,0.002,0.01     what broken symmetry does
+    python experiments/generate.py --model runs/train-001 --prior low_resolution --k 2 --data faces.zip
+
+Any degradation will do: from blur and pixels the prior is a mixture on a low-resolution version, from masks to a color
+it is a color, from noise noise, from interpolation the other set. It is the one saved with the model, or it is fitted
+to the images the model was trained on, or to those named with --data. Pictures, the prior (prior.json) and measurements
+go to the folder `generate` of the run, or to --out, in the place of earlier ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import torch
+from pydantic import BeforeValidator, Field
+
+from degrade import Degradation, get
+from experiments.cli import UserError, explicit_values, run_main, validated
+from experiments.config import Count, DeviceOptions
+from experiments.datasets import DataOptions, Datasets, load_data
+from experiments.generation import Generation, prior_report, table
+from experiments.runs import write_json
+from restore import Restorer, Specification, latest, load
+from restore.specification import read_specification
+from samplers import Prior, Step, fit_prior, load_prior, parse_step, rest, strided
+from samplers.fitted import Kind
+
+__all__ = ["Config", "main"]
+
+PROGRAM = "generate.py"
+JITTER = 0.002  # of a prior that is fitted here
+KINDS = get_args(Kind)
+
+
+def _numbers(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else () if value is None else value
+
+
+class WalkOptions(DeviceOptions):
+    """The model and its walks."""
+
+    model: str | None = Field(None, description="folder of a run, or of its model")
+    out: str | None = Field(None, description="folder for what is made (default: generate, in the run)")
+    images: int = Field(36, ge=2, description="how many images")
+    batch: Count = Field(36, description="images a forward pass")
+    sampler: str = Field("algorithm2", description="such as algorithm1, algorithm2-fixed, ddim:eta=0.5")
+    sample_steps: Count | None = Field(None, description="steps of a walk (default: as many as there are levels)")
+
+
+class PriorOptions(WalkOptions):
+    """The prior."""
+
+    prior: str = Field("auto", description=f"auto (the saved one, or what suits), or {', '.join(KINDS[1:])}")
+    k: Count | None = Field(None, description="side of low_resolution's pictures (default: the least that suits)")
+    components: Count = Field(1, description="of low_resolution's mixture")
+    fit_images: Count = Field(2000, description="images that a prior is fitted to")
+    jitter: float | None = Field(None, ge=0, description=f"of the starts (default: the prior's own, or {JITTER})")
+    sweep: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)] = Field(
+        (), description="jitters to compare, such as 0,0.002,0.01"
+    )
+
+
+class Config(PriorOptions):
+    """The data."""
+
+    data: str | None = Field(None, description="real images, as --data of train.py (default: those of the run)")
+    other: str | None = Field(None, description="images that `interpolation` starts from (default: those of the run)")
+
+
+class Model(NamedTuple):
+    """A trained restorer, what is known about it, and where it was trained."""
+
+    R: Restorer
+    specification: Specification
+    folder: Path
+    data: Datasets | None
+    other: Datasets | None
+
+
+def load_model(config: Config, device: torch.device) -> Model:
+    """Return the model and the data it was trained on, as far as they are there.
+
+    Raises:
+        UserError: if there is no model, or it needs data that are not named.
+    """
+    if config.model is None:
+        raise UserError("--model is missing; name the folder of a run, such as runs/train-001")
+    try:
+        checkpoint = latest(config.model)
+        specification = read_specification(checkpoint)
+        live = "source" in {field.name for field in dataclasses.fields(get(specification.degradation.name))}
+        # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
+        run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
+        stored = _stored(run / "config.json")
+        data = _data(config.data, stored.get("data"), "--data", stored, specification, config.seed, device)
+        other = None
+        if live:
+            usual = stored.get("other") or ("drawn-animals" if stored.get("data") == "drawn" else None)
+            other = _data(config.other, usual, "--other", stored, specification, config.seed, device)
+            if other is None:
+                raise UserError("this model starts from images of another set; name them with --other")
+        injected = {"source": other.held_out} if other else {}
+        return Model(load(config.model, device, **injected), specification, run, data, other)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {config.model}: {error}") from None
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run, empty if it has none."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _data(
+    asked: str | None,
+    usual: str | None,
+    option: str,
+    stored: dict[str, Any],
+    specification: Specification,
+    seed: int,
+    device: torch.device,
+) -> Datasets | None:
+    """Return the data asked for, or those the run is said to have used if they are still there."""
+    name = asked or usual
+    if name is None:
+        return None
+    network = specification.network
+    values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
+    options = validated(DataOptions, {**values, "data": name, "channels": str(network.channels), "download": False})
+    try:
+        return load_data(options, network.size, stored.get("seed", seed), device, name, option)
+    except UserError as error:
+        if asked:
+            raise
+        print(f"{PROGRAM}: going without the images of the run: {error}", file=sys.stderr)
+        return None
+
+
+def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
+    """Return the prior asked for: the saved one, or one that is fitted.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
+    D, spec = model.R.degradation, model.specification.prior
+    try:
+        if config.prior == "auto" and config.k is None and spec is not None:
+            source = model.other if spec.name == "other_set" else model.data
+            live = {"source": source.training} if source else {}
+            return load_prior(config.model or "", D=D, device=device, **live)
+        # k says what is meant.
+        kind: Any = "low_resolution" if config.prior == "auto" and config.k else config.prior
+        images = model.data.training if model.data else _probes(D, model, kind, device)
+        return fit_prior(
+            D,
+            images,
+            kind,
+            n=config.fit_images,
+            k=config.k,
+            components=config.components,
+            jitter=JITTER if config.jitter is None else config.jitter,
+            seed=config.seed,
+        )
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--prior {config.prior}: {error}") from None
+
+
+def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> torch.Tensor:
+    """Return black and white images, plain and speckled: what D forgets of these, it forgets of any."""
+    network = model.specification.network
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.rand(32, network.channels, network.size, network.size, generator=generator).round() * 2 - 1
+    x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)
+    if kind not in ("forgotten", "pure_noise") and not (kind == "auto" and rest(D, x0, sizes=[0])):
+        raise ValueError(f"{D.name} leaves something of an image at T = {D.T}; name images to fit it to with --data")
+    return x0
+
+
+def read_walk(config: Config, D: Degradation) -> tuple[Step, list[int]]:
+    """Return the sampler and the severities it visits.
+
+    Raises:
+        UserError: if they do not suit D.
+    """
+    if config.sample_steps is not None and config.sample_steps > D.T:
+        raise UserError(f"--sample-steps {config.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
+    try:
+        step = parse_step(config.sampler)
+        step.accept(D)
+    except ValueError as error:
+        raise UserError(f"--sampler {config.sampler}: {error}") from None
+    return step, strided(D.T, config.sample_steps)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Generate, measure, draw."""
+    config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    device = config.torch_device()
+    model = load_model(config, device)
+    D = model.R.degradation
+    step, times = read_walk(config, D)
+    prior = find_prior(config, model, device)
+    folder = Path(config.out) if config.out else model.folder / "generate"
+    jitter = prior.jitter if config.jitter is None else config.jitter
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "prior.json", {"name": prior.name, "arguments": prior.arguments})
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+
+    study = Generation(D, model.R, step, prior, times, config.seed, config.batch)
+    made = {value: study.images(config.images, value) for value in dict.fromkeys([jitter, *config.sweep])}
+    unseen = model.data.held_out if model.data else None
+    real, about_real = study.real(unseen, config.images) if unseen else (None, None)
+    measured: dict[str, Any] = {
+        **{"model": str(config.model), "trained_steps": model.specification.step, "images": config.images},
+        **{"sampler": config.sampler, "steps": len(times) - 1, "made": study.measure(made, real), "real": about_real},
+        "prior": {"name": prior.name, "jitter": jitter, "k": getattr(prior, "k", None)},
+        "prior_report": prior_report(prior, D, unseen, seed=config.seed, device=device) if unseen else None,
+    }
+    swept = {value: made[value] for value in config.sweep}
+    measured["diversity_from_one_start"] = study.sweep(folder / "sweep.png", swept) if swept else {}
+    write_json(folder / "metrics.json", measured)
+    pictures = [
+        study.grid(folder / "grid.png", made[jitter]),
+        study.trajectories(folder / "trajectories.png", min(5, config.images), jitter),
+        study.film(folder / "walks.gif", min(6, config.images), jitter),
+        study.starts(folder / "starts.png", unseen),
+    ]
+    pictures += [folder / "sweep.png"] if swept else []
+    print("\n".join([*table(measured), *map(str, pictures)]))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, PROGRAM))

@@ -1,0 +1,93 @@
+"""The settings of Bansal et al. (arXiv 2208.09392, 2022) for MNIST, CIFAR-10 and CelebA, as values of options.
+
+Restoration presets are called by data set and degradation, `cifar10-blur`; the four `generation-...` presets train on
+faces of 128 pixels (CelebA, or with --data the animals of AFHQ) and then start from nothing. Training is the same for
+all: L1, Adam 2e-5, batches of 32 accumulated twice, 700,000 steps, EMA 0.995 every 10 steps after 2,000. The original
+networks are ConvNeXt UNets, for CIFAR-10 the UNet of DDPM; here all are our UNet, of the same widths and levels.
+
+`quick` makes of any preset a run of minutes on a CPU: the same degradation, a small network, a short training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["DEMO", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS", "QUICK", "quick"]
+
+Values = Mapping[str, Any]
+
+PAPER_TRAINING: Values = {
+    **{"loss": "l1", "steps": 700_000, "batch": 32, "accumulate": 2, "lr": 2e-5, "warmup": 0, "decay": "constant"},
+    **{"clip": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
+    **{"eval_images": 1000, "log_every": 100, "save_every": 1000},
+}
+PAPER_NETWORK: Values = {
+    "width": 64,
+    "multipliers": (1, 2, 4, 8),
+    "blocks": 2,
+    "attention": (16,),
+    "patch": 1,
+    "groups": 32,
+}
+DDPM_UNET: Values = {**PAPER_NETWORK, "width": 128, "multipliers": (1, 2, 2, 2), "heads": 1, "dropout": 0.1}
+
+MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "fit": "pad", "flip": False}
+CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
+CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}
+
+DIGIT_BLUR: Values = {"T": 20, "widths": "constant", "std": 7.0, "kernel_size": 11, "boundary": "circular"}
+TINY_BLUR: Values = {"T": 50, "widths": "special_6", "kernel_size": 11}
+FACE_BLUR: Values = {"T": 200, "widths": "exponential", "std": 0.01, "kernel_size": 15}
+SMALL_HOLE: Values = {"T": 50, "std": 0.1, "center": "random"}
+FACE_HOLE: Values = {"T": 100, "std": 0.2, "first": 1.0}
+TO_MEAN: Values = {
+    **{"T": 300, "widths": "exponential", "std": 0.01, "kernel_size": 27, "boundary": "circular", "to_mean": True}
+}
+
+
+def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> Values:
+    return {**base, "degradation": degradation, "set": dict(arguments), **more}
+
+
+DEMO: Values = {
+    **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 600, "batch": 32},
+    **{"degradation": "blur", "set": {"T": 20, "widths": "special_6", "kernel_size": 11}},
+}
+PRESETS: dict[str, Values] = {
+    "mnist-blur": _preset(MNIST, "blur", DIGIT_BLUR),
+    "mnist-inpaint": _preset(MNIST, "inpaint", SMALL_HOLE, round_input=True),
+    "mnist-pixelate": _preset(MNIST, "pixelate", {"T": 3}),
+    "cifar10-blur": _preset(CIFAR10, "blur", TINY_BLUR),
+    "cifar10-inpaint": _preset(CIFAR10, "inpaint", SMALL_HOLE, round_input=True),
+    "cifar10-pixelate": _preset(CIFAR10, "pixelate", {"T": 3}),
+    "cifar10-snow": _preset(CIFAR10, "snow", {"T": 200, "level": 3}),
+    "cifar10-decolor": _preset(CIFAR10, "decolor", {"T": 20}),
+    "celeba-blur": _preset(CELEBA, "blur", FACE_BLUR),
+    "celeba-inpaint": _preset(CELEBA, "inpaint", FACE_HOLE),
+    "celeba-pixelate": _preset(CELEBA, "pixelate", {"T": 4}),
+    "celeba-snow": _preset(CELEBA, "snow", {"T": 200, "level": 4}),
+    "celeba-decolor": _preset(CELEBA, "decolor", {"T": 20}),
+    "generation-blur": _preset(CELEBA, "blur", TO_MEAN, round_input=True, prior="auto", jitter=0.002),
+    "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "std": 0.05, "first": 1.0}, prior="auto"),
+    "generation-pixelate": _preset(CELEBA, "pixelate", {"T": 6}, prior="auto"),
+    "generation-noise": _preset(CELEBA, "gaussian_noise", {"T": 200, "schedule": "cosine"}, prior="auto"),
+}
+
+QUICK: Values = {
+    **{"width": 48, "multipliers": (1, 2), "blocks": 2, "heads": 4, "groups": 8, "dropout": 0.0},
+    **{"loss": "l1", "steps": 2000, "batch": 32, "accumulate": 1, "lr": 1e-3, "warmup": 50, "decay": "cosine"},
+    **{"clip": 1.0, "ema_decay": 0.99, "ema_every": 1, "ema_start": 100, "precision": "bfloat16"},
+    **{"eval_images": 128, "sample_steps": 20, "log_every": 20, "save_every": 250},
+}
+
+
+def quick(preset: Values) -> Values:
+    """Return the preset for minutes on a CPU: at most 64 pixels, which the network sees as 16 x 16.
+
+    >>> values = quick(PRESETS["celeba-blur"])
+    >>> values["size"], values["patch"], values["attention"], values["set"]["T"]
+    (64, 4, (8,), 200)
+    """
+    size = min(64, preset.get("size", 64))
+    return {**preset, **QUICK, "size": size, "patch": max(1, size // 16), "attention": (min(8, size // 2),)}

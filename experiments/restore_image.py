@@ -1,0 +1,164 @@
+"""Restore a picture of yours that is already degraded.
+
+    python experiments/restore_image.py --model runs/train-001 --image photo.jpg
+    python experiments/restore_image.py --model runs/train-001 --image photo.jpg --severity 37 --sampler algorithm2
+    python experiments/restore_image.py --model runs/train-002 --image photo.png --mask mask.png
+
+Any size will do: the network sees overlapping tiles. The severity is estimated, by comparison with the images that the
+model was trained on (or those named with --data), unless it is given; how sure that is, is said. A mask is white where
+the picture is missing; elsewhere it stays as it is. Written are the picture in its full size and its own mode, as PNG,
+and a small one of before and after.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from degrade.keyed import keyed
+from degrade.picture import like, opened, pixels
+from degrade.strip import Strip, sheet
+from experiments.cli import UserError, explicit_values, run_main, validated
+from experiments.config import Count, DeviceOptions
+from experiments.generate import Config as ModelOptions
+from experiments.generate import load_model
+from restore import Restorer, load
+from samplers.image import Restored, restore_image
+from samplers.registry import parse_step
+from samplers.severity import Severity
+
+__all__ = ["Config", "main"]
+
+PROGRAM = "restore_image.py"
+REFERENCE = 48  # pictures that a severity is estimated by
+SHOWN = 384  # longest side of a picture in the sheet
+
+
+def _severity(value: Any) -> Any:
+    return value if value == "auto" or not isinstance(value, str) or not value.lstrip("-").isdigit() else int(value)
+
+
+class Config(DeviceOptions):
+    """The picture and its restoration."""
+
+    model: str | None = Field(None, description="folder of a run, or of its model")
+    image: str | None = Field(None, description="the picture")
+    severity: Annotated[int | Literal["auto"], BeforeValidator(_severity)] = Field(
+        "auto", description="how far it is degraded, 1 to the model's T, or auto"
+    )
+    mask: str | None = Field(None, description="a picture of the same size, white where yours is missing")
+    sampler: str = Field("direct", description="direct, or a walk such as algorithm2 or ddim:eta=0.5")
+    sample_steps: Count | None = Field(None, description="steps of a walk (default: one for each level)")
+    tile: Count | None = Field(None, description="side of the tiles that the network sees (default: about 128)")
+    data: str | None = Field(None, description="clean pictures for auto, as --data of train.py (default: the run's)")
+    out: str = Field("restored", description="folder for what is made")
+
+
+def read_model(config: Config, device: torch.device) -> tuple[Restorer, Tensor | None]:
+    """Return the model and, where a severity is to be estimated, clean images like those it was trained on.
+
+    Raises:
+        UserError: if there is no model, or no images where they were asked for.
+    """
+    if config.model is None or config.image is None:
+        raise UserError("--model and --image are both needed: the folder of a run, and a picture")
+    if config.severity == "auto" and config.mask is None:
+        model = load_model(validated(ModelOptions, {"model": config.model, "data": config.data}), device)
+        source = model.data.training if model.data else None
+        return model.R, source(REFERENCE, keyed(device, config.seed, "reference")) if source else None
+    try:
+        return load(config.model, device), None
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model {config.model}: {error}") from None
+
+
+def read_mask(path: str, picture: Any) -> Tensor:
+    """Return the mask (H, W) of a picture, true where it is white.
+
+    Raises:
+        UserError: if it is no picture, or of another size.
+    """
+    mask = _opened(path, "--mask")
+    if mask.size != picture.size:
+        (width, height), (w, h) = picture.size, mask.size
+        raise UserError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
+    return pixels(mask).mean(0) > 0
+
+
+def said(found: Severity, config: Config, T: int) -> str:
+    """Return the line about the severity."""
+    if config.severity != "auto":
+        return f"severity {found.t} of {T}, as given"
+    if found.low == found.high == found.t and found.sure and len(found.levels) == 1:
+        return f"severity {found.t} of {T}, by the size of the hole"
+    sure = "sure" if found.sure else f"not sure: {found.why}; if the result is not right, try --severity"
+    clean = ": nothing to restore" if not found.t else ""
+    return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({sure})"
+
+
+def write(config: Config, picture: Any, restored: Restored) -> tuple[Path, Path]:
+    """Write the restored picture, and one of before and after; return their paths.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
+    folder, stem = Path(config.out), Path(config.image or "").stem
+    paths = folder / f"{stem}-restored.png", folder / f"{stem}-before-after.png"
+    panels = [pixels(each)[None] for each in (picture, restored.image)]
+    scale = min(1.0, SHOWN / max(picture.size))
+    size = [max(1, round(scale * side)) for side in panels[0].shape[2:]]
+    small = torch.cat([interpolate(panel, size, mode="area").expand(-1, 3, -1, -1) for panel in panels])
+    strip = Strip(stem, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        restored.image.save(paths[0])
+        sheet([strip], scale=max(1, 128 // max(size))).save(paths[1])
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror or error}; name another folder") from None
+    return paths
+
+
+def main(argv: Sequence[str]) -> None:
+    """Restore one picture and print the severity and where the results are."""
+    config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    try:
+        step = None if config.sampler == "direct" else parse_step(config.sampler)
+    except ValueError as error:
+        raise UserError(f"--sampler {config.sampler}: {error}, or direct") from None
+    device = config.torch_device()
+    R, reference = read_model(config, device)
+    picture = _opened(config.image or "", "--image")
+    mask = None if config.mask is None else read_mask(config.mask, picture)
+    generator = keyed(device, config.seed, "restoration")
+    try:
+        restored = restore_image(
+            *(R, picture, config.severity, step, config.sample_steps, mask, config.tile, reference, generator)
+        )
+    except (ValueError, ImportError) as error:
+        raise UserError(str(error)) from None
+    if restored.image is picture:
+        restored = restored._replace(image=like(picture, pixels(picture)))
+    paths = write(config, picture, restored)
+    print(said(restored.severity, config, R.degradation.T))
+    print("\n".join(map(str, paths)))
+
+
+def _opened(path: str, option: str) -> Any:
+    try:
+        return opened(path)
+    except ValueError as error:
+        raise UserError(f"{option} {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, "restore_image"))

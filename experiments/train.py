@@ -1,0 +1,148 @@
+"""Train a restorer of any degradation on any data set, and see how well it restores.
+
+    python experiments/train.py                                                    drawn faces, minutes on a CPU
+    python experiments/train.py --preset cifar10-blur --download                   as published: a GPU and days
+    python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
+    python experiments/train.py --degradation snow --set T=50 level=2 --data photos/
+    python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
+
+Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:
+degraded, restored at one go, and iterated. Its folder then holds configuration, model, log, metrics and pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: make the repository importable
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from pydantic import Field
+
+from degrade import Degradation, full, get, make
+from degrade.keyed import keyed
+from degrade.pairs import pairs
+from experiments.cli import Pairs, UserError, run_main
+from experiments.config import Count
+from experiments.datasets import DataOptions, Datasets, load_data
+from experiments.presets import DEMO, PRESETS, quick
+from experiments.restoration import Restoration, table
+from experiments.training_run import Trainable, begin, finish, train
+from restore import Restorer
+from samplers import Prior
+from samplers.fitted import Kind, fit_prior
+
+__all__ = ["Config", "main"]
+
+PROGRAM = "train"
+
+
+class DegradationOptions(DataOptions):
+    """The degradation and its walks back."""
+
+    degradation: str = Field("blur", description="name; `python -m degrade list` knows all, with their arguments")
+    set: Pairs = Field({}, description="arguments of the degradation; they add to the preset's if it is the preset's")
+    other: str | None = Field(None, description="data that `interpolation` turns images into, named as --data is")
+    prior: Kind | None = Field(None, description="starts for generation, fitted and saved: auto, or a kind of prior")
+    jitter: float = Field(0.0, ge=0, description="of the prior: standard deviation of what is added to x_T")
+    sample_steps: Count | None = Field(None, description="steps of a walk (default: as many as there are levels)")
+    eval_images: Count = Field(64, description="images that are measured")
+    quick: bool = Field(False, description="make of the preset a small network and a short training")
+
+    @classmethod
+    def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a preset with those given over them."""
+        values = super().over(preset, given)
+        same = values.get("degradation") == preset.get("degradation")
+        try:
+            own = pairs(given["set"]) if isinstance(given.get("set"), list) else given.get("set", {})
+        except ValueError as error:
+            raise UserError(f"--set: {error}") from None
+        return {**values, "set": {**(preset.get("set", {}) if same else {}), **own}}
+
+
+class Config(Trainable, DegradationOptions):
+    """Everything."""
+
+
+def degradation(config: Config, data: Datasets, device: torch.device) -> Degradation:
+    """Return the degradation that is asked for, tried on one image.
+
+    Raises:
+        UserError: for an unknown name, or arguments that are unknown, out of range or do not suit the images.
+    """
+    try:
+        fields = {field.name: field.compare for field in dataclasses.fields(get(config.degradation))}
+        known = ", ".join(name for name, saved in fields.items() if saved)
+        unknown = [name for name in config.set if not fields.get(name)]
+        if unknown:
+            raise ValueError(f"it has no argument {', '.join(unknown)}; --set takes {known}")
+        injected = {"source": _other(config, data, device)} if "source" in fields else {}
+        D = make(config.degradation, **config.set, **injected)
+        x0 = data.held_out(1, keyed(device, config.seed, "trial"))
+        D(x0, full(D.T, x0), D.draw(x0, keyed(device, config.seed, "trial")))
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--degradation {config.degradation}: {error}") from None
+    return D
+
+
+def _other(config: Config, data: Datasets, device: torch.device) -> Any:
+    """Return the source of the images that others turn into."""
+    name = config.other or ("drawn-animals" if data.name == "drawn" else None)
+    if name is None:
+        raise UserError(f"--degradation {config.degradation} turns images into others; name those with --other")
+    other = load_data(config, config.size, config.seed, device, name, "--other")
+    if other.channels != data.channels:
+        raise UserError(
+            f"--other {name} has {other.channels} channels and --data {data.name} has {data.channels}; set --channels"
+        )
+    return other.training
+
+
+def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
+    """Return the prior that is asked for, fitted to the training set.
+
+    Raises:
+        UserError: if it cannot be fitted.
+    """
+    if config.prior is None:
+        return None
+    try:
+        return fit_prior(D, data.training, config.prior, jitter=config.jitter, seed=config.seed)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--prior {config.prior}: {error}") from None
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train, measure, draw."""
+    small = "--quick" in argv
+    presets = {"demo": DEMO, **{name: quick(values) if small else values for name, values in PRESETS.items()}}
+    config, folder = begin(Config, presets, argv, PROGRAM, __doc__ or "")
+    device = config.torch_device()
+    data = load_data(config, config.size, config.seed, device, config.data, "--data")
+    network = config.network(data.channels)
+    D = degradation(config, data, device)
+
+    def study(R: Restorer) -> Restoration:
+        return Restoration(D, R, data.held_out, device, config.seed, config.batch, config.sample_steps)
+
+    def picture(path: Path, R: Restorer) -> Path:
+        return study(R).restoration_strip(path)
+
+    prior = fitted(config, D, data)
+    training = train(config, folder, network, D, data.training, picture=picture, data_spec=data.spec, prior=prior)
+    if training.rank:  # the first process measures and draws
+        return
+    final = study(training.ema)
+    measured = final.measure(config.eval_images)
+    pictures = [final.forward_strip(folder / "forward.png"), final.restoration_strip(folder / "restored.png")]
+    finish(folder, measured, table(measured), pictures, f"{config.loss} loss of {D.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, PROGRAM))

@@ -1,0 +1,121 @@
+"""Integrity: files are written with their checksums, and believed only while these hold.
+
+    checksums.json    {"ema.safetensors": {"bytes": 1234, "sha256": "..."}, ...}
+
+A checksum is taken of what shall be written, before it is, and the list of them is compared letter by letter, so a
+change of any bit of any file is seen. This finds accidents: whoever changes a file on purpose can change its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from degrade.base import CONFIG
+
+__all__ = ["CHECKSUMS", "Checksum", "DamagedError", "File", "to_disk", "verify", "write"]
+
+CHECKSUMS = "checksums.json"
+File = tuple[str, bytes | memoryview]  # name and content
+
+
+class DamagedError(ValueError):
+    """What is read is not what this library wrote; the message names the file and says in what way."""
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Checksum:
+    """The size of a file and the SHA-256 of what is in it, in hexadecimal digits."""
+
+    bytes: int
+    sha256: str
+
+
+_LIST = TypeAdapter(dict[str, Checksum])
+
+
+def _text(checksums: Mapping[str, Checksum]) -> bytes:
+    return _LIST.dump_json(dict(checksums), indent=2) + b"\n"
+
+
+def write(folder: Path, files: Iterable[File]) -> None:
+    """Write files and the list of their checksums into `folder`, all of it on disk when this returns.
+
+    Args:
+        folder: exists.
+        files: (name, content), taken one at a time.
+
+    Raises:
+        OSError: if the disk is full or cannot be written.
+    """
+    checksums = {}
+    for name, content in files:
+        checksums[name] = Checksum(len(content), hashlib.sha256(content).hexdigest())
+        _write(folder / name, content)
+    _write(folder / CHECKSUMS, _text(checksums))
+    to_disk(folder)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def to_disk(folder: Path) -> None:
+    """Wait until the names in `folder` are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def verify(folder: Path, names: Iterable[str], contents: bool = True) -> None:
+    """Return if the files `names` in `folder` are what was written.
+
+    Args:
+        folder: written by `write`.
+        names: what must be there; other files are not looked at.
+        contents: whether every byte is read; otherwise only sizes are compared.
+
+    Raises:
+        DamagedError: naming the first file that is missing, has another size, another checksum, or cannot be read.
+    """
+    checksums = _read_list(folder / CHECKSUMS)
+    for name in names:
+        if name not in checksums:
+            raise DamagedError(f"{CHECKSUMS} does not list {name}")
+        try:
+            found = (folder / name).stat().st_size
+            if found != checksums[name].bytes:
+                raise DamagedError(f"{name} has {found} bytes and was written with {checksums[name].bytes}")
+            if contents:
+                with (folder / name).open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != checksums[name].sha256:
+                        raise DamagedError(f"{name} is not what was written: its SHA-256 is another")
+        except FileNotFoundError:
+            raise DamagedError(f"{name} is missing") from None
+        except OSError as error:
+            raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _read_list(path: Path) -> dict[str, Checksum]:
+    try:
+        found = path.read_bytes()
+        checksums = _LIST.validate_json(found)
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from None
+    except ValidationError:
+        raise DamagedError(f"{path.name} is no list of checksums") from None
+    if found != _text(checksums):
+        raise DamagedError(f"{path.name} is not what was written")
+    return checksums

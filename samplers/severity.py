@@ -1,0 +1,249 @@
+"""Severity: how far a picture is spoiled that nobody degraded on purpose, and how sure one can be.
+
+D(R(x, t), t) = x alone does not say it: a blurred picture is a consistent restoration, at a small t, of another blurred
+picture. So the picture is compared with pictures that are known to be at severity t, by a few summaries phi:
+
+    log p(x | t) = log N(phi(x); mu_t, C_t)        t ~ U{0..T}        p(t | x) = p(x | t) / sum_s p(x | s)
+
+mu_t and C_t are mean and covariance of phi over simulated x_t = D(x0, t, z): a synthetic likelihood (Wood, "Statistical
+inference for noisy nonlinear ecological dynamic systems", Nature 466, 2010). The estimate is the median of p(t | x),
+the interval holds 90 % of it. Where do the x0 come from?
+
+* `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t.
+* None: the picture's own restorations, x0 = R(x, t), asked at c = t only, with a fixed tolerance in place of C_t. It
+  takes an R that restores well whatever severity it is told, as networks for noise nearly do. One that undoes what it
+  is told, as for blur, finds itself confirmed by every smaller severity: it is asked around the estimate, and where
+  its answers differ much the estimate is not sure.
+
+phi are logarithms of energies, of bands an octave wide and of what differs between channels, in x and in what R leaves
+to explain: in z where x and R(x, c) determine it (noise), with how much of R(x, c) is in it; in x - D(R(x, c), c, z)
+where z is None or known; in R(x, c) - x where z is neither. One more is how much of x is flat. An energy counts above
+that of rounding to 8 bits; a picture in 8 bits, as files are, is compared with pictures that were rounded and clipped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade import Degradation, Latent, full, map_latent, round_to_8bit
+from degrade.draws import Chance
+from samplers.latent import drawn, hidden, is_random
+from samplers.reverse import inferring
+from samplers.step import Restore
+from samplers.summaries import energies, summaries
+
+__all__ = ["Severity", "estimate_severity"]
+
+TOLERANCE = 0.1  # of the logarithm of an energy, where nothing tells how it varies
+DRAWS = 8  # of z at each severity
+STEADY = 0.15  # share of a restoration up to which it may depend on the severity told
+TYPICAL = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
+PROBES = (0.15, 0.4, 0.65, 0.9)  # severities that R is told, over T
+NEITHER = "no picture tells its z: give z, or reference pictures"
+
+
+class Severity(NamedTuple):
+    """An estimated severity.
+
+    Args:
+        t: the estimate, in 0..T.
+        low: with `high`, the interval that holds 90 % of the probability.
+        high: see `low`.
+        sure: whether the interval is narrower than T / 4 and the picture is like others at that severity.
+        why: in a few words, what speaks against trusting it; empty if it is sure.
+        levels: the severities considered.
+        scores: their log likelihoods, up to a constant.
+    """
+
+    t: int
+    low: int
+    high: int
+    sure: bool
+    why: str
+    levels: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+def estimate_severity(
+    D: Degradation,
+    R: Restore,
+    x: Tensor,
+    z: Latent = None,
+    reference: Tensor | None = None,
+    knots: int = 16,
+    batch: int = 64,
+    generator: Chance = None,
+) -> Severity:
+    """Estimate the severity of a degraded picture.
+
+    Args:
+        D: what was done to it.
+        R: a restorer of D.
+        x: (n, C, H, W) the picture, or cuts of it that are all at the one severity sought.
+        z: what is random about D in x, if it is known; batch first.
+        reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
+        knots: severities at which reference pictures are degraded; in between, mu and C are interpolated.
+        batch: pictures in one call of R.
+        generator: of what is drawn.
+
+    Raises:
+        ValueError: if the reference pictures are not of the size of x, or fewer than two.
+
+    >>> import degrade
+    >>> D, x0 = degrade.make("blur", T=20, widths="constant", std=1.0), torch.rand(1, 3, 32, 32)
+    >>> found = estimate_severity(D, lambda x_t, t: x0.expand_as(x_t), D(x0, torch.tensor([7])))
+    >>> found.t, found.sure
+    (7, True)
+    """
+    if reference is not None and (len(reference) < 2 or reference.shape[1:] != x.shape[1:]):
+        raise ValueError(
+            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
+        )
+    told = z is not None or not hidden(D, x, generator)
+    in_8_bits = bool((x - round_to_8bit(x)).abs().max() < 1e-4)
+    view = _View(D, R, told, in_8_bits, batch, generator)
+    with inferring(R):
+        if reference is not None:
+            return _conclude(*_by_reference(view, x, z, reference, knots), D.T)
+        if not told:
+            return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
+        found = _conclude(*_by_itself(view, x, z), D.T)
+        if found.sure and _wavering(R, x, found.t, D.T) > STEADY:
+            return found._replace(sure=False, why="without reference pictures, much depends on what severity R is told")
+        return found
+
+
+class _View(NamedTuple):
+    """How summaries are taken."""
+
+    D: Degradation
+    R: Restore
+    told: bool  # whether z is None, known, or determined
+    in_8_bits: bool
+    batch: int
+    generator: Chance
+
+    def degraded(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return D(x0, t, z), in 8 bits if that is how the picture came."""
+        x_t = self.D(x0, t, z)
+        return round_to_8bit(x_t) if self.in_8_bits else x_t
+
+    def left(self, x: Tensor, c: Tensor, z: Latent) -> Tensor:
+        """Return summaries of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
+        parts = []
+        for first in range(0, len(x), self.batch):
+            at = slice(first, first + self.batch)
+            part, level, z_part = x[at], c[at], map_latent(lambda v, at=at: v[at], z)  # type: ignore[misc]
+            x0_hat = self.R(part, level)
+            if not self.told:
+                parts.append(energies(x0_hat - part))
+            elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
+                noise = _last(found)
+                # Noise knows nothing of the image; what is explained by too little or too much of it does.
+                along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
+                parts.append(torch.cat([energies(noise), along[:, None].double()], 1))
+            else:
+                parts.append(energies(part - self.D(x0_hat, level, found)))
+        return torch.cat(parts)
+
+    def placeholder(self, x: Tensor, z: Latent) -> Latent:
+        """Return z, or one that is drawn where it is not known."""
+        return drawn(self.D, x, self.generator) if z is None else z
+
+
+def _last(z: Latent) -> Latent:
+    """Return the part of z that is estimated: a composition's last."""
+    return _last(z[-1]) if isinstance(z, tuple) else z
+
+
+def _images(z: Latent, x: Tensor) -> bool:
+    return isinstance(_last(z), Tensor) and _last(z).shape == x.shape
+
+
+def _probed(view: _View, x: Tensor, z: Latent) -> Tensor:
+    """Return all summaries (n, features) of pictures, with R told a few severities."""
+    T = view.D.T
+    probes = sorted({max(1, round(T * share)) for share in PROBES})
+    return torch.cat([summaries(x), *(view.left(x, full(c, x), z) for c in probes)], 1).cpu()
+
+
+def _calibrated(view: _View, z: Latent, reference: Tensor, knots: int) -> tuple[Tensor, Tensor]:
+    """Return mu (T + 1, features) and C (T + 1, features, features) of reference pictures at each severity."""
+    D = view.D
+    at = torch.linspace(0, D.T, min(knots, D.T + 1)).round().long()
+    # The picture may be in several cuts, which have one z.
+    z = map_latent(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
+    means, covariances = [], []
+    for t in at.tolist():
+        held = view.placeholder(reference, z)
+        found = _probed(view, view.degraded(reference, full(t, reference), held), held)
+        means.append(found.mean(0))
+        covariances.append(found.T.cov())
+    levels = torch.arange(D.T + 1)
+    right = torch.searchsorted(at, levels).clamp(min=1)
+    w = ((levels - at[right - 1]) / (at[right] - at[right - 1])).double()
+    mu, C = torch.stack(means), torch.stack(covariances)
+    return (
+        torch.lerp(mu[right - 1], mu[right], w.view(-1, 1)),
+        torch.lerp(C[right - 1], C[right], w.view(-1, 1, 1)),
+    )
+
+
+def _by_reference(view: _View, x: Tensor, z: Latent, reference: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
+    mu, C = _calibrated(view, z, reference, knots)
+    observed = _probed(view, x, view.placeholder(x, z))
+    variance = C.diagonal(dim1=1, dim2=2) + TOLERANCE**2
+    # Few pictures say little about correlations.
+    C = 0.9 * C + torch.diag_embed(variance - 0.9 * C.diagonal(dim1=1, dim2=2))
+    # Cuts of one picture are much alike: n of them count as sqrt(n).
+    root = torch.linalg.cholesky(C)
+    white = torch.linalg.solve_triangular(root, (observed - mu[:, None]).mT, upper=False)
+    volume = root.diagonal(dim1=1, dim2=2).log().sum(1)
+    scores = -(white.square().sum((1, 2)) / 2 + len(x) * volume) / len(x) ** 0.5
+    return torch.arange(len(mu)), scores, ((observed.mean(0) - mu).square() / variance).mean(1)
+
+
+def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tensor]:
+    """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
+    D = view.D
+    levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
+    # Where z is drawn, several draws say how much of a summary is chance.
+    draws = DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
+    means, variances = [], []
+    for level in levels.tolist():
+        t = full(level, x)
+        held = view.placeholder(x, z)
+        observed = torch.cat([summaries(x), view.left(x, t, held)], 1).mean(0)
+        x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
+        held = view.placeholder(x0_hat, z)
+        again = view.degraded(x0_hat, every, held)
+        simulated = torch.cat([summaries(again), view.left(again, every, held)], 1).view(draws, len(x), -1).mean(1)
+        means.append(observed - simulated.mean(0))
+        variances.append(simulated.var(0, correction=0) * (1 + 1 / draws) + TOLERANCE**2)
+    variance = torch.stack(variances).cpu()
+    deviation = torch.stack(means).cpu().square() / variance
+    return levels, -(deviation + variance.log()).sum(1) / 2, deviation.mean(1)
+
+
+def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
+    """Return how far restorations told t - T / 10 and t + T / 10 are apart, over how far the one told t is from x."""
+    near = [min(max(1, t + more), T) for more in (-max(1, T // 10), 0, max(1, T // 10))]
+    low, middle, high = (R(x, full(level, x)) for level in near)
+    apart, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
+    return float(apart / change.clamp(min=1e-6))
+
+
+def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> Severity:
+    share = scores.softmax(0).cumsum(0)
+    low, middle, high = (min(int((share < part).sum()), len(levels) - 1) for part in (0.05, 0.5, 0.95))
+    t, ends = int(levels[middle]), (int(levels[low]), int(levels[high]))
+    why = ""
+    if ends[1] - ends[0] >= T / 4:
+        why = "pictures like it come of many severities"
+    elif away[middle] > TYPICAL:
+        why = "no severity makes pictures like it"
+    return Severity(t, *ends, not why, why, tuple(levels.tolist()), tuple(scores.tolist()))

@@ -1,0 +1,276 @@
+"""The samplers beyond Algorithms 1 and 2: what each reduces to, and what it does that they do not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+import degrade
+from samplers import (
+    DDIM,
+    DDPM,
+    Algorithm1,
+    Algorithm2,
+    Average,
+    Bridge,
+    Heun,
+    InDI,
+    Known,
+    Resample,
+    climb,
+    reverse,
+    sample,
+    strided,
+)
+from tests.cases import CASES, build, images
+from tests.oracles import GaussianMean, imperfect
+
+EXACT = {"rtol": 0, "atol": 1e-12}
+SHAPE = (3, 12, 16)
+
+
+def straight(T=12):
+    return build("interpolation", {"T": T, "schedule": "straight"}, SHAPE)
+
+
+def start(D, n=2):
+    x0 = images(n, *SHAPE)
+    z = D.draw(x0, torch.Generator().manual_seed(1))
+    return x0, z, D(x0, degrade.full(D.T, x0), z)
+
+
+def ends(D, R, step, x_T, z, times=None):
+    return torch.stack([visit.x_s for visit in reverse(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))])
+
+
+def same_walk(D, one, other, times=None, R=imperfect):
+    _, z, x_T = start(D)
+    torch.testing.assert_close(*(ends(D, R, step, x_T, z, times) for step in (one, other)), **EXACT)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "straight"])
+def test_heun_is_of_second_order_and_algorithm2_of_first(schedule):
+    """Gaussian data, exact posterior mean: with small steps x_t - a_t mean goes as (a_t^2 c + b_t^2)^(1/2)."""
+    n, c, mean = 4, 0.3, 0.2
+    x_t = images(1, 1, 2, 2, seed=3)
+
+    def error(step, steps):
+        # Every level is visited, so nothing but the size of the steps differs.
+        D = degrade.make("gaussian_noise", T=2 * steps, schedule=schedule)
+        R = GaussianMean(D, torch.full((n,), mean).double(), c * torch.eye(n, dtype=torch.float64))
+        times = list(range(steps * 7 // 4, steps * 3 // 4 - 1, -1))
+        (a_t, b_t), (a_s, b_s) = (D.coefficients(torch.tensor([level]), x_t) for level in (times[0], times[-1]))
+        exact = a_s * mean + (x_t - a_t * mean) * ((a_s**2 * c + b_s**2) / (a_t**2 * c + b_t**2)).sqrt()
+        return float((sample(D, R, step, x_t, None, times) - exact).abs().max())
+
+    for step, order in ((Algorithm2(), 1), (Heun(), 2)):
+        coarse, fine = error(step, 16), error(step, 64)
+        assert abs(math.log(coarse / fine, 4) - order) < 0.1, f"{step}: {coarse} -> {fine}"
+    assert error(Heun(), 16) < error(Algorithm2(), 32) / 5  # at the same number of guesses
+
+
+@pytest.mark.parametrize(
+    "step", [Heun(), Heun(estimate=False), Average(), Average(step=Heun()), Resample(Algorithm1())]
+)
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_with_a_perfect_restorer_the_walk_is_the_degradation(name, arguments, step):
+    """Identity 3, where Heun, too, is Algorithm 2."""
+    D = build(name, arguments, SHAPE)
+    x0, z, x_T = start(D)
+    for visit in reverse(D, lambda x_t, t: x0, step, x_T, z, strided(D.T, min(D.T, 6))):
+        # Resampling renews Gaussian noise, and says what it is now.
+        mine = visit.z if (name, type(step)) == ("gaussian_noise", Resample) else z
+        torch.testing.assert_close(visit.x_s, D(x0, degrade.full(visit.s, x0), mine), rtol=0, atol=1e-10)
+    torch.testing.assert_close(visit.x_s, x0, rtol=0, atol=1e-10)
+
+
+def test_heun_ends_with_eulers_step_and_never_asks_at_severity_0():
+    D, asked = straight(), []
+    _, z, x_T = start(D)
+
+    def watched(x_t, t):
+        asked.append(t.tolist())
+        return imperfect(x_t, t)
+
+    x_s = ends(D, watched, Heun(), x_T, z, [12, 5, 0])
+    assert asked == [[12, 12], [5, 5], [5, 5]]
+    last = Algorithm2()(D, imperfect, x_s[0], torch.tensor([5, 5]), torch.tensor([0, 0])).x_s
+    torch.testing.assert_close(x_s[-1], last, **EXACT)
+    mixed = Heun()(D, watched, x_T, torch.tensor([12, 5]), torch.tensor([5, 0])).x_s
+    alone = [
+        Heun()(D, imperfect, x_T[i : i + 1], torch.tensor([t]), torch.tensor([s])).x_s
+        for i, t, s in [(0, 12, 5), (1, 5, 0)]
+    ]
+    torch.testing.assert_close(mixed, torch.cat(alone), **EXACT)
+    assert min(map(min, asked)) >= 1
+
+
+@pytest.mark.parametrize("times", [None, [12, 7, 0]])
+@pytest.mark.parametrize("step", [Algorithm1(), Algorithm2()])
+def test_indi_on_a_straight_mixture_is_both_algorithms(step, times):
+    same_walk(straight(), InDI(), step, times)
+
+
+def test_indi_applies_no_degradation_and_leaves_the_path_of_a_blur():
+    D = degrade.make("blur", T=10)
+    x0, z, x_T = start(D)
+    walk = ends(D, lambda x_t, t: x0, InDI(), x_T, z, [10, 4, 0])
+    torch.testing.assert_close(walk[0], 0.4 * x_T + 0.6 * x0, **EXACT)
+    assert (walk[0] - D(x0, degrade.full(4, x0))).abs().max() > 0.1
+    torch.testing.assert_close(walk[1], x0, **EXACT)
+
+
+@pytest.mark.parametrize("times", [None, [12, 7, 0]])
+def test_the_bridge_without_noise_is_algorithm_1_and_indi(times):
+    same_walk(straight(), Bridge(noise=0), Algorithm1(), times)
+    same_walk(straight(), Bridge(noise=0), InDI(), times)
+    same_walk(degrade.make("gaussian_noise", T=12), Bridge(noise=0), DDIM(), times)
+
+
+@pytest.mark.parametrize("times", [[16, 4, 0], [16, 13, 4, 0], list(range(16, -1, -1))])
+def test_the_bridge_has_the_variance_of_a_brownian_bridge(times):
+    """However many steps: mean a_s x0 + b_s z, variance noise^2 b_s (1 - b_s), here at b = 1/4 by Monte Carlo."""
+    D = degrade.make("interpolation", T=16, schedule="straight")
+    x0, z = torch.full((1, 1, 200, 200), -0.5).double(), torch.full((1, 1, 200, 200), 0.7).double()
+    walk = reverse(D, lambda x_t, t: x0, Bridge(noise=0.6), z, None, times, torch.Generator().manual_seed(4))
+    end = {visit.s: visit.x_s for visit in walk}
+    expected = 0.36 * 0.25 * 0.75
+    # The relative error of a variance of n numbers is sqrt(2 / n) = 0.007.
+    assert abs(float(end[4].var()) / expected - 1) < 0.03
+    assert abs(float(end[4].mean()) - (0.75 * -0.5 + 0.25 * 0.7)) < 4 * math.sqrt(expected / 40_000)
+    torch.testing.assert_close(end[0], x0, **EXACT)
+
+
+def test_one_step_of_the_bridge_is_the_stated_normal_distribution():
+    D = degrade.make("gaussian_noise", T=10, schedule="cosine")
+    x0, _, x_t = start(D)
+    t, s = (degrade.full(level, x0) for level in (7, 3))
+    x_s = Bridge(noise=0.4)(D, lambda x_t, t: x0, x_t, t, s, None, torch.Generator().manual_seed(6)).x_s
+    (a_t, b_t), (a_s, b_s) = D.coefficients(t, x0), D.coefficients(s, x0)
+    clock_t, clock_s = 0.4**2 * b_t, 0.4**2 * b_s
+    share = clock_s / clock_t
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    expected = a_s * x0 + share * (x_t - a_t * x0) + (clock_s * (1 - share)).sqrt() * eps
+    torch.testing.assert_close(x_s, expected, **EXACT)
+
+
+def test_the_bridge_is_for_mixtures_that_estimate_z():
+    with pytest.raises(ValueError, match="needs x_t = a_t x0 \\+ b_t z, which 'blur' is not"):
+        reverse(degrade.make("blur"), imperfect, Bridge(), images(1, *SHAPE))
+    with pytest.raises(ValueError, match="cannot keep it fixed"):
+        Bridge(estimate=False)
+
+
+@pytest.mark.parametrize("step", [Algorithm2(), Algorithm1(estimate=False), Heun(), DDPM()])
+def test_wrapped_steps_that_do_nothing_are_the_inner_step(step):
+    D = degrade.make("gaussian_noise", T=9)
+    same_walk(D, Average(step=step, momentum=0), step)
+    same_walk(D, Resample(step=step, repeats=1), step)
+    same_walk(D, Known(step=step, image=images(1, *SHAPE), mask=torch.zeros(1, 1, 1, 1)), step)
+
+
+def test_the_average_is_exponential_and_is_the_guess_that_is_used():
+    D = straight(4)
+    _, z, x_T = start(D)
+
+    def level(x_t, t):
+        return t.to(x_t).view(-1, 1, 1, 1).expand_as(x_t)
+
+    used = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, Average(momentum=0.75), x_T, z)]
+    assert used == [4.0, 0.75 * 4 + 0.25 * 3, 3.75 * 0.75 + 0.25 * 2, 3.3125 * 0.75 + 0.25 * 1]
+    # The memory belongs to the walk, not to the step: a second walk with the same step starts anew.
+    again = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, Average(momentum=0.75), x_T, z)]
+    assert again == used
+
+
+def test_an_average_of_an_average_keeps_both_memories():
+    D = straight(3)
+    _, z, x_T = start(D)
+
+    def level(x_t, t):
+        return t.to(x_t).view(-1, 1, 1, 1).expand_as(x_t)
+
+    nested = Average(step=Average(momentum=0.5), momentum=0.5)
+    used = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, nested, x_T, z)]
+    inner = [3.0]
+    outer = [3.0]
+    for guess in (2.0, 1.0):  # the outer's average is of what the inner one used, which is what it was given, averaged
+        outer_given = 0.5 * outer[-1] + 0.5 * guess
+        inner.append(0.5 * inner[-1] + 0.5 * outer_given)
+        outer.append(inner[-1])
+    assert used == inner
+
+
+def test_climbing_gaussian_noise_is_the_forward_process():
+    """q(x_t | x_s) whatever the guess, and the z that is handed on explains where it led."""
+    D = degrade.make("gaussian_noise", T=20, schedule="cosine")
+    x0, eps, _ = start(D)
+    t, s = (degrade.full(level, x0) for level in (15, 6))
+    x_s = D(x0, s, eps)
+    x_t, z = climb(D, x_s, s, t, x0, eps, torch.Generator().manual_seed(3))
+    ab = D.schedule(D.T)[0] ** 2
+    fresh = torch.randn(x0.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    alpha = ab[15] / ab[6]
+    torch.testing.assert_close(x_t, alpha.sqrt() * x_s + (1 - alpha).sqrt() * fresh, **EXACT)
+    torch.testing.assert_close(D(x0, t, z), x_t, **EXACT)
+    other, _ = climb(D, x_s, s, t, -x0, None, torch.Generator().manual_seed(3))
+    assert torch.equal(other, x_t)
+
+
+@pytest.mark.parametrize("name", ["inpaint", "blur", "interpolation"])
+def test_resampling_without_fresh_randomness_iterates_algorithm_1_and_leaves_algorithm_2(name):
+    D = build(name, {"T": 8}, SHAPE)
+    _, z, x_T = start(D)
+    fixed = {"estimate": False}
+    same_walk(D, Resample(Algorithm2(**fixed), repeats=3), Algorithm2(**fixed))
+    t, s = (degrade.full(level, x_T) for level in (8, 3))
+    walked = Resample(Algorithm1(**fixed), repeats=3)(D, imperfect, x_T, t, s, z)
+    guess = imperfect(x_T, t)
+    for _ in range(2):
+        guess = imperfect(D(guess, t, z), t)
+    torch.testing.assert_close(walked.x_s, D(guess, s, z), **EXACT)
+
+
+@pytest.mark.parametrize("name", ["gaussian_noise", "inpaint", "interpolation", "decolor"])
+def test_known_pixels_follow_the_known_image_down(name):
+    D = build(name, {"T": 6}, SHAPE)
+    x0, z, x_T = start(D)
+    mask = torch.zeros(1, 1, *SHAPE[1:])
+    mask[..., :8] = 1
+    step = Known(Algorithm2(), image=x0, mask=mask)
+    for visit in reverse(D, imperfect, step, x_T, z):
+        known = D(x0, degrade.full(visit.s, x0), visit.z)
+        assert torch.equal(visit.x_s[..., :8], known[..., :8])
+    assert torch.equal(visit.x_s[..., :8], x0[..., :8])
+    assert not torch.allclose(visit.x_s[..., 8:], x0[..., 8:], atol=0.05)
+
+
+def test_repaint_finds_the_conditional_mean():
+    """Gaussian pairs, one pixel known: the mean of the other given it, with no model of the mask."""
+    D = degrade.make("gaussian_noise", T=60, schedule="cosine")
+    covariance = torch.tensor([[0.5, 0.4], [0.4, 0.5]]).double()
+    R = GaussianMean(D, torch.zeros(2).double(), covariance)
+    n, known = 4000, 0.6
+    image, mask = torch.tensor([known, 0.0]).view(1, 1, 1, 2), torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    x_T = torch.randn(n, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    means = {}
+    for repeats in (1, 10):
+        step = Resample(Known(DDPM(), image=image, mask=mask), repeats=repeats)
+        x_0 = sample(D, R, step, x_T, None, strided(60, 30), torch.Generator().manual_seed(1))
+        torch.testing.assert_close(x_0[..., 0], torch.full_like(x_0[..., 0], known), rtol=0, atol=1e-6)
+        means[repeats] = float(x_0[..., 1].mean())
+    exact = 0.8 * known
+    assert abs(means[10] - exact) < 0.1 * exact
+    assert abs(means[10] - exact) < abs(means[1] - exact) / 2  # what the paper resamples for
+
+
+def test_known_needs_an_image_and_a_mask():
+    D = degrade.make("decolor")
+    with pytest.raises(ValueError, match="give both"):
+        reverse(D, imperfect, Known(), images(1, *SHAPE))
+    step = dataclasses.replace(Known(Bridge()), image=images(1, *SHAPE), mask=torch.ones(1))
+    with pytest.raises(ValueError, match="which 'decolor' is not"):
+        reverse(D, imperfect, step, images(1, *SHAPE))
