@@ -1,7 +1,7 @@
 """Compare samplers honestly: the same trained model and images, counted in calls of R.
 
     python experiments/compare.py --model runs/train-001
-    python experiments/compare.py --model runs/train-001 --samplers "algorithm2 heun resample:repeats=2" --steps 4,16
+    python experiments/compare.py --model runs/train-001 --samplers algorithm2,heun,resample:repeats=2 --steps 4,16
 
 Each sampler restores the same unseen images at each number of steps, evenly spaced and respaced by equal shares of
 the change of R's guess (`samplers.respacing`, measured on a walk of training images), beside the restoration at one
@@ -10,6 +10,7 @@ go. Numbers and curves go to the folder `compare` of the run, or to --out.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ PROGRAM = "compare.py"
 
 
 def _words(value: Any) -> Any:
-    return tuple(value.split()) if isinstance(value, str) else value
+    # At blanks and at commas, but not at those between the arguments of one sampler.
+    return tuple(filter(None, re.split(r"\s+|,(?![^,:]*=)", value))) if isinstance(value, str) else value
 
 
 class ModelOptions(DeviceOptions):
@@ -51,7 +53,7 @@ class Config(ModelOptions):
     """The comparison."""
 
     samplers: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        ("algorithm1", "algorithm2", "heun", "indi", "average"), description="such as 'algorithm2-fixed ddim:eta=0.5'"
+        ("algorithm1", "algorithm2", "heun", "indi", "average"), description="such as algorithm2-fixed,ddim:eta=0.5"
     )
     steps: Numbers = Field((2, 5, 10, 20), description="numbers of steps")
     start: Count | None = Field(None, description="severity that is restored from (default: the last)")

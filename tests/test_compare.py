@@ -110,3 +110,15 @@ def test_bad_input_is_one_line_and_exit_code_2(run, arguments, message, monkeypa
     said = capsys.readouterr().err
     assert message.format(run) in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("heun", ["heun"]),
+        ("algorithm1,ddim:eta=0.5", ["algorithm1", "ddim:eta=0.5"]),
+        ("resample:repeats=2,step=ddim:eta=0.5, ddpm", ["resample:repeats=2,step=ddim:eta=0.5", "ddpm"]),
+    ],
+)
+def test_samplers_are_told_apart_from_their_arguments(text, names):
+    assert list(compare.Config(samplers=text).samplers) == names

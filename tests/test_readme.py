@@ -16,6 +16,8 @@ from PIL import Image
 from experiments.drawn import DrawnAnimals, DrawnFaces
 from tests.photographs import photographs
 from tests.test_celeba_to_afhq import TINY
+from tests.test_ddpm import TINY as TINY_DDPM
+from tests.test_train import TINY as TINY_TRAIN
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -26,7 +28,14 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 # What would take minutes is made small; the command itself stays as it is.
-SMALL = {"celeba_to_afhq.py": TINY, "gallery.py": ["--size", "32", "--count", "2"]}
+SMALL = {
+    "celeba_to_afhq.py": TINY,
+    "compare.py": ["--images", "2", "--samplers", "algorithm2,heun"],
+    "ddpm.py": TINY_DDPM,
+    "gallery.py": ["--size", "32", "--count", "2"],
+    "generate.py": ["--images", "2", "--fit-images", "8", "--sample-steps", "2"],
+    "train.py": TINY_TRAIN,
+}
 
 
 def run(command, folder):
