@@ -17,7 +17,7 @@ from experiments.bench.contender import Setting
 from restore import Restorer, UNet
 from samplers import DDPM, Visit, reverse, strided
 
-__all__ = ["of_step", "of_walk"]
+__all__ = ["autocast", "noise", "of_step", "of_walk", "restorer"]
 
 
 def of_step(plain: Setting, fast: Setting) -> dict[str, float]:
@@ -71,7 +71,7 @@ def noise(setting: Setting) -> Tensor:
 
 
 def _output(R: Restorer, visit: Visit) -> Tensor:
-    with _autocast(visit.x_t.device, R.precision):
+    with autocast(visit.x_t.device, R.precision):
         out: Tensor = R.net(visit.x_t, full(visit.t, visit.x_t))
     return out
 
@@ -83,14 +83,15 @@ def _gradient(setting: Setting) -> tuple[float, Tensor]:
         net.compile()
     x_t = noise(setting)
     t = torch.linspace(1, 1000, len(x_t), device=x_t.device).long()
-    with _autocast(x_t.device, setting.precision):
+    with autocast(x_t.device, setting.precision):
         out = net(x_t, t)
     loss = nn.functional.mse_loss(out.float(), x_t)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), _flat(net)
 
 
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return a context in which networks compute in the precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 

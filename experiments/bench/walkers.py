@@ -1,7 +1,7 @@
 """Contenders of the sampling benchmark: walks from noise to images with the same weights.
 
 ours         `samplers.sample` with `DDPM()` on `gaussian_noise`; and, as work of its own, the calls of R alone
-diffusers    DDPMPipeline with DDPMScheduler; in bfloat16 all of the pipeline is, since it has no autocast
+diffusers    DDPMPipeline with DDPMScheduler; in bfloat16 it runs under autocast, as ours does
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from degrade import full
 from degrade.extras import need
 from experiments.bench.contender import Ready, Setting
-from experiments.bench.difference import noise, restorer
+from experiments.bench.difference import autocast, noise, restorer
 from restore import to_diffusers
 from samplers import DDPM, sample, strided
 
@@ -42,15 +42,15 @@ def ours(setting: Setting) -> Ready:
 def diffusers_pipeline(setting: Setting) -> Ready:
     """Return the pipeline of diffusers, with our network in their words."""
     diffusers = need("diffusers", "the benchmark", "bench")
-    dtype = getattr(torch, setting.precision)
     folder = to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder))
-    unet = diffusers.UNet2DModel.from_pretrained(folder).to(setting.device, dtype).eval()
+    unet = diffusers.UNet2DModel.from_pretrained(folder).to(setting.device).eval()
     pipeline = diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator(setting.device).manual_seed(0)
 
     def walk(n: int) -> None:
-        for _ in range(n):
-            pipeline(setting.batch, generator, num_inference_steps=setting.steps, output_type="np")
+        with autocast(torch.device(setting.device), setting.precision):
+            for _ in range(n):
+                pipeline(setting.batch, generator, num_inference_steps=setting.steps, output_type="np")
 
     return Ready(unet, {"walk": walk})
