@@ -51,7 +51,7 @@ class DiffusionOptions(DataOptions):
     sample_steps: Count = Field(50, description="steps of the strided samplers")
     samples: Count = Field(64, description="images drawn by each sampler")
     bound_images: int = Field(32, ge=0, description="unseen images whose bound is evaluated; 0 for none")
-    bound_times: Count | None = Field(None, description="random severities of the bound (default: all of them)")
+    bound_times: Count | None = Field(None, description="random severities of the bound, noisy if few (default: all)")
     quick: bool = Field(False, description="make of the preset a small network and a short training")
 
 
@@ -67,7 +67,7 @@ HO: dict[str, Any] = {
 PRESETS: dict[str, Mapping[str, Any]] = {
     "demo": {
         **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 1500, "batch": 32},
-        **{"loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8, "bound_times": 100},
+        **{"loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8},
     },
     # A UNet of the same resolutions and attention as the tutorial's, which has 64 to 512 channels.
     "mnist": {
@@ -82,7 +82,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 QUICK: dict[str, Any] = {
     **{"width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 4, "groups": 8, "dropout": 0.0},
     **{"lr": 1e-3, "warmup": 100, "decay": "cosine", "clip": 1.0, "batch": 64, "steps": 5000, "ema_decay": 0.999},
-    **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_times": 100},
+    **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8},
 }
 
 
