@@ -68,8 +68,8 @@ def fit(
         data: clean images.
         folder: of the run; `log.jsonl`, `samples/` and `model/` are written there.
         options: how often to log, to draw and to save, and how many checkpoints to keep.
-        picture: draws what the averaged restorer can do by now and saves it, (path, restorer) -> path. All processes
-            call it at the same step: it may share the work among them, and one of them saves the picture.
+        picture: draws what the averaged restorer can do by now and saves it, (path, restorer) -> path. Of several
+            processes, those that are given one call it at the same step.
         data_spec: what `data` is, for the checkpoints.
         prior: where trajectories start, for the checkpoints.
 

@@ -96,7 +96,7 @@ def train(
     claim(folder, config)
     if config.resume:
         take_up(folder, training, data_spec)
-    # The processes hold the same weights, so one of them draws, and none waits for it.
+    # The processes hold the same weights, so one of them draws; the others wait for it in the next step.
     fit(training, data, folder, config, None if training.rank else picture, data_spec, prior)
     return training
 
