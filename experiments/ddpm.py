@@ -54,6 +54,11 @@ class DiffusionOptions(DataOptions):
     bound_times: Count | None = Field(None, description="random severities of the bound, noisy if few (default: all)")
     quick: bool = Field(False, description="make of the preset a small network and a short training")
 
+    @classmethod
+    def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a preset, made small if asked, with those given over them."""
+        return super().over({**preset, **QUICK} if given.get("quick") is True else preset, given)
+
 
 class Config(Trainable, DiffusionOptions):
     """Everything."""
@@ -88,8 +93,7 @@ QUICK: dict[str, Any] = {
 
 def main(argv: Sequence[str]) -> None:
     """Train, sample, measure."""
-    presets = {name: {**values, **(QUICK if "--quick" in argv else {})} for name, values in PRESETS.items()}
-    config, folder = begin(Config, presets, argv, PROGRAM, __doc__ or "")
+    config, folder = begin(Config, PRESETS, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
     try:
         D = make("gaussian_noise", T=config.T, schedule=config.schedule)

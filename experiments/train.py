@@ -57,6 +57,8 @@ class DegradationOptions(DataOptions):
     @classmethod
     def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a preset with those given over them."""
+        small = given.get("quick") is True and given.get("preset", "demo") != "demo"  # which is small as it is
+        preset = quick(preset) if small else preset
         values = super().over(preset, given)
         same = values.get("degradation") == preset.get("degradation")
         try:
@@ -120,9 +122,7 @@ def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
 
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
-    small = "--quick" in argv
-    presets = {"demo": DEMO, **{name: quick(values) if small else values for name, values in PRESETS.items()}}
-    config, folder = begin(Config, presets, argv, PROGRAM, __doc__ or "")
+    config, folder = begin(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
     network = config.network(data.channels)

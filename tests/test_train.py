@@ -241,3 +241,13 @@ def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, pic
     assert message.format(pictures) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [["--quick"], ["--config", "small.json"]])
+def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.json").write_text('{"quick": true}')
+    assert config("--preset", "mnist-blur").steps == 700_000
+    small = config("--preset", "mnist-blur", *given)
+    assert (small.steps, small.width) == (2000, 48)
+    assert config(*given).steps == DEMO["steps"]
