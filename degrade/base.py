@@ -32,21 +32,18 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 from torch import Tensor
 
 from degrade.draws import Chance
+from degrade.frozen import frozen
 from degrade.named import Named
 from degrade.tables import Readable, compute_dtype
 
-__all__ = ["CONFIG", "Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
+__all__ = ["Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
 
 Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
-
-# Arguments are checked when a degradation is built; a misspelled one is an error.
-CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def full(t: int, x: Tensor) -> Tensor:
@@ -106,7 +103,7 @@ def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:
     return need_z(name, z, tuple(x0.shape))
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Degradation(Named):
     """A family of operators D(., t, z) of growing severity t; see the module for the contract and its laws.
 

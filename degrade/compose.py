@@ -25,19 +25,19 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG, Degradation, Latent, Levels
+from degrade.base import Degradation, Latent, Levels
 from degrade.curves import Curve, Window
 from degrade.draws import Chance
+from degrade.frozen import frozen
 from degrade.registry import make, register
 from degrade.tables import Tables, compute_dtype
 
 __all__ = ["Compose", "Part"]
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Part:
     """One degradation of a sequence and the curve of its severity."""
 

@@ -17,17 +17,16 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 
 __all__ = ["Curve", "Table", "Window"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Window:
     """From clean at `start` to the last level at `stop`, both fractions of T; steeper at the end if `power` > 1.
 
@@ -50,7 +49,7 @@ class Window:
         return T_part * ((u - self.start) / (self.stop - self.start)).clamp(0, 1) ** self.power
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Table:
     """The T + 1 levels themselves, the first 0 and none less than the one before.
 

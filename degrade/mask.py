@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG, Degradation
+from degrade.base import Degradation
+from degrade.frozen import frozen
 from degrade.tables import Tables, TablesBySize
 from degrade.widths import Width, width_table
 
@@ -32,7 +32,7 @@ def middle(N: int) -> int:
     return (N - 1) // 2
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Mask(Degradation):
     """A degradation that keeps a_t of each pixel, a_t a function of the mask."""
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG, Degradation, Latent, Levels, need_image_z
+from degrade.base import Degradation, Latent, Levels, need_image_z
 from degrade.coupling import Coupling, couple
 from degrade.draws import Chance, Source, from_source, randn_like
+from degrade.frozen import frozen
 from degrade.registry import register
 from degrade.schedules import Cosine, Linear, Schedule
 from degrade.tables import Tables
@@ -27,7 +27,7 @@ from degrade.tables import Tables
 __all__ = ["GaussianNoise", "Interpolation", "Mixture", "Source"]
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Mixture(Degradation):
     """x_t = a_t x0 + b_t z with the tables (a, b) of a schedule."""
 

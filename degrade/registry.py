@@ -15,9 +15,9 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, dataclass_transform
 
 from pydantic import Field, ValidationError
-from pydantic.dataclasses import dataclass
 
-from degrade.base import CONFIG, Degradation
+from degrade.base import Degradation
+from degrade.frozen import frozen
 
 __all__ = ["PLUGIN_GROUP", "Registry", "build", "get", "make", "names", "register"]
 
@@ -69,7 +69,7 @@ class Registry(Generic[B]):
                 )
             cls.name = name  # type: ignore[attr-defined]
             # The decorator returns cls itself, made over; its annotation says less.
-            self._classes[name] = dataclass(frozen=True, config=CONFIG)(cls)  # type: ignore[assignment]
+            self._classes[name] = frozen(cls)  # type: ignore[assignment]
             return cls  # type: ignore[return-value]
 
         return decorate

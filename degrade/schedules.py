@@ -20,10 +20,9 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 
 __all__ = ["Cosine", "Linear", "Schedule", "Straight", "Table"]
 
@@ -37,7 +36,7 @@ def _from_betas(betas: Tensor) -> tuple[Tensor, Tensor]:
     return torch.exp(log_alpha_bar / 2), torch.sqrt(torch.expm1(log_alpha_bar).abs())
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Linear:
     """Beta on a straight line from `beta_1` to `beta_T`.
 
@@ -55,7 +54,7 @@ class Linear:
         return _from_betas(torch.linspace(self.beta_1, self.beta_T, T, dtype=torch.float64))
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Cosine:
     """Squared cosine alpha_bar with offset `s` and betas cut at `max_beta`.
 
@@ -77,7 +76,7 @@ class Cosine:
         return _from_betas(betas.clamp(max=self.max_beta))
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Straight:
     """The straight line from x0 to z.
 
@@ -93,7 +92,7 @@ class Straight:
         return b.flip(0), b
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Table:
     """The tables themselves, T + 1 entries each, the first 1 and 0.
 

@@ -19,10 +19,9 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 from degrade.tables import listed
 
 __all__ = ["Geometric", "Rule", "Totals", "Width", "width_table"]
@@ -52,7 +51,7 @@ def width_table(widths: Rule | tuple[float, ...], T: int, std: float, first: flo
     return listed("widths", widths, T)
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Geometric:
     """Totals from `first` at t = 1 to `last` at t = T, in pixels, growing by a constant factor.
 

@@ -24,12 +24,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade.base import CONFIG
 from degrade.draws import Chance, rand, randint
+from degrade.frozen import frozen
 from degrade.picture import as_rgb
 from experiments.cli import UserError
 
@@ -40,7 +39,7 @@ MARGIN = 1.12  # side of what is kept of a photograph, over the side of what is 
 Entry = tuple[str, Callable[[], Any]]  # a name, for messages, and what opens the picture with Pillow
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Framing:
     """What becomes of every picture of a set.
 

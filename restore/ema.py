@@ -12,17 +12,16 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 from restore.devices import whole
 
 __all__ = ["EMA", "EMAConfig"]
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class EMAConfig:
     """How weights are averaged; the default is that of Cold Diffusion (about 0.9995 a step).
 

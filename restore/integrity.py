@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 
 __all__ = ["CHECKSUMS", "Checksum", "DamagedError", "File", "to_disk", "verify", "write"]
 
@@ -28,7 +27,7 @@ class DamagedError(ValueError):
     """What is read is not what this library wrote; the message names the file and says in what way."""
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Checksum:
     """The size of a file and the SHA-256 of what is in it, in hexadecimal digits."""
 

@@ -14,9 +14,8 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 from degrade.named import Named
 from restore.integrity import DamagedError
 from restore.restorer import Predict, Restorer
@@ -37,7 +36,7 @@ def _json(value: Any) -> Any:
         raise ValueError(f"not JSON: {error}") from None
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class NamedSpec:
     """A degradation or a prior by name and arguments, which its registry makes it of again.
 
@@ -54,7 +53,7 @@ class NamedSpec:
         return cls(named.name, named.arguments)
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class DataSpec:
     """What a restorer was trained on.
 
@@ -85,7 +84,7 @@ class DataSpec:
         return f"{self.name}{count}" + (f", sha256 {self.sha256[:12]}" if self.sha256 else "")
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Specification:
     """What `model.json` holds.
 

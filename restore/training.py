@@ -22,12 +22,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from degrade import Latent, round_to_8bit
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 from degrade.keyed import globally_keyed, keyed
 from restore.devices import Devices, per_process, placed, whole
 from restore.ema import EMA, EMAConfig
@@ -41,7 +40,7 @@ ALONE = Devices()
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class TrainConfig:
     """How to train; the default is that of Cold Diffusion.
 

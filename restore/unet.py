@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from degrade.base import CONFIG
+from degrade.frozen import frozen
 from restore.blocks import Downward, Norm, Plan, Residual, TimeEmbedding, Upward, zeroed
 
 __all__ = ["UNet", "UNetConfig"]
@@ -22,7 +21,7 @@ __all__ = ["UNet", "UNetConfig"]
 Count = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class UNetConfig:
     """The shape of a `UNet`; the default is the CIFAR-10 network of Ho et al.
 

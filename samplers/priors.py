@@ -27,12 +27,11 @@ from typing import Annotated, NamedTuple, TypeVar, dataclass_transform
 
 import torch
 from pydantic import Field, InstanceOf
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from degrade import Degradation, Latent, Source, full
-from degrade.base import CONFIG
 from degrade.draws import Chance, from_source, rand, randn_like
+from degrade.frozen import frozen
 from degrade.named import Named
 from degrade.registry import Registry
 
@@ -62,7 +61,7 @@ class Start(NamedTuple):
     z: Latent
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Prior(Named):
     """What every prior is: (n, generator) -> (x_T, z).
 
@@ -148,7 +147,7 @@ class OtherSet(Prior):
         return Start(x_T, x_T)
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Imagined(Prior):
     """x_T = D(x0, T, z) of an image x0 that a subclass says how to draw, and z as D draws it.
 

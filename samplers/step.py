@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from degrade import Degradation, Latent
-from degrade.base import CONFIG
 from degrade.draws import Chance
+from degrade.frozen import frozen
 from degrade.named import Named
 
 __all__ = ["Algorithm", "Restore", "Stage", "Step", "Walked"]
@@ -49,7 +48,7 @@ class Stage(NamedTuple):
     memory: Any = None
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Step(Named):
     """A sampler step; its fields are its arguments, and a subclass says how to `walk`."""
 
@@ -90,7 +89,7 @@ class Step(Named):
         raise NotImplementedError(f"{type(self).__name__} does not define walk(D, R, at)")
 
 
-@dataclass(frozen=True, config=CONFIG)
+@frozen
 class Algorithm(Step):
     """A step with one guess: estimate z or keep it, `renew` it if need be, and `move`.
 
