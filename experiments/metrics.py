@@ -85,7 +85,7 @@ def resemblance(x: Tensor, start: Tensor) -> float:
     >>> round(resemblance(x, x), 6), round(resemblance(x, -x), 6)
     (1.0, -1.0)
     """
-    a, b = (F.normalize((v - v.mean(0)).flatten(1).double(), dim=1) for v in (x, start))
+    a, b = (F.normalize((v - v.mean(0)).flatten(1).cpu().double(), dim=1) for v in (x, start))
     return float((a * b).sum(1).mean())
 
 
@@ -96,6 +96,6 @@ def diversity(x: Tensor, colors: bool = True) -> float:
     >>> diversity(x), diversity(x, colors=False)
     (1.0, 0.0)
     """
-    y = unit(x).double()
+    y = unit(x).cpu().double()  # on the host: not every device has float64
     y = y if colors else y - y.mean((2, 3), keepdim=True)
     return float((2 * y.var(0).mean()).sqrt())  # of pairs, E (a - b)^2 = 2 var
