@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
     config, folder = begin(Config, PRESETS, argv, PROGRAM, __doc__ or "")
     device, network = config.torch_device(), config.network()
     sets, spec = load_sets(config, device)
-    training = train(config, folder, network, config.degradation(sets.other), sets.clean, data_spec=spec)
+    training, folder = train(config, folder, network, config.degradation(sets.other), sets.clean, data_spec=spec)
     if training.rank:  # the first process measures and draws
         return
     D = config.degradation(sets.unseen_other)

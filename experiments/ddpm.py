@@ -110,7 +110,9 @@ def main(argv: Sequence[str]) -> None:
 
     shape = config.network(data.channels)
     start: dict[str, Any] = {"prior": PureNoise((data.channels, config.size, config.size)), "data_spec": data.spec}
-    training = train(config, folder, shape, D, data.training, config.predict, config.clamp, picture=picture, **start)
+    training, folder = train(
+        config, folder, shape, D, data.training, config.predict, config.clamp, picture=picture, **start
+    )
     if training.rank:  # the first process samples and measures
         return
     final = study(training.ema)

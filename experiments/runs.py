@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,6 @@ O = TypeVar("O", bound=Options)  # noqa: E741
 
 # What may differ when a run is continued: how long, how often it reports, and where it computes.
 FREE = {
-    "preset",
     "out",
     "resume",
     "device",
@@ -60,11 +60,10 @@ def choose_folder(options: RunOptions, program: str) -> Path:
     if options.out is not None:
         folder = Path(options.out)
     else:
-        numbered = sorted(Path("runs").glob(f"{program}-[0-9][0-9][0-9]"))
-        if options.resume and not numbered:
+        number = _newest(program)
+        if options.resume and not number:
             raise UserError(f"--resume: there is no run under runs/{program}-*; name one with --out")
-        number = int(numbered[-1].name[-3:]) if numbered else 0
-        folder = Path("runs") / f"{program}-{number if options.resume else number + 1:03d}"
+        folder = _numbered(program, number if options.resume else number + 1)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file; name a folder")
     if not _is_first():
@@ -97,20 +96,56 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
     return merged
 
 
-def claim(folder: Path, options: Options) -> None:
-    """Make the folder and write its configuration; of several processes the first one does.
+def _numbered(program: str, number: int) -> Path:
+    return Path("runs") / f"{program}-{number:03d}"
+
+
+def _newest(program: str) -> int:
+    """Return the highest number of a folder under runs/, 0 if there is none."""
+    found = (re.fullmatch(rf"{re.escape(program)}-(\d{{3,}})", path.name) for path in Path("runs").glob(f"{program}-*"))
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def claim(folder: Path, options: RunOptions) -> Path:
+    """Make the folder of a run and write its configuration; of several processes the first one does.
+
+    Of runs that are started together one gets the folder: the others get the next numbers if they are numbered.
+
+    Args:
+        folder: what `choose_folder` returned.
+        options: of the run.
+
+    Returns:
+        The folder of the run.
 
     Raises:
-        UserError: if it cannot be made or written.
+        UserError: if it cannot be made or written, or if another run has got the folder that is named with --out.
     """
     if not _is_first():
-        return
+        return folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        while not (options.resume or _is_ours(folder, new=options.out is None)):
+            if options.out is not None:
+                raise UserError(f"--out {folder} was taken by another run just now; name another folder")
+            program, _, number = folder.name.rpartition("-")
+            folder = _numbered(program, int(number) + 1)
         # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
         write_json(folder / "config.json", options.model_dump(mode="json", exclude={"out", "resume"}))
     except OSError as error:
         raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+    return folder
+
+
+def _is_ours(folder: Path, new: bool) -> bool:
+    """Try to become the one run in `folder`, which only one of several can; it must be `new`, or hold no run yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=not new)
+        (folder / "config.json").open("x").close()
+    except FileExistsError:
+        if folder.is_dir():
+            return False
+        raise
+    return True
 
 
 def _is_first() -> bool:

@@ -135,7 +135,9 @@ def main(argv: Sequence[str]) -> None:
         return study(R).restoration_strip(path)
 
     prior = fitted(config, D, data)
-    training = train(config, folder, network, D, data.training, picture=picture, data_spec=data.spec, prior=prior)
+    training, folder = train(
+        config, folder, network, D, data.training, picture=picture, data_spec=data.spec, prior=prior
+    )
     if training.rank:  # the first process measures and draws
         return
     final = study(training.ema)

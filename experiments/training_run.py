@@ -65,12 +65,12 @@ def train(
     picture: Picture | None = None,
     data_spec: DataSpec | None = None,
     prior: Named | None = None,
-) -> Training:
+) -> tuple[Training, Path]:
     """Train a restorer of D from the start, or from the newest checkpoint if the run is continued.
 
     Args:
         config: how, and where to compute.
-        folder: of the run; made if missing.
+        folder: of the run, as `begin` returned it; made if missing.
         network: what is trained.
         D: what it learns to undo.
         data: clean images.
@@ -79,6 +79,9 @@ def train(
         picture: what is drawn while training; see `experiments.fit`.
         data_spec: what `data` is, for the checkpoints.
         prior: where trajectories start, for the checkpoints.
+
+    Returns:
+        The finished training and the folder of the run: the next number where a run started meanwhile took this one.
 
     Raises:
         UserError: for anything the user should mend.
@@ -93,12 +96,12 @@ def train(
         training = Training(restorer, config.training(config.seed), connect(device))
     except (ValueError, ImportError) as error:
         raise UserError(str(error)) from None
-    claim(folder, config)
+    folder = claim(folder, config)
     if config.resume:
         take_up(folder, training, data_spec)
     # The processes hold the same weights, so one of them draws; the others wait for it in the next step.
     fit(training, data, folder, config, None if training.rank else picture, data_spec, prior)
-    return training
+    return training, folder
 
 
 def finish(folder: Path, measured: Any, lines: Iterable[str], pictures: Sequence[Path], title: str) -> None:

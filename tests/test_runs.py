@@ -11,7 +11,7 @@ import pytest
 import restore
 from experiments.cli import UserError, run_main
 from experiments.config import RunOptions
-from experiments.runs import choose_folder, claim, read_log, take_up, write_json
+from experiments.runs import choose_folder, claim, read_log, stored_config, take_up, write_json
 from tests.trainings import data, start
 
 
@@ -90,3 +90,38 @@ def test_a_log_is_read_in_order_without_torn_foreign_or_late_lines(tmp_path):
     assert read_log(path) == [{"step": 1}, {"step": 2, "loss": 9}, {"step": 5}]
     assert read_log(path, before=2) == [{"step": 1}, {"step": 2, "loss": 9}]
     assert read_log(tmp_path / "none") == []
+
+
+def test_runs_that_are_started_together_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = RunOptions()
+    chosen = [choose_folder(options, "train") for _ in range(3)]  # before any of them has made its folder
+    claimed = [claim(folder, options) for folder in chosen]
+    assert [folder.name for folder in claimed] == ["train-001", "train-002", "train-003"]
+    assert all(json.loads((folder / "config.json").read_text())["preset"] == "demo" for folder in claimed)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_that_another_run_took_in_the_meantime_is_refused(exists, tmp_path):
+    options = RunOptions(out=str(tmp_path / "run"))
+    if exists:
+        (tmp_path / "run").mkdir()
+    first, second = (choose_folder(options, "train") for _ in range(2))
+    claim(first, options)
+    with pytest.raises(UserError, match=r"^--out \S+run was taken by another run just now; name another folder"):
+        claim(second, options)
+
+
+def test_numbers_go_on_after_999(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train-999", "train-1000", "train-5", "train-x-2000", "ddpm-3000"):
+        claim(tmp_path / "runs" / name, RunOptions(out=f"runs/{name}"))
+    assert choose_folder(RunOptions(), "train").name == "train-1001"
+    assert choose_folder(RunOptions(resume=True), "train").name == "train-1000"
+
+
+def test_a_run_is_not_continued_under_another_preset(tmp_path):
+    folder = claim(tmp_path / "run", RunOptions(out=str(tmp_path / "run"), preset="a"))
+    with pytest.raises(UserError, match="--preset b: this run was started with a; start another with --out"):
+        stored_config(folder, RunOptions, {"preset": "b", "resume": True})
+    assert stored_config(folder, RunOptions, {"preset": "a", "resume": True}).preset == "a"
