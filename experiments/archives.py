@@ -1,17 +1,19 @@
 """Where pictures come from: a folder, a zip or a set of torchvision, and which of them are held out.
 
-A source of pictures is split in two, for training and for measuring. It says so itself where its paths lead through a
-folder called train and one called test (or val, valid, validation), or where torchvision has two parts; otherwise one
-picture in eight, at least one, is held out.
+A source of pictures is split in two, for training and for measuring. Torchvision's sets come in two parts. Of a folder
+or zip the top level decides, and no folder further down: if it has a folder called train (or training) and one called
+test (or val, valid, validation), in any case of letters, these are the two parts, and what lies beside them is left
+out. Otherwise one picture in eight, at least one, is held out. The top level lies in the innermost folder that holds
+all pictures, so that a zip of one folder is split like the folder itself.
+
+What is left out is named and counted on standard error; see `experiments.listing` for what is no picture.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Iterator
+import sys
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +22,11 @@ from PIL import Image
 from degrade.keyed import keyed
 from experiments.cli import UserError
 from experiments.images import Entry
+from experiments.listing import Listing, Picture, list_pictures, readable_suffixes
 
 __all__ = ["TORCHVISION", "Pictures", "from_path", "from_torchvision"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
 
 # Name on the command line -> class in torchvision.datasets, and how that class is asked for its two parts.
@@ -60,16 +63,52 @@ def from_path(path: Path, seed: int, option: str) -> Pictures:
     Raises:
         UserError: if there is nothing to read.
     """
-    entries = sorted(_entries(path, option), key=lambda entry: entry[0])
-    if not entries:
-        raise UserError(
-            f"{option} {path} holds no images ({', '.join(sorted(SUFFIXES))}); name a folder or zip of images"
-        )
-    training, held_out = ([e for e in entries if _parts(e, path) & names] for names in (TRAINING, HELD_OUT))
-    if training and held_out:
+    listing = list_pictures(path, option)
+    if not listing.pictures:
+        found = "; ".join(listing.remarks()) or "it is empty"
+        known = ", ".join(sorted(readable_suffixes() & COMMON))
+        raise UserError(f"{option} {path} holds no images ({found}); name a folder or zip of images, such as {known}")
+    parts = _parts(listing)
+    for line in listing.remarks():
+        print(f"{option} {path}: {line}", file=sys.stderr)
+    if parts is not None:
         # By name they come class by class; the first few shall be a fair choice of all.
-        return Pictures(training, _shuffled(held_out, seed))
+        return Pictures(parts.training, _shuffled(parts.held_out, seed))
+    entries = [picture.entry for picture in listing.pictures]
+    if len(entries) == 1:
+        print(f"{option} {path}: its only image is trained on and measured on", file=sys.stderr)
+        return Pictures(entries, entries)
     return _one_in_eight(entries, seed)
+
+
+def _parts(listing: Listing) -> Pictures | None:
+    """Return the two parts that the top level names, noting what lies beside them as left out; None without both."""
+    pictures, named = listing.pictures, TRAINING | HELD_OUT
+    level = 0
+    while (name := _shared(pictures, level)) is not None and name not in named:
+        level += 1
+    found = {_folder(picture, level) for picture in pictures}
+    if not (found & TRAINING and found & HELD_OUT):
+        return None
+    split = Pictures([], [])
+    for picture in pictures:
+        folder = _folder(picture, level)
+        if folder in named:
+            (split.training if folder in TRAINING else split.held_out).append(picture.entry)
+        else:
+            listing.leave_out("images beside the folders of training and test images", "/".join(picture.parts))
+    return split
+
+
+def _folder(picture: Picture, level: int) -> str | None:
+    """Return the folder that holds the picture at a level, in small letters; None if the picture itself is there."""
+    return picture.parts[level].lower() if level < len(picture.parts) - 1 else None
+
+
+def _shared(pictures: list[Picture], level: int) -> str | None:
+    """Return the one folder at a level that holds all pictures, if there is one."""
+    names = {picture.parts[level] if level < len(picture.parts) - 1 else None for picture in pictures}
+    return (names.pop() or "").lower() or None if len(names) == 1 else None
 
 
 def from_torchvision(name: str, root: Path, download: bool, option: str) -> Pictures:
@@ -99,8 +138,6 @@ def _item(dataset: Any, i: int) -> Image.Image:
 
 
 def _one_in_eight(entries: list[Entry], seed: int) -> Pictures:
-    if len(entries) == 1:
-        return Pictures(entries, entries)
     shuffled, held_out = _shuffled(entries, seed), max(1, len(entries) // 8)
     return Pictures(shuffled[held_out:], shuffled[:held_out])
 
@@ -108,42 +145,3 @@ def _one_in_eight(entries: list[Entry], seed: int) -> Pictures:
 def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
     order = torch.randperm(len(entries), generator=keyed("cpu", seed, "held out"))
     return [entries[i] for i in order.tolist()]
-
-
-def _parts(entry: Entry, path: Path) -> set[str]:
-    """Return the names of the folders that lead from `path` to the picture."""
-    return set(PurePath(entry[0].lower()).relative_to(str(path).lower()).parts[:-1])
-
-
-def _entries(path: Path, option: str) -> Iterator[Entry]:
-    if path.is_dir():
-        for file in path.rglob("*"):
-            if _is_image(file.name) and file.is_file():
-                yield str(file), partial(_opened, file)
-    elif zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        for name in archive.namelist():
-            if _is_image(PurePath(name).name):
-                yield f"{path}/{name}", partial(_unpacked, archive, name)
-    elif path.exists():
-        raise UserError(f"{option} {path} is neither a folder nor a zip; name a folder or zip of images")
-    else:
-        raise UserError(f"{option} {path} does not exist; name a folder or zip of images")
-
-
-def _is_image(name: str) -> bool:
-    return PurePath(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-
-
-def _opened(file: Path) -> Image.Image:
-    return _unpacked_bytes(file.read_bytes())
-
-
-def _unpacked(archive: zipfile.ZipFile, name: str) -> Image.Image:
-    return _unpacked_bytes(archive.read(name))
-
-
-def _unpacked_bytes(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
-    return picture

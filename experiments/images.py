@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -95,12 +95,20 @@ class ImageSet:
         flip: whether half of the windows are mirrored.
         device: where the windows go; that of the images by default.
 
+    Raises:
+        ValueError: for images of another type or shape, none at all, or smaller ones than the windows.
+
     >>> faces = ImageSet(torch.full((5, 3, 9, 9), 255, dtype=torch.uint8), 8)
     >>> faces(2, torch.Generator().manual_seed(0)).shape, faces.at(torch.tensor([4])).max().item()
     (torch.Size([2, 3, 8, 8]), 1.0)
     """
 
     def __init__(self, images: Tensor, size: int, flip: bool = True, device: torch.device | str | None = None) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]:
+            found = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            raise ValueError(f"images are {found}; an ImageSet needs uint8 (N, C, M, M), values 0..255")
+        if not len(images) or not 1 <= size <= images.shape[-1]:
+            raise ValueError(f"size is {size} for images {tuple(images.shape)}; it must be 1..M, of at least one image")
         self.images, self.size, self.flip = images, size, flip
         self.device = images.device if device is None else torch.device(device)
         self.streams = images.device.type != self.device.type
@@ -165,7 +173,9 @@ def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -
     Raises:
         UserError: if no picture can be used.
     """
-    with ThreadPoolExecutor() as pool:
+    # Around the pool, since filters of warnings are the process's: threads would restore them in the wrong order.
+    # What is ignored are oddities of metadata, not of pixels.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as pool:
         decoded = pool.map(partial(_decoded, framing=framing), (read for _, read in entries))
         results = list(tqdm(decoded, f"reading {name}", len(entries), disable=None, unit=" images", leave=False))
     faults = [(entry, fault) for (entry, _), fault in zip(entries, results) if isinstance(fault, str)]
@@ -175,7 +185,11 @@ def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -
         raise UserError(f"{option} {name}: none of its {len(entries)} images can be used ({faults[0][1]})")
     if faults:
         print(f"skipped {len(faults)} of {len(entries)} images of {name}", file=sys.stderr)
-    kept = [image for image in results if not isinstance(image, str)]
+    several = [entry for (entry, _), result in zip(entries, results) if isinstance(result, Decoded) and result.several]
+    if several:
+        found = f"{len(several)} of {len(entries)} images of {name} have several frames or pages"
+        print(f"{found} (such as {several[0]}); the first of each is used", file=sys.stderr)
+    kept = [result.pixels for result in results if isinstance(result, Decoded)]
     channels = framing.channels or max(image.shape[-1] for image in kept)
     images = np.empty((len(kept), channels, framing.side, framing.side), np.uint8)
     for i in range(len(kept)):
@@ -183,15 +197,23 @@ def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -
     return torch.from_numpy(images)
 
 
-def _decoded(read: Callable[[], Any], framing: Framing) -> np.ndarray | str:
-    """Return (M, M, 1 if it is gray, else 3) uint8, or what is wrong with the picture."""
+class Decoded(NamedTuple):
+    """The pixels (M, M, 1 if they are gray, else 3) uint8 of a picture, and whether it has more frames or pages."""
+
+    pixels: np.ndarray
+    several: bool
+
+
+def _decoded(read: Callable[[], Any], framing: Framing) -> Decoded | str:
+    """Return what is kept of a picture, or what is wrong with it."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # oddities of metadata, not of pixels
-            picture = framing.frame(as_rgb(ImageOps.exif_transpose(read())))
+        opened = read()
+        several = bool(getattr(opened, "is_animated", False))
+        picture = framing.frame(as_rgb(ImageOps.exif_transpose(opened)))
     except Exception as error:  # decoders and archives raise all kinds of errors on broken files
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     if framing.channels == 1:
-        return np.asarray(picture.convert("L"))[..., None]
+        return Decoded(np.asarray(picture.convert("L"))[..., None], several)
     pixels = np.asarray(picture)
     gray = framing.channels is None and (pixels == pixels[..., :1]).all()
-    return pixels[..., :1] if gray else pixels
+    return Decoded(pixels[..., :1] if gray else pixels, several)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import threading
+import time
+import warnings
+import zipfile
 
 import pytest
 import torch
@@ -245,3 +250,151 @@ def test_sets_of_torchvision_by_name(tmp_path, monkeypatch):
     assert data.training.at(torch.arange(5)).shape == (5, 1, 32, 32)
     with pytest.raises(UserError, match=r"^--data mnist: .*no MNIST in data \(Dataset not found.\); add --download"):
         load("mnist", 32)
+
+
+def test_decoding_leaves_the_filters_of_warnings_as_they_were():
+    first_runs, second_runs = threading.Event(), threading.Event()
+
+    class InTurn(list):
+        """Entries of which the second begins while the first is read, and ends after it."""
+
+        def __iter__(self):
+            for i, entry in enumerate(super().__iter__()):
+                if i:
+                    assert first_runs.wait(5)
+                yield entry
+
+    def first():
+        first_runs.set()
+        assert second_runs.wait(5)
+        return Image.new("L", (8, 8))
+
+    def second():
+        second_runs.set()
+        time.sleep(0.2)
+        return Image.new("L", (8, 8))
+
+    before = list(warnings.filters)
+    decode(InTurn([("first", first), ("second", second)]), Framing(8), "--data", "set")
+    assert warnings.filters == before
+
+
+def names(path):
+    """The paths of the training and held-out pictures under a folder or zip."""
+    return tuple(sorted(os.path.relpath(name, path) for name, _ in part) for part in from_path(path, 0, "--data"))
+
+
+def test_links_are_followed_and_every_picture_is_used_once(tmp_path, capsys):
+    root = tmp_path / "set"
+    numbered(root / "test", 2)
+    numbered(tmp_path / "elsewhere", 3, start=100)
+    (root / "train").symlink_to(tmp_path / "elsewhere")
+    (root / "val").symlink_to(root / "test")
+    (tmp_path / "elsewhere" / "up").symlink_to(root)  # a loop
+    (tmp_path / "elsewhere" / "again.png").symlink_to(tmp_path / "elsewhere" / "0.png")
+    (root / "test" / "gone.png").symlink_to(tmp_path / "nothing")
+    assert names(root) == (["train/0.png", "train/1.png", "train/2.png"], ["test/0.png", "test/1.png"])
+    assert sorted(grays(load(root).training)) == [100, 101, 102]
+    said = capsys.readouterr().err
+    assert "left out 3 links to what is used already (such as train/again.png)" in said
+    assert "left out 1 links that lead nowhere (such as test/gone.png)" in said
+
+
+def zipped(path, entries):
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings(action="ignore"):  # of names that repeat
+        for name, level in entries:
+            with archive.open(zipfile.ZipInfo(name), "w") as file:
+                Image.new("L", (20, 20), level).save(file, "png")
+    return path
+
+
+def test_entries_of_a_zip_with_backslashes_lie_in_folders(tmp_path):
+    entries = [(rf"train\{i}\a.png", i) for i in range(4)] + [(r"test\a.png", 100)]
+    data = load(zipped(tmp_path / "set.zip", entries))
+    assert (sorted(grays(data.training)), grays(data.held_out)) == ([0, 1, 2, 3], [100])
+
+
+def test_of_entries_of_one_name_the_last_counts(tmp_path, capsys):
+    path = zipped(tmp_path / "set.zip", [("a.png", 1), ("a.png", 2), ("b.png", 3)])
+    images = decode(every(path), Framing(16), "--data", "set")
+    assert sorted(images.flatten(1)[:, 0].tolist()) == [2, 3]
+    assert "left out 1 earlier entries of the same name (such as a.png)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("above", ["", "set", "set/of/pictures"])
+def test_the_top_level_alone_decides_what_is_held_out(above, tmp_path, capsys):
+    root = tmp_path / "root"
+    for folder, level in (("train/test", 0), ("train/train", 10), ("test/train", 100), ("other/deep", 200)):
+        numbered(root / above / folder, 2, start=level)
+    data = load(root)
+    assert (sorted(grays(data.training)), sorted(grays(data.held_out))) == ([0, 1, 10, 11], [100, 101])
+    line = "left out 2 images beside the folders of training and test images (such as "
+    assert line + f"{above and above + '/'}other/deep/0.png)" in capsys.readouterr().err
+
+
+def test_classes_called_train_and_test_are_no_parts_of_a_training_set(tmp_path):
+    numbered(tmp_path / "set" / "train" / "test", 8)
+    numbered(tmp_path / "set" / "train" / "train", 8, start=100)
+    training, held_out = from_path(tmp_path / "set", 0, "--data")
+    assert (len(training), len(held_out)) == (14, 2)
+
+
+def test_every_format_that_pillow_reads_is_read_and_others_are_named_and_counted(tmp_path, capsys):
+    root = tmp_path / "set"
+    suffixes = ("avif", "jfif", "jp2", "ppm", "tga", "qoi", "PNG", "tiff")
+    root.mkdir()
+    for i, suffix in enumerate(suffixes):
+        Image.new("RGB", (20, 20), (30 * i,) * 3).save(root / f"{i}.{suffix}")
+    for name in ("a.heic", "b.heic", "labels.csv", "LICENSE"):
+        (root / name).write_text("?")
+    numbered(root / ".thumbnails", 2)
+    Image.new("L", (20, 20)).save(root / "._0.png")
+    levels = sorted(decode(every(root), Framing(16), "--data", "set").flatten(1)[:, 0].tolist())
+    assert all(abs(level - 30 * i) < 4 for i, level in enumerate(levels))
+    assert len(levels) == len(suffixes)
+    said = capsys.readouterr().err
+    for line in (
+        "left out 2 .heic files, which Pillow does not read here (such as a.heic)",
+        "left out 1 .csv files, which Pillow does not read here (such as labels.csv)",
+        "left out 1 files without a suffix, which Pillow does not read here (such as LICENSE)",
+        "left out 2 hidden files or folders (such as ._0.png)",
+    ):
+        assert line in said
+
+
+def test_a_folder_without_pictures_is_refused_with_what_it_holds(tmp_path):
+    (tmp_path / "a.heic").write_text("?")
+    with pytest.raises(
+        UserError, match=r"^--data \S+ holds no images \(left out 1 \.heic files, .*; name a folder or zip"
+    ):
+        from_path(tmp_path, 0, "--data")
+
+
+def test_the_first_frame_of_an_animation_is_used_and_that_is_said(tmp_path, capsys):
+    numbered(tmp_path / "set", 2)
+    frames = [Image.new("L", (20, 20), level) for level in (50, 200)]
+    frames[0].save(tmp_path / "set" / "film.gif", save_all=True, append_images=frames[1:])
+    images = decode(every(tmp_path / "set"), Framing(16), "--data", "set")
+    assert sorted(images.flatten(1)[:, 0].tolist()) == [0, 1, 50]
+    said = capsys.readouterr().err
+    assert re.search(r"1 of 3 images of set have several frames or pages \(such as \S+film.gif\); the first", said)
+
+
+def test_a_single_picture_is_said_to_be_measured_on_what_it_was_trained_on(tmp_path, capsys):
+    data = load(numbered(tmp_path / "set", 1))
+    assert (len(data.training), len(data.held_out)) == (1, 1)
+    assert "its only image is trained on and measured on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "message"),
+    [
+        (torch.full((2, 3, 8, 8), 200.0), 8, r"images are float32 \(2, 3, 8, 8\); an ImageSet needs uint8"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), 8, r"images are uint8 \(3, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), 9, "size is 9"),
+        (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), 8, r"size is 8 for images \(0, 3, 8, 8\)"),
+    ],
+)
+def test_a_set_takes_bytes_and_windows_that_fit(images, size, message):
+    with pytest.raises(ValueError, match=message):
+        ImageSet(images, size)
