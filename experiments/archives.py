@@ -76,7 +76,6 @@ def from_path(path: Path, seed: int, option: str) -> Pictures:
         return Pictures(parts.training, _shuffled(parts.held_out, seed))
     entries = [picture.entry for picture in listing.pictures]
     if len(entries) == 1:
-        print(f"{option} {path}: its only image is trained on and measured on", file=sys.stderr)
         return Pictures(entries, entries)
     return _one_in_eight(entries, seed)
 

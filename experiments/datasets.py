@@ -6,6 +6,7 @@ on are sets of torchvision, in --root or fetched into it with --download. Everyt
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -89,6 +90,8 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
     framing = options.framing(size)
     images = decode(pictures.training, framing, option, name)
     channels: Literal[1, 3] = 1 if images.shape[1] == 1 else 3
+    if pictures.held_out is pictures.training:
+        print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
     flip = channels == 3 if options.flip is None else options.flip
     unseen = decode(pictures.held_out, framing.whole(channels), option, name)
     training, held_out = (placed(part, options.store, device) for part in (images, unseen))
