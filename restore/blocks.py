@@ -13,15 +13,18 @@ matrices, because PyTorch's fused kernel has no fast bfloat16 products there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from degrade.tables import compute_dtype
 
 __all__ = ["Attention", "Downward", "Norm", "Plan", "Residual", "TimeEmbedding", "Upward", "zeroed"]
 
@@ -56,7 +59,11 @@ def full_precision(like: Tensor) -> AbstractContextManager[Any]:
 
 
 class TimeEmbedding(nn.Module):
-    """Severity t -> sines and cosines at `width / 2` frequencies from 1 to 1 / 10000 -> two linear layers."""
+    """Severity t -> sines and cosines at `width / 2` frequencies from 1 to 1 / 10000 -> two linear layers.
+
+    The frequencies stay in float32 when the module is converted (`net.to(torch.bfloat16)`): at t = 1000 the 8 bits of
+    a bfloat16 would turn a wave by up to 2 radians. Only the finished sines and cosines are rounded.
+    """
 
     def __init__(self, width: int, time: int) -> None:
         super().__init__()
@@ -70,11 +77,19 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Map t (B,) to its embedding (B, time), in the precision of the weights."""
-        angles = t.float()[:, None] * self.frequencies
+        angles = t.to(compute_dtype(self.linear1.weight.dtype))[:, None] * self.frequencies
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
         with full_precision(t):
             embedded: Tensor = self.linear2(F.silu(self.linear1(waves.to(self.linear1.weight.dtype))))
         return embedded
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert or move the module as `nn.Module` does, except that the frequencies keep their precision."""
+        exact = self.frequencies
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.frequencies.dtype != exact.dtype:
+            self.frequencies = exact.to(self.frequencies.device)
+        return self
 
 
 class Norm(nn.GroupNorm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -116,6 +117,23 @@ def test_time_is_embedded_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         low = layer(t)
     assert torch.equal(low, layer(t))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_frequencies_stay_exact_when_the_network_is_converted(dtype):
+    """Rounded to bfloat16 they gave sines off by more than 1 at t = 1000."""
+    torch.manual_seed(0)
+    layer, t = TimeEmbedding(64, 256), torch.tensor([1, 500, 999, 1000])
+    exact = layer.frequencies.clone()
+    seen = []
+    layer.linear1.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    layer(t)
+    layer.to(dtype)(t)
+    assert seen[1].dtype == dtype
+    assert torch.equal(seen[1], seen[0].to(dtype))  # the finished waves, rounded once
+    assert layer.frequencies.dtype == torch.float32
+    assert torch.equal(layer.float().frequencies, exact)
+    assert torch.equal(copy.deepcopy(layer).double().frequencies, exact)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
