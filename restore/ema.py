@@ -1,6 +1,7 @@
 """The exponential moving average of a network's weights.
 
-    ema <- decay ema + (1 - decay) weights,   every `every` steps from step `start` on; before that a plain copy
+    ema <- weights                              after every step before `start`
+    ema <- decay ema + (1 - decay) weights      after the steps from `start` on that `every` divides
 
 The average is taken over a copy of the *uncompiled* network, so that it is the weights themselves that are followed.
 """
@@ -27,8 +28,8 @@ class EMAConfig:
 
     Args:
         decay: weight of the past at each update, in [0, 1).
-        every: steps between two updates.
-        start: step before which the average is a copy of the weights.
+        every: steps between two updates from step `start` on.
+        start: step before which the average is a copy of the weights, whatever `every` is.
     """
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
@@ -57,9 +58,10 @@ class EMA:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the weights as they are after optimizer step `step` (1, 2, ...)."""
-        if step % self.config.every:
+        begun = step >= self.config.start
+        if begun and step % self.config.every:
             return
-        follow = self._copy if step < self.config.start else self._average
+        follow = self._average if begun else self._copy
         follow(list(self.net.parameters()), [whole(p) for p in self.source.parameters()], None)
         for mine, theirs in zip(self.net.buffers(), self.source.buffers()):
             mine.copy_(theirs)
