@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import Degradation, Latent, Mixture
+from degrade.tables import compute_dtype
 
 __all__ = ["Precision", "Predict", "Restorer"]
 
@@ -100,16 +101,17 @@ class Restorer(nn.Module):
         low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
         with low:
             out = self.net(x_t, t)
-        x0_hat = self._recover(out.to(x_t.dtype), x_t, t)
+        # As a degradation does, the conversion works in float32 at least, and its result is rounded once.
+        x0_hat = self._recover(out.to(compute_dtype(x_t.dtype)), x_t, t).to(x_t.dtype)
         return x0_hat.clamp(-1, 1) if self.clamp else x0_hat
 
     def target(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
-        """Return what the network should have put out for (D(x0, t, z), t), shaped like `x0`."""
+        """Return what the network should have put out for (D(x0, t, z), t), in the shape and precision of `x0`."""
         if self._mixture is None:
             return x0
         a_t, b_t = self._mixture.coefficients(t, x0)
         noise: Tensor = z
-        return noise if self.predict == "eps" else a_t * noise - b_t * x0
+        return noise if self.predict == "eps" else (a_t * noise - b_t * x0).to(x0.dtype)
 
     def _recover(self, out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         if self._mixture is None:

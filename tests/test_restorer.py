@@ -8,7 +8,7 @@ from torch import nn
 
 import degrade
 from restore import Restorer, UNet
-from samplers import DDPM, PureNoise, sample_many
+from samplers import DDPM, Algorithm2, PureNoise, reverse, sample_many
 from tests.cases import images
 from tests.trainings import SMALL
 
@@ -99,6 +99,22 @@ def test_low_precision_stays_inside_the_network(predict):
     R.precision = "bfloat16"
     assert torch.equal(R(x_t, t), expected)
     assert R.net.seen == (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize("predict", ["x0", "eps", "v"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_walks_in_half_precision(predict, dtype):
+    """The conversion from eps and v used to return float32, which the next call of the network could not take."""
+    R = Restorer(Half().to(dtype), NOISE, predict)
+    x_T = images(2, 1, 4, 4).to(dtype)
+    with torch.no_grad():
+        visits = list(reverse(NOISE, R, Algorithm2(), x_T, x_T))
+    assert len(visits) == NOISE.T
+    assert all(visit.x_s.dtype == dtype and visit.x0_hat.dtype == dtype for visit in visits)
+    x0, t = images(5, 1, 4, 4).to(dtype), torch.arange(1, 6)
+    assert R.target(x0, t, x0).dtype == dtype
+    exact = Restorer(Half().double(), NOISE, predict)(x0.double(), t)
+    assert torch.equal(R(x0, t), exact.to(dtype))
 
 
 def test_a_walk_in_low_precision_is_near_the_full_one():
