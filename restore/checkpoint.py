@@ -244,6 +244,8 @@ def _expect(checkpoint: Path, theirs: Specification, restorer: Restorer, data: D
         # How the backward pass goes about its work may change on the way.
         ("network", dataclasses.replace(theirs.network, checkpointing=ours.checkpointing), ours),
         ("degradation", theirs.degradation, NamedSpec.of(restorer.degradation)),
+        ("predict", theirs.predict, restorer.predict),
+        ("clamp", theirs.clamp, restorer.clamp),
     ]
     if theirs.data and data and not theirs.data.is_like(data):
         pairs.append(("data set", theirs.data, data))

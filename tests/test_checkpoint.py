@@ -120,6 +120,14 @@ def test_resuming_another_network_or_degradation_or_data_set_is_refused(tmp_path
         restore.resume(tmp_path, Training(Restorer(net, training.restorer.degradation), training.config))
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         restore.resume(tmp_path / "elsewhere", training)
+    for how, message in (
+        ({"predict": "v"}, "another predict: x0, and this run asks for v"),
+        ({"clamp": True}, "another clamp: False, and this run asks for True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            restore.resume(
+                tmp_path, Training(Restorer(UNet(SMALL), training.restorer.degradation, **how), training.config)
+            )
     with pytest.raises(
         ValueError, match=r"another data set: faces.zip, 100 images, sha256 abababababab, .* cats, 7 im"
     ):
