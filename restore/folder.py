@@ -68,22 +68,21 @@ def put(folder: Path, step: int, files: Iterable[File]) -> Path:
     partial.mkdir(parents=True)
     try:
         write(partial, files)
-        if target.exists():
+        if os.path.lexists(target):
             remove(aside)
             target.rename(aside)
         partial.rename(target)
         to_disk(folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _discard(partial)
     remove(aside)
     return target
 
 
 def remove(checkpoint: Path) -> None:
-    """Remove a checkpoint, if it is there."""
-    if checkpoint.exists():
-        gone = checkpoint.rename(_partial(checkpoint))
-        shutil.rmtree(gone, ignore_errors=True)
+    """Remove a checkpoint, if it is there; of a link to a folder, the link and not what it points to."""
+    if os.path.lexists(checkpoint):
+        _discard(checkpoint.rename(_partial(checkpoint)))
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -91,7 +90,14 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         found = PARTIAL.fullmatch(path.name)
         if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
-            shutil.rmtree(path, ignore_errors=True)
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    if path.is_symlink():  # which rmtree refuses to follow
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _partial(path: Path) -> Path:

@@ -104,6 +104,24 @@ def test_what_a_living_process_is_writing_is_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [names[0], "step-00000001"]
 
 
+def test_of_a_linked_checkpoint_the_link_is_removed_and_nothing_is_left(tmp_path):
+    """A checkpoint moved to another disk and linked back: what the link points to belongs to its owner."""
+    training, elsewhere = trained(), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = tmp_path / "model"
+    for step in (1, 2):  # one to be rotated out, one to be replaced
+        set_to(training, step)
+        moved = restore.save(folder, training).rename(elsewhere / f"{step}")
+        (folder / f"step-{step:08d}").symlink_to(moved)
+    for step in (2, 3):
+        set_to(training, step)
+        restore.save(folder, training)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000002", "step-00000003"]
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["1", "2"]
+    assert all((moved / "weights.safetensors").is_file() for moved in elsewhere.iterdir())
+
+
 def refused(folder, training, reason):
     """Save in vain: one clear message, nothing left behind, and the checkpoint before it is intact."""
     before = sorted(folder.rglob("*")) if folder.is_dir() else []
