@@ -23,6 +23,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from degrade.tables import compute_dtype
+
 __all__ = ["Tiled", "mirrored"]
 
 
@@ -120,7 +122,8 @@ def _join(out: Tensor, piece: Tensor, start: int, shared: int) -> None:
     """Write `piece` into `out` from column `start` on, blended with what is there along its first `shared` columns."""
     quarter, width = shared // 4, piece.shape[-1]
     ramp = shared - 2 * quarter
-    u = (torch.arange(ramp, device=out.device, dtype=torch.float64) + 0.5) / max(ramp, 1)
+    # In float32 at least, and not in float64 for all: not every device knows it.
+    u = (torch.arange(ramp, device=out.device, dtype=compute_dtype(out.dtype)) + 0.5) / max(ramp, 1)
     there = out[..., start + quarter : start + quarter + ramp]
     there.lerp_(piece[..., quarter : quarter + ramp], ((1 - torch.cos(math.pi * u)) / 2).to(out.dtype))
     out[..., start + quarter + ramp : start + width] = piece[..., quarter + ramp :]

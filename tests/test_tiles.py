@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import degrade
 from restore import Restorer, UNet, UNetConfig
@@ -27,6 +29,23 @@ def local(x, t):
 def blocky(x, t):
     """Answer block by block, as a network of stride 4 does."""
     return F.interpolate(F.avg_pool2d(x, 4), scale_factor=4.0) - x
+
+
+class NoDoubles(TorchDispatchMode):
+    """A device that does not know float64, as Apple's."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        out = function(*arguments, **(named or {}))
+        assert not any(isinstance(x, torch.Tensor) and x.dtype == torch.float64 for x in tree_leaves(out)), function
+        return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tiles_in_low_precision_need_no_doubles(dtype):
+    x, t = picture(1, 3, 40, 24).to(dtype), torch.tensor([3])
+    with NoDoubles():
+        out = Tiled(local, size=16, overlap=8)(x, t)
+    assert out.dtype == dtype
 
 
 @given(st.integers(1, 75), st.integers(1, 75), st.sampled_from([(16, 0, 4), (16, 8, 4), (24, 12, 4), (8, 2, 1)]))
