@@ -50,7 +50,7 @@ class TrainConfig:
         accumulate: micro-batches per optimizer step, over all processes, whose number must divide it.
         lr: learning rate of Adam.
         warmup: steps over which the learning rate rises linearly from 0.
-        decay: `constant`, or `cosine` for a learning rate that falls to 0 at step `steps`.
+        decay: `constant`, or `cosine` for a learning rate that falls to exactly 0 at the last step, `steps`.
         loss: `l1` or `l2`.
         clip: largest norm of the gradient; None for no limit.
         ema: how the weights are averaged.
@@ -78,12 +78,19 @@ class TrainConfig:
     def lr_at(self, step: int) -> float:
         """Return the learning rate of optimizer step `step` (1, 2, ...).
 
-        >>> config = TrainConfig(steps=4, lr=1.0, warmup=2, decay="cosine")
-        >>> [round(config.lr_at(step), 3) for step in (1, 2, 3, 4)]
-        [0.5, 0.854, 0.5, 0.146]
+            lr_k = lr min(1, k / warmup) fall_k
+            fall_k = (1 + cos(pi (k - 1) / (steps - 1))) / 2    for `cosine`; 1 for `constant`
+
+        so that with `cosine` fall_1 = 1 and the last step, k = `steps`, has exactly the rate 0: it leaves the weights
+        as they are. A training of a single step takes it at the full rate.
+
+        >>> config = TrainConfig(steps=5, lr=1.0, warmup=2, decay="cosine")
+        >>> [round(config.lr_at(step), 3) for step in (1, 2, 3, 4, 5)]
+        [0.5, 0.854, 0.5, 0.146, 0.0]
         """
         rise = min(1.0, step / self.warmup) if self.warmup else 1.0
-        fall = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2 if self.decay == "cosine" else 1.0
+        done = (step - 1) / max(1, self.steps - 1)
+        fall = (1 + math.cos(math.pi * done)) / 2 if self.decay == "cosine" else 1.0
         return self.lr * rise * fall
 
 

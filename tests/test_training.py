@@ -99,13 +99,60 @@ def test_the_average_is_a_copy_before_it_starts_and_an_average_after():
     seen = []
     for _ in training.run(data):
         seen.append(net.leave.weight.clone())
-        if training.step == 2:
+        if training.step < 4:
             assert torch.equal(ema.leave.weight, seen[-1])
-        if training.step == 3:
-            assert torch.equal(ema.leave.weight, seen[1])
-    expected = seen[1].lerp(seen[3], 0.1).lerp(seen[5], 0.1)
+        if training.step == 5:
+            assert torch.equal(ema.leave.weight, seen[2].lerp(seen[3], 0.1))
+    expected = seen[2].lerp(seen[3], 0.1).lerp(seen[5], 0.1)
     torch.testing.assert_close(ema.leave.weight, expected)
     assert not training.ema.training
+
+
+def test_a_training_shorter_than_the_first_update_leaves_trained_weights():
+    """With `every` = 10 of the default, nine steps used to end in an average that was the initial network."""
+    training = start(9, network=TINY, ema=EMAConfig())
+    list(training.run(data))
+    assert torch.equal(training.ema.net.leave.weight, training.restorer.net.leave.weight)
+    assert training.ema.net.leave.weight.any()
+
+
+def test_cosine_decay_ends_at_exactly_zero_and_constant_does_not_decay():
+    for steps, warmup in ((2, 0), (7, 3), (100, 10), (700_000, 0)):
+        config = TrainConfig(steps=steps, lr=0.3, warmup=warmup, decay="cosine")
+        assert config.lr_at(steps) == 0.0
+        assert config.lr_at(1) == pytest.approx(0.3 / max(1, warmup))
+        if steps % 2:
+            assert config.lr_at((steps + 1) // 2) == pytest.approx(0.15)
+        assert dataclasses.replace(config, decay="constant").lr_at(steps) == 0.3
+    assert TrainConfig(steps=1, lr=0.3, decay="cosine").lr_at(1) == 0.3
+    before, *_, last = (p.clone() for p in weights_of(start(4, network=TINY, warmup=0, decay="cosine")))
+    assert torch.equal(before, last)
+
+
+def weights_of(training):
+    """Yield the last layer after the last step but one, and after the last."""
+    for _ in training.run(data):
+        if training.step >= training.config.steps - 1:
+            yield training.restorer.net.leave.weight.detach()
+
+
+def test_a_training_with_default_decay_takes_the_steps_of_a_plain_loop_bit_for_bit():
+    training, twin = start(3, network=TINY), start(3, network=TINY)
+    list(training.run(data))
+    net, D = twin.restorer.net.train(), twin.restorer.degradation
+    optimizer = torch.optim.Adam(net.parameters(), lr=1.0, fused=True)
+    for step in (1, 2, 3):
+        for m in range(2):
+            generator = keyed("cpu", 0, "train", step, m)
+            x0 = data(4, generator)
+            t = torch.randint(1, 11, (4,), generator=generator)
+            out = net(D(x0, t, D.draw(x0, generator)), t)
+            ((out - x0).abs().flatten(1).mean(1).mean() / 2).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = 1e-3 * step / 3
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(training.restorer.net.parameters(), net.parameters(), strict=True))
 
 
 def test_the_average_follows_a_compiled_network():
