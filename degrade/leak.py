@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from degrade.base import Degradation, full
+from degrade.precision import to_float64
 from degrade.rounding import round_to_8bit
 
 __all__ = ["Leak", "leak"]
@@ -67,8 +68,8 @@ def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
     generator = torch.Generator(x0.device).manual_seed(seed)
     x0 = x0[torch.randperm(len(x0), generator=generator, device=x0.device)].float()
     x_T = D(x0, full(D.T, x0), D.draw(x0, generator))
-    y = adaptive_avg_pool2d(x0, size).flatten(1).double()
-    return Leak(*(held_out_r2(seen.flatten(1).double(), y) for seen in (x_T, round_to_8bit(x_T))))
+    y = to_float64(adaptive_avg_pool2d(x0, size).flatten(1))
+    return Leak(*(held_out_r2(to_float64(seen.flatten(1)), y) for seen in (x_T, round_to_8bit(x_T))))
 
 
 def held_out_r2(x: Tensor, y: Tensor) -> float:

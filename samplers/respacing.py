@@ -21,6 +21,7 @@ from torch import Tensor
 
 from degrade import Degradation, full
 from degrade.draws import Chance
+from degrade.precision import to_float64
 from samplers.reverse import inferring, reverse
 from samplers.step import Restore, Step
 from samplers.steps import Algorithm2
@@ -60,7 +61,7 @@ def cumulated_change(
     with inferring(R):
         walk = reverse(D, R, step, D(x0, full(start, x0), z), z, times, generator)
         # For each level between two that the walk visits.
-        rates = [(b.x0_hat - a.x0_hat).abs().mean(dtype=torch.float64) / (a.t - b.t) for a, b in pairwise(walk)]
+        rates = [to_float64((b.x0_hat - a.x0_hat).abs()).mean() / (a.t - b.t) for a, b in pairwise(walk)]
     known = torch.stack(rates[::-1]).tolist() if rates else [0.0]
     change = [0.0]
     for low, high, rate in zip(times[:0:-1], times[-2::-1], [known[0], *known]):

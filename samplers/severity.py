@@ -30,6 +30,7 @@ from torch import Tensor
 
 from degrade import Degradation, Latent, full, map_latent, round_to_8bit
 from degrade.draws import Chance
+from degrade.precision import to_float64
 from samplers.latent import drawn, hidden, is_random
 from samplers.reverse import inferring
 from samplers.step import Restore
@@ -144,7 +145,7 @@ class _View(NamedTuple):
                 noise = _last(found)
                 # Noise knows nothing of the image; what is explained by too little or too much of it does.
                 along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
-                parts.append(torch.cat([energies(noise), along[:, None].double()], 1))
+                parts.append(torch.cat([energies(noise), to_float64(along[:, None])], 1))
             else:
                 parts.append(energies(part - self.D(x0_hat, level, found)))
         return torch.cat(parts)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from degrade.precision import to_float64
+
 __all__ = ["energies", "summaries"]
 
 ROUNDING = (1 / 255) ** 2 / 3  # variance of rounding to 8 bits, in [-1, 1]
@@ -26,10 +28,10 @@ def energies(u: Tensor) -> Tensor:
         up = interpolate(low, scale_factor=2.0, mode="nearest")[..., : u.shape[2], : u.shape[3]]
         found.append((u - up).square().mean((1, 2, 3)))
         u = low
-    return (torch.stack([*found, u.square().mean((1, 2, 3))], 1).double() + ROUNDING).log()
+    return (to_float64(torch.stack([*found, u.square().mean((1, 2, 3))], 1)) + ROUNDING).log()
 
 
 def summaries(x: Tensor) -> Tensor:
     """Return summaries (n, features) of pictures x (n, C, H, W) themselves: log energies, and the log share of flat."""
     still = (x[..., 1:] - x[..., :-1]).abs() < 1 / 255
-    return torch.cat([energies(x), (still.double().mean((1, 2, 3))[:, None] + 0.01).log()], 1)
+    return torch.cat([energies(x), (to_float64(still).mean((1, 2, 3))[:, None] + 0.01).log()], 1)
