@@ -15,10 +15,10 @@ from degrade import full
 from degrade.picture import like, pixels
 from experiments.drawn import DrawnFaces
 from restore import Restorer, UNet, UNetConfig
-from samplers import Algorithm1, Algorithm2
+from samplers import Algorithm2
 from samplers.image import restore_image
 from samplers.registry import parse_step
-from samplers.reverse import direct
+from samplers.reverse import direct, sample
 from tests.photographs import photo
 
 FACE = DrawnFaces(32)(1, torch.Generator().manual_seed(5))
@@ -112,11 +112,50 @@ def test_a_walk_with_an_oracle_arrives_at_the_truth(D, sampler):
         assert torch.allclose(restore_image(R, x, t, parse_step(sampler), steps).image, x0[0], atol=1e-4)
 
 
-def test_a_walk_over_a_large_picture_goes_piece_by_piece(monkeypatch):
-    R, x = restorer(NOISE, lambda x, t: 0.5 * x), torch.rand(3, 75, 100) * 2 - 1
-    whole = restore_image(R, x, 30, Algorithm1(), 5).image
-    monkeypatch.setattr(samplers.image, "PIECE", 32)
-    assert torch.equal(restore_image(R, x, 30, Algorithm1(), 5).image, whole)
+NEAR = torch.nn.AvgPool2d(3, 1, 1)  # sees one pixel far
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "algorithm2", "resample:repeats=2,step=ddpm"])
+def test_a_walk_in_tiles_is_the_walk_without_noise_included(sampler):
+    x = torch.rand(3, 75, 100, dtype=torch.float64) * 2 - 1
+    R = restorer(NOISE, lambda x, t: 0.8 * NEAR(x))
+
+    def walked(tile):
+        return restore_image(
+            R, x, 30, parse_step(sampler), 5, tile=tile, generator=torch.Generator().manual_seed(0)
+        ).image
+
+    whole = walked(128)
+    for tile in (16, 24, 64):
+        assert torch.allclose(walked(tile), whole, rtol=0, atol=1e-12)
+    again = restore_image(R, x, 30, parse_step(sampler), 5, generator=torch.Generator().manual_seed(1)).image
+    assert torch.equal(again, whole) == (sampler == "algorithm2")
+
+
+def test_a_stochastic_walk_has_one_standard_deviation_everywhere():
+    """The mean of two walks, where two pieces overlap, has 1 / sqrt(2) of it there."""
+    x = torch.zeros(3, 256, 1300)
+    R = restorer(degrade.make("gaussian_noise", T=1000), lambda x, t: 0.1 * x)
+    generator = torch.Generator().manual_seed(0)
+    restored = restore_image(R, x, 1000, parse_step("ddpm"), 2, tile=128, generator=generator).image
+    bands = restored.unfold(2, 50, 50).transpose(1, 2).flatten(2).std((0, 2))
+    assert restored.abs().max() < 1
+    assert (bands / bands.mean() - 1).abs().max() < 0.02
+
+
+class Dawn(degrade.Degradation):
+    """Light that grows from left to right: where a pixel is in the picture matters."""
+
+    def apply(self, x0, t, z):
+        light = torch.linspace(0, 1, x0.shape[-1], dtype=x0.dtype)
+        return x0 * (1 - t.view(-1, 1, 1, 1) / (2 * self.T) * (1 - light))
+
+
+def test_a_degradation_that_knows_the_place_of_a_pixel_is_walked_over_the_whole_picture():
+    D, x0 = Dawn(T=8), torch.rand(1, 1, 8, 1300, dtype=torch.float64) - 0.5
+    x, R = D(x0, full(8, x0)), restorer(D, lambda x, t: 0.9 * NEAR(x))
+    expected = sample(D, R, Algorithm2(), x, None, [8, 4, 0])[0]
+    assert torch.allclose(restore_image(R, x[0], 8, Algorithm2(), 2).image, expected, rtol=0, atol=1e-12)
 
 
 def test_a_walk_whose_tables_would_not_fit_is_refused():
@@ -212,11 +251,111 @@ def test_twelve_million_pixels_need_little_memory():
     assert peak[0] - before < 1.2e9  # a picture in float32 takes 144 MB
 
 
+def as_bytes(x):
+    return ((x + 1) * 127.5).round().to(torch.uint8)
+
+
+@pytest.mark.parametrize("step", [None, "algorithm2"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8])
+@pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (3, 20, 30), (2, 3, 20, 30), (2, 1, 20, 30), (3, 45, 1)])
+def test_every_tensor_that_can_be_a_picture_is_one(shape, dtype, step):
+    """By a network of another precision, with what the same numbers give in float32."""
+    values = as_bytes(torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    given = values if dtype == torch.uint8 else (values.double() / 127.5 - 1).to(dtype)
+    plain = (values.double() / 127.5 - 1).to(torch.float32 if dtype == torch.uint8 else dtype).float()
+    R = trained(D=degrade.make("decolor", T=8))
+    restored = restore_image(R, given, 3, step, 2 if step else None).image
+    assert (restored.shape, restored.dtype) == (given.shape, given.dtype)
+    each = plain.view(-1, *plain.shape[-3:]) if plain.ndim > 2 else plain[None, None]
+    for one, got in zip(each, restored.view(each.shape)):
+        expected = restore_image(R, one, 3, step, 2 if step else None).image
+        expected = as_bytes(expected).int() if dtype == torch.uint8 else expected
+        at_most = {torch.uint8: 1, torch.float16: 1e-3, torch.bfloat16: 8e-3}.get(dtype, 1e-5)
+        assert (got.to(expected) - expected).abs().max() <= at_most
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_any_precision_restores_a_picture(dtype):
+    R = trained(D=NOISE)
+    x = torch.rand(3, 20, 30) * 2 - 1
+    expected = restore_image(R, x, 3, "algorithm2", 2).image
+    restored = restore_image(R.to(dtype), x, 3, "algorithm2", 2).image
+    assert restored.dtype == torch.float32
+    assert torch.allclose(restored, expected, atol=0.05)
+
+
+def test_a_path_and_an_array_are_pictures_too(tmp_path):
+    R, picture = trained(), photo("RGB")
+    picture.save(tmp_path / "photo.png")
+    expected = np.asarray(restore_image(R, picture, 3).image)
+    for path in (tmp_path / "photo.png", str(tmp_path / "photo.png")):
+        assert np.array_equal(np.asarray(restore_image(R, path, 3).image), expected)
+    array = np.asarray(picture)
+    restored = restore_image(R, array, 3).image
+    assert restored.dtype == np.uint8
+    assert np.abs(restored.astype(int) - expected).max() <= 1
+    for dtype in (np.float16, np.float32, np.float64):
+        scaled = (array / 127.5 - 1).astype(dtype)
+        restored = restore_image(R, scaled[:, ::-1][:, ::-1], 3).image
+        assert (restored.dtype, restored.shape) == (np.dtype(dtype), array.shape)
+        assert np.abs((restored.astype(float) + 1) * 127.5 - expected).max() <= 1.2
+    gray = restore_image(R, np.asarray(picture.convert("L")), 3).image
+    assert gray.shape == (picture.height, picture.width)
+
+
+def test_a_picture_one_pixel_wide_is_walked_where_the_network_was_trained():
+    """A blur with reflected borders knows no picture of one column; the network's size it does."""
+    R = trained(D=degrade.make("blur", T=8))
+    for shape in ((3, 45, 1), (3, 1, 1)):
+        x = torch.rand(shape) * 2 - 1
+        for step in (None, "algorithm1", "algorithm2"):
+            assert restore_image(R, x, 3, step).image.shape == shape
+        assert restore_image(R, x).image.shape == shape
+
+
+def test_a_step_has_a_name_and_a_severity_is_any_whole_number():
+    R, x = trained(), torch.rand(3, 20, 30) * 2 - 1
+    expected = restore_image(R, x, 3, Algorithm2(estimate=False), 2).image
+    assert torch.equal(restore_image(R, x, np.int64(3), "algorithm2-fixed", torch.tensor(2)).image, expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(4), r"image has the shape \(4,\); it needs \(H, W\), \(C, H, W\) or"),
+        (torch.zeros(3, 0, 4), "none of them 0"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), "image is torch.int64; it needs uint8 in 0..255 or"),
+        (torch.arange(48.0).view(3, 4, 4) * 5, "image spans 0..235; floating point lies in"),
+        (torch.full((3, 4, 4), float("nan")), "not finite"),
+        (torch.full((3, 4, 4), float("inf")), "not finite"),
+        (np.zeros((4, 4), np.uint16), "image is uint16; it needs uint8"),
+        (np.zeros((2, 3, 4, 4), np.float32), r"it needs \(H, W\) or \(H, W, C\)"),
+        (np.zeros((3, 4, 5), np.float32), "the picture has 5; give it 1 or 3"),
+        ([[0.0]], "image is of type list; give a path, a Pillow image, a tensor or a numpy array"),
+        ("nowhere.png", "nowhere.png is not a picture that can be read"),
+    ],
+)
+def test_what_is_no_picture_is_named(image, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        restore_image(trained(), image, 3)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"severity": 0}, "severity is 0; the model knows severities 1..8"),
         ({"severity": 9}, "severity is 9"),
+        ({"severity": 3.7}, "severity is 3.7; the model knows severities 1..8, whole numbers, or 'auto'"),
+        ({"severity": 3.0}, "severity is 3.0"),
+        ({"severity": True}, "severity is True"),
+        ({"severity": "3"}, "severity is 3; .* whole numbers"),
+        ({"severity": 3, "steps": 4}, "steps is 4 and step is None, which goes direct"),
+        ({"severity": 3, "steps": 0, "step": Algorithm2()}, "steps is 0; it is a whole number, 1 or more"),
+        ({"severity": 3, "steps": 2.0, "step": Algorithm2()}, "steps is 2.0"),
+        ({"severity": 3, "steps": True, "step": Algorithm2()}, "steps is True"),
+        ({"severity": 3, "step": "euler"}, "euler"),
+        ({"severity": 3, "step": Algorithm2}, "step is <class .*; give a step such as Algorithm2"),
         ({"severity": 3, "mask": torch.zeros(4, 4, dtype=torch.bool)}, r"picture of 37 x 29 pixels: give a bool"),
         ({"severity": 3, "mask": torch.zeros(29, 37)}, "torch.float32"),
         ({"severity": 3, "tile": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),

@@ -68,6 +68,7 @@ def test_a_picture_on_its_side_is_turned_and_a_mask_read(model, capsys):
         ("--model empty --image photo.png", "--model empty"),
         ("--model run --image photo.png --severity 3 --sampler euler", "--sampler euler"),
         ("--model run --image photo.png --severity 3 --sampler ddpm", "gaussian_noise"),
+        ("--model run --image photo.png --severity 3 --sample-steps 2", "steps is 2 and step is None"),
         ("--model run --image photo.png --severity 3 --tile 15", "a tile of 15 pixels"),
         ("--model run --image photo.png --severity 3 --out photo.png", "--out photo.png cannot be written"),
         ("--model run --image photo.png --data nowhere", "--data nowhere does not exist"),
