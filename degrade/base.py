@@ -29,11 +29,14 @@ of (x0, t), by the explicit z.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.amp import is_autocast_available
+from torch.func import debug_unwrap
 
 from degrade.draws import Chance
 from degrade.frozen import frozen
@@ -44,6 +47,11 @@ __all__ = ["Degradation", "Latent", "Levels", "full", "map_latent", "need_image_
 
 Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context without autocast on `device`, which may know none, as the device `meta`."""
+    return torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
 
 
 def full(t: int, x: Tensor) -> Tensor:
@@ -172,14 +180,14 @@ class Degradation(Named):
             ValueError: naming the argument, what it is and what was expected.
         """
         self._validate(x0, t)
-        with torch.autocast(x0.device.type, enabled=False):
+        with _no_autocast(x0.device):
             return self.apply(x0.to(compute_dtype(x0.dtype)), t, z).to(x0.dtype)
 
     def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
         """Return D(x0, s, z) - D(x0, t, z), the change from levels t to levels s (B,); otherwise as in a call."""
         self._validate(x0, t)
         self._validate(x0, s)
-        with torch.autocast(x0.device.type, enabled=False):
+        with _no_autocast(x0.device):
             return self.change(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
 
     def _validate(self, x0: Tensor, t: Tensor) -> None:
@@ -192,7 +200,7 @@ class Degradation(Named):
         if t.device != x0.device:
             raise ValueError(f"{who}: t is on {t.device} and x0 on {x0.device}; move t: t.to(x0.device)")
         # Only where looking is free: elsewhere it would wait for the device, whose own indexing checks the range.
-        if t.device.type == "cpu" and not torch.compiler.is_compiling() and len(t):
-            low, high = (int(v) for v in torch.aminmax(t))
+        if t.device.type == "cpu" and not torch.compiler.is_compiling() and t.numel():
+            low, high = (int(v) for v in torch.aminmax(debug_unwrap(t)))  # also under torch.func.vmap
             if low < 0 or high > self.T:
                 raise ValueError(f"{who}: t spans {low}..{high}; severities lie in 0..{self.T}")

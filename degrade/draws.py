@@ -56,7 +56,7 @@ def from_source(source: Source, n: int, generator: Chance = None) -> Tensor:
         return source(n, generator)
     if len(generator) != n:
         raise ValueError(_count(len(generator), n))
-    return torch.cat([source(1, own) for own in generator])
+    return torch.cat([source(1, own) for own in generator]) if n else source(0, None)
 
 
 def _count(generators: int, n: int) -> str:

@@ -46,7 +46,8 @@ def _quality(steps: Tensor) -> Tensor:
 class Jpeg(Degradation):
     """JPEG compression from quality `first` at t = 1 down to `last` at t = T.
 
-    It takes 1 or 3 channels and needs kornia. On a GPU, kornia waits for the device to look at the qualities.
+    It takes 1 or 3 channels and needs kornia, which looks at the values of the qualities: a GPU is waited for, and
+    torch.func.vmap and the device `meta` are out of its reach.
 
     >>> D = Jpeg(T=3, first=50, last=2)
     >>> x0 = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
@@ -75,6 +76,8 @@ class Jpeg(Degradation):
 
         if x0.shape[1] not in (1, 3):
             raise ValueError(f"{self.name}: x0 has {x0.shape[1]} channels; JPEG codes 1 or 3")
+        if not len(x0):  # which kornia refuses
+            return x0
         (quality,) = self.tables.at(t, x0)
         coded = jpeg_codec_differentiable((x0.expand(-1, 3, -1, -1) + 1) / 2, quality.flatten())
         return torch.where(t.view(-1, 1, 1, 1) > 0, 2 * coded[:, : x0.shape[1]] - 1, x0)

@@ -6,12 +6,16 @@ float64 and converted once for every device and precision they meet, so that rea
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 __all__ = ["Readable", "Tables", "TablesBySize", "compute_dtype", "listed"]
 
@@ -44,14 +48,35 @@ def listed(name: str, values: Sequence[float], T: int) -> Tensor:
 
 
 Whole = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # tables, constants
+MOST = 128 * 2**20  # bytes that the tables of one degradation for images of different sizes may take
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _once(function: F) -> F:
-    """Mark a method that makes tensors to be kept: whoever calls it first must not leave traces on them."""
-    # torch.compile calls it as it traces and takes the result for a constant; inference mode would spoil training.
-    outside = torch.inference_mode(False)(function)
-    return cast(F, torch.compiler.assume_constant_result(outside))  # type: ignore[no-untyped-call]
+    """Mark a method that makes tensors to be kept: whoever calls it first must not leave traces on them.
+
+    torch.compile calls it as it traces and takes the result for a constant.
+    """
+
+    @functools.wraps(function)
+    def outside(*args: Any) -> Any:
+        with _eager():
+            return function(*args)
+
+    # What torch.compiler.assume_constant_result sets; calling that would import the compiler, a second and 150 MB.
+    outside._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return cast(F, outside)
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compute real tensors, whatever is going on around: inference, torch.export, torch.func.grad or vmap."""
+    with torch.inference_mode(False), temporarily_clear_interpreter_stack():
+        if _get_current_dispatch_mode() is None:  # the usual case; the other one imports much
+            yield
+        else:
+            with _disable_current_modes():
+                yield
 
 
 class Tables:
@@ -106,6 +131,9 @@ class Tables:
 class TablesBySize:
     """Tables that depend on the size and the precision of the image, built when one of a new size is first met.
 
+    They are kept for the next image of that size; the least recently used are dropped when all of them together take
+    more than `MOST` bytes.
+
     Args:
         build: returns the tables for (height, width, compute precision).
 
@@ -116,14 +144,20 @@ class TablesBySize:
 
     def __init__(self, build: Callable[[int, int, torch.dtype], Tables]) -> None:
         self.build = build
-        self._built: dict[tuple[int, int, torch.dtype], Tables] = {}
+        self._kept: dict[tuple[int, int, torch.device, torch.dtype], Whole] = {}  # the last used at the end
 
     @_once
     def _whole(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Whole:
-        key = (height, width, dtype)
-        if key not in self._built:
-            self._built[key] = self.build(*key)
-        return self._built[key].whole(device, dtype)
+        key = (height, width, device, dtype)
+        whole = self._kept.pop(key, None)
+        if whole is not None:
+            self._kept[key] = whole
+            return whole
+        # In the one precision that is asked for: the float64 originals would take twice as much again.
+        self._kept[key] = whole = self.build(height, width, dtype).whole(device, dtype)
+        while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MOST:
+            self._kept.pop(next(iter(self._kept)))
+        return whole
 
     def whole(self, like: Tensor) -> Whole:
         """Return all tables, and all constants, for images like these."""
@@ -139,6 +173,11 @@ class TablesBySize:
         """Return the constants for images like these."""
         _, constants = self.whole(like)
         return constants
+
+
+def _size(whole: Whole) -> int:
+    """Return how many bytes tables and constants take."""
+    return sum(tensor.nbytes for group in whole for tensor in group)
 
 
 def _rows(tables: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:

@@ -7,6 +7,8 @@ import itertools
 import pytest
 import torch
 
+import degrade
+from degrade import tables as module
 from degrade.tables import Tables, TablesBySize, compute_dtype
 
 
@@ -56,3 +58,28 @@ def test_tables_by_size_are_built_once_for_each_size_and_precision():
         assert tables.constants(like)[0].shape == (shape[3],)
     tables.at(t, torch.zeros(2, 1, 4, 6).double())
     assert built == [(4, 6, torch.float32), (6, 4, torch.float32), (4, 6, torch.float64)]
+
+
+def test_tables_by_size_are_bounded_and_the_least_recently_used_goes_first(monkeypatch):
+    built = []
+
+    def build(height, width, dtype):
+        built.append(height)
+        return Tables(torch.ones(2, height), constants=(torch.ones(height),))
+
+    tables = TablesBySize(build)
+    monkeypatch.setattr(module, "MOST", 4 * 3 * (10 + 20))  # float32, two rows and a constant: sizes 10 and 20 fit
+    for height in (10, 20, 10, 19, 10, 20, 100, 100):
+        assert tables.at(torch.tensor([1]), torch.zeros(1, 1, height, 1))[0].shape == (1, height)
+    assert built == [10, 20, 19, 20, 100]  # 100 is larger than the bound, but in use
+
+
+def test_pictures_of_many_sizes_take_little_memory(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 2**21)
+    for name in ("blur", "mask_to_color", "pixelate"):
+        D = degrade.make(name, T=3)
+        for side in range(64, 320, 16):
+            x0 = torch.zeros(1, 1, side, side)
+            D(x0, torch.tensor([1]), D.draw(x0))
+        assert sum(map(module._size, D.tables._kept.values())) <= 2**21
+        assert len(D.tables._kept) >= 1
