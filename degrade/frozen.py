@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError, core_schema
 
-__all__ = ["frozen"]
+__all__ = ["exact_schema", "frozen"]
 
 # A misspelled argument is an error.
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -49,21 +49,21 @@ def frozen(cls: type[C]) -> type[C]:
     """
 
     def read(_: type, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        schema: core_schema.CoreSchema = _exact(handler(source))
+        schema: core_schema.CoreSchema = exact_schema(handler(source))
         return schema
 
     cls.__get_pydantic_core_schema__ = classmethod(read)  # type: ignore[attr-defined]
     return dataclass(frozen=True, config=CONFIG)(cls)  # type: ignore[return-value]
 
 
-def _exact(schema: Any) -> Any:
+def exact_schema(schema: Any) -> Any:
     """Return a pydantic schema, or a part of one, in which every scalar is read strictly."""
     if isinstance(schema, list | tuple):
-        return type(schema)(map(_exact, schema))
+        return type(schema)(map(exact_schema, schema))
     if not isinstance(schema, dict):
         return schema
     # Defaults and metadata are values, not schemas.
-    exact = {key: value if key in ("default", "metadata") else _exact(value) for key, value in schema.items()}
+    exact = {key: value if key in ("default", "metadata") else exact_schema(value) for key, value in schema.items()}
     match exact.get("type"):
         case "bool" | "float" | "str":
             exact["strict"] = True

@@ -1,8 +1,9 @@
 """Command lines: options from a configuration class, values from a preset, a file and the command line, in that order.
 
 A configuration is a frozen pydantic model. Its fields become options, grouped by the class that declares them (the
-first line of that class's docstring is the heading), and pydantic checks every value wherever it comes from. What a
-user got wrong ends in one line and exit code 2.
+first line of that class's docstring is the heading), and pydantic checks every value wherever it comes from. Text
+becomes numbers in one place, where the command line is read (`from_text`); no value is coerced after that, so that a
+file which gives "3", true or 3.0 for a whole number is refused. What a user got wrong ends in one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -12,30 +13,29 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from types import UnionType
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
+from degrade.frozen import exact_schema
 from degrade.pairs import pairs
 
-__all__ = ["Numbers", "Options", "Pairs", "UserError", "parse", "validated"]
+__all__ = ["Numbers", "Options", "Pairs", "UserError", "from_text", "parse", "validated"]
 
 
 class UserError(Exception):
     """Something the user can mend; the message names the value, what was expected and the fix, in one line."""
 
 
-def _numbers(value: Any) -> Any:
-    return value.split(",") if isinstance(value, str) else () if value is None else value
-
-
 # Whole numbers from 1 on, which a command line writes as 1,2,4 or none.
-Numbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_numbers)]
+Numbers = tuple[Annotated[int, Field(ge=1)], ...]
 
 # Named values, which a command line writes as key=value key=value.
-Pairs = Annotated[dict[str, Any], BeforeValidator(lambda value: pairs(value) if isinstance(value, list) else value)]
+Pairs = dict[str, Any]
 
 
 class Options(BaseModel):
@@ -43,11 +43,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        """Read `none`, as the command line writes it."""
-        return None if value == "none" else value
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Coerce no value."""
+        schema: CoreSchema = exact_schema(handler(source))
+        return schema
 
     @classmethod
     def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,60 @@ def explicit_values(model: type[Options], argv: Sequence[str], program: str, des
     """Return the values that the command line, and under it the file named by --config, set explicitly."""
     given = vars(parser_for(model, program, description).parse_args(argv))
     path = given.pop("config")
-    return _from_file(path) | {name: value for name, value in given.items() if value is not None}
+    values = _from_file(path)
+    for name, value in given.items():
+        if value is None:
+            continue
+        try:
+            values[name] = from_text(value, model.model_fields[name].annotation)
+        except ValueError as error:
+            raise UserError(f"--{name.replace('_', '-')}: {error}") from None
+    return values
+
+
+def from_text(value: Any, kind: Any) -> Any:
+    """Return what a command line says of an option.
+
+    Args:
+        value: the text; a list of words for a dict; a bool, which argparse has read, is returned as it is.
+        kind: the annotation of the option. Text that does not spell such a value is returned as it is, to be refused
+            by name where all values are checked.
+
+    Raises:
+        ValueError: for a word of a dict that is no key=value.
+
+    >>> from_text("3", int | None), from_text("none", int | None), from_text("3", str), from_text("auto", int | str)
+    (3, None, '3', 'auto')
+    >>> from_text("1,2", tuple[int, ...]), from_text("none", tuple[float, ...]), from_text(["T=3"], dict[str, int])
+    ((1, 2), (), {'T': 3})
+    """
+    if isinstance(value, list):
+        return pairs(value)
+    if not isinstance(value, str):
+        return value
+    kinds = list(_alternatives(kind))
+    if value == "none" and type(None) in kinds:
+        return None
+    for each in kinds:
+        item = get_args(each)[0] if get_origin(each) is tuple else None
+        if item is not None and {int, float} & set(_alternatives(item)):
+            return () if value == "none" else tuple(from_text(part, item) for part in value.split(","))
+    # A float may be written as a whole number, and stays one in messages.
+    for number in (int, float) if float in kinds else (int,) if int in kinds else ():
+        with suppress(ValueError):
+            return number(value)
+    return value
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """Yield the types that an annotation allows, without what is said about them."""
+    if get_origin(kind) is Annotated:
+        yield from _alternatives(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _alternatives(each)
+    else:
+        yield kind
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -152,7 +205,7 @@ def parse(
     """
     given = explicit_values(model, argv, program, description)
     preset = given.get("preset", model.model_fields["preset"].default)
-    if preset not in presets:
+    if not isinstance(preset, str) or preset not in presets:
         raise UserError(f"--preset {preset}: choose from {', '.join(presets)}")
     config = validated(model, model.over(presets[preset], given))
     return config, {name: getattr(config, name) for name in given}

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from degrade import Degradation, get
 from experiments.cli import UserError, explicit_values, run_main, validated
@@ -45,10 +45,6 @@ __all__ = ["Config", "main"]
 PROGRAM = "generate.py"
 JITTER = 0.002  # of a prior that is fitted here
 KINDS = get_args(Kind)
-
-
-def _numbers(value: Any) -> Any:
-    return value.split(",") if isinstance(value, str) else () if value is None else value
 
 
 class WalkOptions(DeviceOptions):
@@ -70,9 +66,7 @@ class PriorOptions(WalkOptions):
     components: Count = Field(1, description="of low_resolution's mixture")
     fit_images: Count = Field(2000, description="images that a prior is fitted to")
     jitter: float | None = Field(None, ge=0, description=f"of the starts (default: the prior's own, or {JITTER})")
-    sweep: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)] = Field(
-        (), description="jitters to compare, such as 0,0.002,0.01"
-    )
+    sweep: tuple[Annotated[float, Field(ge=0)], ...] = Field((), description="jitters to compare, such as 0,0.002,0.01")
 
 
 class Config(PriorOptions):

@@ -15,13 +15,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 if __package__ in (None, ""):  # run as a script: make the repository importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -44,18 +44,12 @@ REFERENCE = 48  # pictures that a severity is estimated by
 SHOWN = 384  # longest side of a picture in the sheet
 
 
-def _severity(value: Any) -> Any:
-    return value if value == "auto" or not isinstance(value, str) or not value.lstrip("-").isdigit() else int(value)
-
-
 class Config(DeviceOptions):
     """The picture and its restoration."""
 
     model: str | None = Field(None, description="folder of a run, or of its model")
     image: str | None = Field(None, description="the picture")
-    severity: Annotated[int | Literal["auto"], BeforeValidator(_severity)] = Field(
-        "auto", description="how far it is degraded, 1 to the model's T, or auto"
-    )
+    severity: int | Literal["auto"] = Field("auto", description="how far it is degraded, 1 to the model's T, or auto")
     mask: str | None = Field(None, description="a picture of the same size, white where yours is missing")
     sampler: str = Field("direct", description="direct, or a walk such as algorithm2 or ddim:eta=0.5")
     sample_steps: Count | None = Field(None, description="steps of a walk (default: one for each level)")

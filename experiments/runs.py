@@ -83,9 +83,14 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
         UserError: if its file cannot be read, or if an explicit value contradicts it.
     """
     try:
-        stored = validated(model, json.loads((folder / "config.json").read_text()))
+        values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{folder / 'config.json'} holds a {type(values).__name__}; it should be a JSON object of options"
+        )
+    stored = validated(model, values)
     merged = validated(model, {**stored.model_dump(), **explicit, "resume": True})
     for name in explicit:
         was, now = getattr(stored, name), getattr(merged, name)

@@ -26,7 +26,6 @@ from pydantic import Field
 
 from degrade import Degradation, full, get, make
 from degrade.keyed import keyed
-from degrade.pairs import pairs
 from experiments.cli import Pairs, UserError, run_main
 from experiments.config import Count
 from experiments.datasets import DataOptions, Datasets, load_data
@@ -61,10 +60,9 @@ class DegradationOptions(DataOptions):
         preset = quick(preset) if small else preset
         values = super().over(preset, given)
         same = values.get("degradation") == preset.get("degradation")
-        try:
-            own = pairs(given["set"]) if isinstance(given.get("set"), list) else given.get("set", {})
-        except ValueError as error:
-            raise UserError(f"--set: {error}") from None
+        own = given.get("set", {})
+        if not isinstance(own, dict):
+            return values  # to be refused where all values are checked
         return {**values, "set": {**(preset.get("set", {}) if same else {}), **own}}
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 import degrade
 from degrade.cli import main
 from degrade.landscape import landscape
+from degrade.pairs import pairs
 from degrade.picture import photograph, to_pillow
 from degrade.strip import GAP, MARGIN, sheet, strip
 from experiments.gallery import gallery
@@ -50,6 +51,17 @@ def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
     assert out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["blur", "T=3", "std=.5", "to_mean=True"], degrade.make("blur", T=3, std=0.5, to_mean=True)),
+        (["blur", "T=+3", "std=2", "to_mean=false"], degrade.make("blur", T=3, std=2.0)),
+    ],
+)
+def test_the_text_of_a_command_line_becomes_numbers(words, expected):
+    assert degrade.make(words[0], **pairs(words[1:])) == expected
+
+
 def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
     assert main(["check", "mask_to_color", "T=3", "--size", "16"]) == 0
     assert capsys.readouterr().out.count(" holds ") == 6
@@ -70,6 +82,8 @@ def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
         (["show", "blur", "T"], "'T' is no option and no key=value"),
         (["show", "blur", "--colour"], "'--colour' is no option"),
         (["show", "blur", "T=0"], "blur: T = 0"),
+        (["show", "blur", "T=3.0"], "blur: T = 3.0: input should be a valid integer"),
+        (["show", "blur", 'T="3"'], "blur: T = '3': input should be a valid integer"),
         (["show", "blur", "strength=3"], "blur: strength = 3: unexpected keyword argument"),
         (["show", "blur", "--size", "big"], "invalid int value: 'big'"),
         (["show", "blur", "--size", "0"], "at least 1"),
