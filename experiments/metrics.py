@@ -27,22 +27,36 @@ def unit(x: Tensor) -> Tensor:
     return ((x + 1) / 2).clamp(0, 1)
 
 
+def need_pairs(x: Tensor, other: Tensor) -> None:
+    """Raise an error unless the two sets have one shape: images are compared in pairs, and none counts twice."""
+    if x.shape != other.shape:
+        raise ValueError(f"images {tuple(x.shape)} and {tuple(other.shape)} make no pairs; give two sets of one shape")
+
+
 def rmse(x: Tensor, truth: Tensor) -> float:
     """Return the root of the mean squared error over all images.
+
+    Raises:
+        ValueError: if the two sets are of different shapes.
 
     >>> rmse(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
     0.5
     """
+    need_pairs(x, truth)
     return float((unit(x) - unit(truth)).pow(2).mean().sqrt())
 
 
 def ssim(x: Tensor, truth: Tensor) -> float:
     """Return the mean structural similarity (Wang et al., 2004); 1 for equal images.
 
+    Raises:
+        ValueError: if the two sets are of different shapes.
+
     >>> image = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
     >>> round(ssim(image, image), 6)
     1.0
     """
+    need_pairs(x, truth)
     from kornia.metrics import ssim as similarity  # heavy to import
 
     return float(similarity(unit(x), unit(truth), window_size=11).mean())
@@ -81,10 +95,14 @@ def trace_of_root(c1: Tensor, c2: Tensor) -> Tensor:
 def resemblance(x: Tensor, start: Tensor) -> float:
     """Return the mean correlation of each image with its start, both without their set's mean.
 
+    Raises:
+        ValueError: if the two sets are of different shapes.
+
     >>> x = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     >>> round(resemblance(x, x), 6), round(resemblance(x, -x), 6)
     (1.0, -1.0)
     """
+    need_pairs(x, start)
     a, b = (F.normalize((v - v.mean(0)).flatten(1).cpu().double(), dim=1) for v in (x, start))
     return float((a * b).sum(1).mean())
 
@@ -92,10 +110,15 @@ def resemblance(x: Tensor, start: Tensor) -> float:
 def diversity(x: Tensor, colors: bool = True) -> float:
     """Return how much two images of the set x (B, C, H, W), B >= 2, differ: 0 when all are the same.
 
+    Raises:
+        ValueError: for a single image.
+
     >>> x = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
     >>> diversity(x), diversity(x, colors=False)
     (1.0, 0.0)
     """
+    if len(x) < 2:
+        raise ValueError(f"the diversity of {len(x)} images is not defined; give two or more")
     y = unit(x).cpu().double()  # on the host: not every device has float64
     y = y if colors else y - y.mean((2, 3), keepdim=True)
     return float((2 * y.var(0).mean()).sqrt())  # of pairs, E (a - b)^2 = 2 var

@@ -7,11 +7,12 @@
 Any size will do: the network sees overlapping tiles. The severity is estimated, by comparison with the images that the
 model was trained on (or those named with --data), unless it is given; how sure that is, is said. A mask is white where
 the picture is missing; elsewhere it stays as it is. Written are the picture in its full size and its own mode, as PNG,
-and a small one of before and after.
+and a small one of before and after; earlier results are kept, and new ones of the same name get a number.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -101,25 +103,46 @@ def said(found: Severity, config: Config, T: int) -> str:
 
 
 def write(config: Config, picture: Any, restored: Restored) -> tuple[Path, Path]:
-    """Write the restored picture, and one of before and after; return their paths.
+    """Write the restored picture, and one of before and after, under names that are free; return their paths.
 
     Raises:
         UserError: if they cannot be written.
     """
-    folder, stem = Path(config.out), Path(config.image or "").stem
-    paths = folder / f"{stem}-restored.png", folder / f"{stem}-before-after.png"
+    stem = Path(config.image or "").stem
     panels = [pixels(each)[None] for each in (picture, restored.image)]
     scale = min(1.0, SHOWN / max(picture.size))
     size = [max(1, round(scale * side)) for side in panels[0].shape[2:]]
     small = torch.cat([interpolate(panel, size, mode="area").expand(-1, 3, -1, -1) for panel in panels])
     strip = Strip(stem, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
+    page = sheet([strip], scale=max(1, 128 // max(size)))
+    folder = Path(config.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        restored.image.save(paths[0])
-        sheet([strip], scale=max(1, 128 // max(size))).save(paths[1])
+        written, number = write_new(restored.image, folder, f"{stem}-restored")
+        return written, write_new(page, folder, f"{stem}-before-after", number)[0]
     except OSError as error:
         raise UserError(f"--out {folder} cannot be written: {error.strerror or error}; name another folder") from None
-    return paths
+
+
+def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[Path, int]:
+    """Write a picture as NAME.png, or NAME-2.png and so on if that exists; return the path and the number.
+
+    Args:
+        picture: a Pillow image.
+        folder: where it goes.
+        name: of the file, without suffix.
+        number: the first one to try.
+    """
+    encoded = io.BytesIO()
+    picture.save(encoded, "png")
+    while True:
+        path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+        try:
+            with path.open("xb") as file:  # of programs that run together only one gets the name
+                file.write(encoded.getvalue())
+            return path, number
+        except FileExistsError:
+            number += 1
 
 
 def main(argv: Sequence[str]) -> None:
@@ -129,6 +152,10 @@ def main(argv: Sequence[str]) -> None:
         step = None if config.sampler == "direct" else parse_step(config.sampler)
     except ValueError as error:
         raise UserError(f"--sampler {config.sampler}: {error}, or direct") from None
+    if step is None and config.sample_steps is not None:
+        raise UserError(
+            f"--sample-steps {config.sample_steps}: --sampler direct has no steps; name a walk or leave it out"
+        )
     device = config.torch_device()
     R, reference = read_model(config, device)
     picture = _opened(config.image or "", "--image")
@@ -148,10 +175,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _opened(path: str, option: str) -> Any:
+    """Return the picture in a file; if it has several frames or pages the first, and that is said."""
     try:
-        return opened(path)
-    except ValueError as error:
+        picture = opened(path)
+        with Image.open(path) as file:
+            several = getattr(file, "is_animated", False)
+    except (ValueError, OSError) as error:
         raise UserError(f"{option} {error}") from None
+    if several:
+        print(f"{option} {path} has several frames or pages; the first is used", file=sys.stderr)
+    return picture
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.metrics import diversity, frechet, resemblance, rmse
+from experiments.metrics import diversity, frechet, resemblance, rmse, ssim
 
 
 class WithoutFloat64(torch.Tensor):
@@ -28,3 +28,15 @@ def test_what_is_measured_does_not_need_float64_on_the_device(measure):
         x.as_subclass(WithoutFloat64).double()
     found = measure(x.as_subclass(WithoutFloat64), y.as_subclass(WithoutFloat64))
     assert found == pytest.approx(measure(x, y))
+
+
+@pytest.mark.parametrize("measure", [rmse, ssim, resemblance])
+def test_images_are_compared_in_pairs_and_none_counts_twice(measure):
+    message = r"images \(4, 3, 16, 16\) and \(1, 3, 16, 16\) make no pairs"
+    with pytest.raises(ValueError, match=message):
+        measure(torch.zeros(4, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+
+
+def test_a_single_image_has_no_diversity():
+    with pytest.raises(ValueError, match="the diversity of 1 images is not defined"):
+        diversity(torch.zeros(1, 3, 4, 4))

@@ -52,9 +52,37 @@ def test_a_picture_on_its_side_is_turned_and_a_mask_read(model, capsys):
         assert np.array_equal(np.asarray(written), np.asarray(opened("photo.jpg")))
 
 
+def test_results_are_never_written_over_others(model, capsys):
+    for i, name in enumerate(("a.jpg", "a.png", "a.png")):
+        photo("RGB", size=(30 + i, 29)).save(name)
+        main(["--model", "run", "--image", name, "--severity", "5", "--device", "cpu"])
+        mark = "" if i == 0 else f"-{i + 1}"
+        paths = [f"restored/a-restored{mark}.png", f"restored/a-before-after{mark}.png"]
+        assert capsys.readouterr().out.splitlines()[1:] == paths
+    for i, mark in enumerate(("", "-2", "-3")):
+        with Image.open(f"restored/a-restored{mark}.png") as written:
+            assert written.size == (30 + i, 29)
+
+
+def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, capsys):
+    frames = [Image.new("L", (37, 29), level) for level in (50, 200)]
+    frames[0].save("film.gif", save_all=True, append_images=frames[1:])
+    main(["--model", "run", "--image", "film.gif", "--severity", "5", "--device", "cpu"])
+    found = capsys.readouterr()
+    assert "--image film.gif has several frames or pages; the first is used" in found.err
+    assert "restored/film-restored.png" in found.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            "--model run --image photo.png --severity 3 --sample-steps 4",
+            "--sample-steps 4: --sampler direct has no steps; name a walk or leave it out",
+        ),
+        ("--model run --image photo.png --severity 3.7", "--severity 3.7: input should be a valid integer"),
+        ("--model run --image photo.png --severity 0", "severity is 0; the model knows severities 1..8"),
+        ("--model run --image .", "--image . is not a picture that can be read"),
         ("--model run", "--model and --image are both needed"),
         ("--model run --image nowhere.png --severity 3", "--image nowhere.png is not a picture that can be read"),
         ("--model run --image text.png --severity 3", "--image text.png is not a picture that can be read"),
@@ -68,7 +96,6 @@ def test_a_picture_on_its_side_is_turned_and_a_mask_read(model, capsys):
         ("--model empty --image photo.png", "--model empty"),
         ("--model run --image photo.png --severity 3 --sampler euler", "--sampler euler"),
         ("--model run --image photo.png --severity 3 --sampler ddpm", "gaussian_noise"),
-        ("--model run --image photo.png --severity 3 --sample-steps 2", "steps is 2 and step is None"),
         ("--model run --image photo.png --severity 3 --tile 15", "a tile of 15 pixels"),
         ("--model run --image photo.png --severity 3 --out photo.png", "--out photo.png cannot be written"),
         ("--model run --image photo.png --data nowhere", "--data nowhere does not exist"),
