@@ -45,7 +45,7 @@ class Part:
     curve: Curve = Window()
 
     def __post_init__(self) -> None:
-        if not self.degradation.name:
+        if not self.degradation.registered:
             cls = type(self.degradation).__name__
             raise ValueError(
                 f"the class {cls} has no name to be rebuilt from: decorate it with @degrade.register('...')"
@@ -125,7 +125,8 @@ class Compose(Degradation):
         if self.live is not None:
             object.__setattr__(self, "parts", self._revived(self.live))
         object.__setattr__(self, "live", tuple(part.degradation.injected for part in self.parts))
-        object.__setattr__(self, "affine", all(part.degradation.affine for part in self.parts))
+        for declared in ("affine", "bounded"):
+            object.__setattr__(self, declared, all(getattr(part.degradation, declared) for part in self.parts))
         super().__post_init__()
 
     def _revived(self, live: tuple[dict[str, Any], ...]) -> tuple[Part, ...]:

@@ -25,6 +25,11 @@ class Named:
     name: ClassVar[str] = ""  # set by the registry
 
     @property
+    def registered(self) -> bool:
+        """Whether `name` is that of its own class, and not of a class that it derives from."""
+        return bool(vars(type(self)).get("name"))
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that rebuild this object, as JSON values; what was injected is left out."""
         values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.injected))

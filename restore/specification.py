@@ -49,7 +49,17 @@ class NamedSpec:
 
     @classmethod
     def of(cls, named: Named) -> NamedSpec:
-        """Return the specification of an object."""
+        """Return the specification of an object.
+
+        Raises:
+            ValueError: if its class is not registered: another one, or none, would be rebuilt from the specification.
+        """
+        if not named.registered:
+            instead = f"a file would rebuild {named.name!r} in its place" if named.name else "no file can rebuild it"
+            raise ValueError(
+                f"the class {type(named).__name__} is not registered, so {instead}; register it under a name of its"
+                " own, as with @degrade.register('...')"
+            )
         return cls(named.name, named.arguments)
 
 
