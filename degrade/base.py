@@ -43,10 +43,40 @@ from degrade.frozen import frozen
 from degrade.named import Named
 from degrade.tables import Readable, compute_dtype
 
-__all__ = ["Degradation", "Latent", "Levels", "full", "map_latent", "need_image_z", "need_z", "need_z_parts"]
+__all__ = [
+    "Degradation",
+    "Latent",
+    "Levels",
+    "full",
+    "map_latent",
+    "need_image_z",
+    "need_severities",
+    "need_z",
+    "need_z_parts",
+]
 
 Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
+
+
+def need_severities(name: str, t: Tensor, x: Tensor, lowest: int, highest: int) -> None:
+    """Return if `t` is one severity in lowest..highest for each of the images `x` (B, ...).
+
+    The range is looked at where that is free: on the CPU, and not while something is compiled.
+
+    Raises:
+        ValueError: naming what t is and what was expected.
+    """
+    if not isinstance(t, Tensor) or t.dtype != torch.int64 or t.shape != x.shape[:1]:
+        found = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else repr(t)
+        raise ValueError(f"{name}: t is {found}; it needs int64 of shape ({len(x)},), one severity per image")
+    if t.device != x.device:
+        raise ValueError(f"{name}: t is on {t.device} and x0 on {x.device}; move t: t.to(x0.device)")
+    # Elsewhere it would wait for the device, whose own indexing checks the range.
+    if t.device.type == "cpu" and not torch.compiler.is_compiling() and t.numel():
+        low, high = (int(v) for v in torch.aminmax(debug_unwrap(t)))  # also under torch.func.vmap
+        if low < lowest or high > highest:
+            raise ValueError(f"{name}: t spans {low}..{high}; severities lie in {lowest}..{highest}")
 
 
 def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
@@ -134,6 +164,7 @@ class Degradation(Named):
     T: Levels
 
     affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
+    bounded: ClassVar[bool] = True  # D(x0, t, z) of x0 in [-1, 1] is a picture again, but for what a filter overshoots
     tables: ClassVar[Readable]  # set on the instance, but no argument: it follows from them
 
     def __post_init__(self) -> None:
@@ -194,13 +225,4 @@ class Degradation(Named):
         who = self.name or type(self).__name__
         if x0.ndim != 4 or not x0.is_floating_point():
             raise ValueError(f"{who}: x0 is {x0.dtype} {tuple(x0.shape)}; it needs floating point (B, C, H, W)")
-        if not isinstance(t, Tensor) or t.dtype != torch.int64 or t.shape != x0.shape[:1]:
-            found = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else repr(t)
-            raise ValueError(f"{who}: t is {found}; it needs int64 of shape ({len(x0)},), one severity per image")
-        if t.device != x0.device:
-            raise ValueError(f"{who}: t is on {t.device} and x0 on {x0.device}; move t: t.to(x0.device)")
-        # Only where looking is free: elsewhere it would wait for the device, whose own indexing checks the range.
-        if t.device.type == "cpu" and not torch.compiler.is_compiling() and t.numel():
-            low, high = (int(v) for v in torch.aminmax(debug_unwrap(t)))  # also under torch.func.vmap
-            if low < 0 or high > self.T:
-                raise ValueError(f"{who}: t spans {low}..{high}; severities lie in 0..{self.T}")
+        need_severities(who, t, x0, 0, self.T)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import Degradation, Latent, Mixture
+from degrade.base import need_severities
 from degrade.tables import compute_dtype
 
 __all__ = ["Precision", "Predict", "Restorer"]
@@ -97,7 +98,12 @@ class Restorer(nn.Module):
 
         Returns:
             x0_hat (B, C, H, W), in the precision of `x_t`.
+
+        Raises:
+            ValueError: for severities that are not (B,) int64, or not in 1..T as far as the host can see without a
+                wait: on the CPU, and not while the restorer is compiled.
         """
+        need_severities("restorer", t, x_t, 1, self.degradation.T)
         low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
         with low:
             out = self.net(x_t, t)

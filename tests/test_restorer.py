@@ -59,6 +59,22 @@ def test_clamping_is_an_option():
     assert Restorer(Fixed(out), D, clamp=True)(*arguments).flatten().tolist() == [-1.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        (torch.tensor([0, 3]), r"restorer: t spans 0..3; severities lie in 1..5"),
+        (torch.tensor([1, 6]), r"restorer: t spans 1..6; severities lie in 1..5"),
+        (torch.tensor([1.0, 2.0]), r"restorer: t is torch.float32 \(2,\); it needs int64 of shape \(2,\)"),
+        (torch.tensor([3]), r"restorer: t is torch.int64 \(1,\); it needs int64 of shape \(2,\)"),
+        (3, r"restorer: t is 3; it needs int64 of shape \(2,\), one severity per image"),
+    ],
+)
+def test_severities_that_no_network_was_trained_on_are_refused(t, message):
+    R = Restorer(Fixed(torch.zeros(2, 1, 4, 4)), NOISE)
+    with pytest.raises(ValueError, match=message):
+        R(torch.zeros(2, 1, 4, 4), t)
+
+
 NOISE = degrade.make("gaussian_noise", T=5)
 
 
