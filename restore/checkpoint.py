@@ -51,6 +51,8 @@ __all__ = ["latest", "load", "resume", "save"]
 A = TypeVar("A")
 WEIGHTS, EMA, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.pt"
 FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
+# With another of these the steps to come would be of another training: other images, random numbers or losses.
+SAME = ("batch", "accumulate", "loss", "round_input", "seed")
 
 
 def save(
@@ -137,16 +139,18 @@ def resume(folder: str | Path, training: Training, data: DataSpec | None = None)
 
     Args:
         folder: of the checkpoints, or of the run, or one checkpoint.
-        training: of the same network and degradation.
+        training: of the same network, degradation, `predict` and `clamp`, and with the same `batch`, `accumulate`,
+            `loss`, `round_input` and `seed`. Its other values may differ, and count from here on: so the learning rate
+            may be lowered, or a training be given more steps.
         data: what it will go on with.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is of another network, degradation or data set; if none is whole, naming each.
+        ValueError: if one of these or the data set is another; if no checkpoint is whole, naming each.
     """
 
     def read(checkpoint: Path, specification: Specification) -> int:
-        _expect(checkpoint, specification, training.restorer, data)
+        _expect(checkpoint, specification, training, data)
         state = {
             "step": specification.step,
             "weights": _tensors(checkpoint / WEIGHTS),
@@ -237,15 +241,16 @@ def _expect_shapes(checkpoint: Path, network: UNetConfig) -> None:
                 )
 
 
-def _expect(checkpoint: Path, theirs: Specification, restorer: Restorer, data: DataSpec | None) -> None:
-    """Raise ValueError if a checkpoint is not of this network, degradation or data."""
-    ours = network_of(restorer)
+def _expect(checkpoint: Path, theirs: Specification, training: Training, data: DataSpec | None) -> None:
+    """Raise ValueError if a checkpoint is not of this network, degradation, data, or not of the same steps."""
+    restorer, ours = training.restorer, network_of(training.restorer)
     pairs: list[tuple[str, Any, Any]] = [
         # How the backward pass goes about its work may change on the way.
         ("network", dataclasses.replace(theirs.network, checkpointing=ours.checkpointing), ours),
         ("degradation", theirs.degradation, NamedSpec.of(restorer.degradation)),
         ("predict", theirs.predict, restorer.predict),
         ("clamp", theirs.clamp, restorer.clamp),
+        *((name, getattr(theirs.training, name), getattr(training.config, name)) for name in SAME),
     ]
     if theirs.data and data and not theirs.data.is_like(data):
         pairs.append(("data set", theirs.data, data))

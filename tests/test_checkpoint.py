@@ -10,7 +10,7 @@ import torch
 
 import degrade
 import restore
-from restore import DataSpec, NamedSpec, Restorer, Training, UNet, UNetConfig
+from restore import DataSpec, EMAConfig, NamedSpec, Restorer, TrainConfig, Training, UNet, UNetConfig
 from tests.cases import images
 from tests.trainings import SMALL, data, noise, start
 
@@ -106,6 +106,43 @@ def test_prior_and_data_come_back_as_they_were(tmp_path):
     for value in (float("nan"), object()):
         with pytest.raises(ValueError, match="JSON"):
             NamedSpec("mine", {"value": value})
+
+
+def test_resuming_with_other_batches_random_numbers_or_losses_is_refused(tmp_path):
+    """The steps to come would be those of another training; the learning rate and the number of steps may change."""
+    training = start(1)
+    list(training.run(data))
+    restore.save(tmp_path, training)
+    others = {"batch": (4, 2), "accumulate": (2, 4), "loss": ("l1", "l2"), "seed": (0, 1)}
+    for name, (was, now) in others.items():
+        with pytest.raises(
+            ValueError, match=rf"step-00000001 is of another {name}: {was}, and this run asks for {now}"
+        ):
+            restore.resume(tmp_path, start(1, **{name: now}))
+    assert restore.resume(tmp_path, start(9, lr=1e-5, warmup=0, clip=None, ema=EMAConfig(0.5))) == 1
+
+
+def test_what_is_not_registered_itself_is_not_saved_under_the_name_of_another(tmp_path):
+    class Brighter(type(degrade.make("decolor", T=3))):
+        """Not what the name it inherits stands for."""
+
+        def apply(self, x0, t, z):
+            return x0 + t.view(-1, 1, 1, 1)
+
+    class Nameless(degrade.Degradation):
+        """Has no name at all."""
+
+    message = r"Brighter is not registered, so a file would rebuild 'decolor' in its place; register it"
+    with pytest.raises(ValueError, match=message):
+        NamedSpec.of(Brighter(T=3))
+    with pytest.raises(ValueError, match="the class Nameless is not registered, so no file can rebuild it"):
+        NamedSpec.of(Nameless(T=3))
+    training = Training(Restorer(UNet(SMALL), Brighter(T=3)), TrainConfig())
+    with pytest.raises(ValueError, match=message):
+        restore.save(tmp_path, training)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="class Brighter has no name to be rebuilt from"):
+        degrade.make("compose", parts=(Brighter(T=3), degrade.make("gaussian_noise")))
 
 
 def test_resuming_another_network_or_degradation_or_data_set_is_refused(tmp_path):
