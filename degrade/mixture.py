@@ -34,6 +34,7 @@ class Mixture(Degradation):
     schedule: Schedule
 
     affine: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
 
     def tabulate(self) -> Tables:
         """Return the tables a and b, T + 1 entries each."""
@@ -99,6 +100,11 @@ class Interpolation(Mixture):
     schedule: Schedule = Cosine()
     coupling: Coupling = "independent"
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        a, b = self.schedule(self.T)
+        object.__setattr__(self, "bounded", bool((a + b <= 1 + 1e-6).all()))  # |a_t x0 + b_t z| <= a_t + b_t
+        super().__post_init__()
 
     def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
         """Return one partner image for each image of `x0`.

@@ -28,9 +28,11 @@ from torch.nn import functional as F
 from degrade import Latent, round_to_8bit
 from degrade.frozen import frozen
 from degrade.keyed import globally_keyed, keyed
+from degrade.tables import compute_dtype
+from restore.data import TrainingData, checked, readable
 from restore.devices import Devices, per_process, placed, whole
 from restore.ema import EMA, EMAConfig
-from restore.order import Batches, Data, batches
+from restore.order import Batches, batches
 from restore.restorer import Restorer
 
 __all__ = ["Record", "TrainConfig", "Training"]
@@ -118,7 +120,8 @@ class Training:
         devices: the processes that share it, from `restore.devices.connect`; by default this one alone.
 
     Raises:
-        ValueError: if the number of processes does not divide `config.accumulate`.
+        ValueError: if the number of processes does not divide `config.accumulate`, or if `config.round_input` would cut
+            off what a degradation puts outside [-1, 1].
 
     `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with. All processes hold the
     same state after every step, so any one of them can save it, whole.
@@ -135,10 +138,16 @@ class Training:
 
     def __init__(self, restorer: Restorer, config: TrainConfig, devices: Devices = ALONE) -> None:
         per_process(config.accumulate, devices.world_size)
+        if config.round_input and not restorer.degradation.bounded:
+            raise ValueError(
+                f"round_input is True, and the images of {restorer.degradation.name!r} leave [-1, 1], which rounding to"
+                " 8 bits would cut off; use round_input=False"
+            )
         self.restorer = restorer
         self.config = config
         self.step = 0
-        self.device = next(restorer.parameters()).device
+        weight = next(restorer.parameters())
+        self.device, self._dtype = weight.device, compute_dtype(weight.dtype)
         self.devices = devices
         self.rank, self.world_size = devices.rank, devices.world_size
         if config.compile:
@@ -153,14 +162,22 @@ class Training:
         fused = self.device.type in ("cuda", "cpu")
         self.optimizer = torch.optim.Adam(restorer.net.parameters(), lr=config.lr, fused=fused)
 
-    def run(self, data: Data) -> Iterator[Record]:
+    def run(self, data: TrainingData) -> Iterator[Record]:
         """Take the steps that are left, yielding a record after each.
 
         Args:
-            data: a `Source` of clean images (n, C, H, W) in [-1, 1], or an `Indexed` set of them, visited in epochs.
+            data: clean images of floating point in [-1, 1], which are visited in epochs: a tensor or an array (N, C, H,
+                W), a pair (images, labels), a map-style data set of images or of (image, label), an `Indexed` set;
+                or drawn without end from a `Source`. See `restore.data`.
+
+        Raises:
+            TypeError: for data of another kind, such as a data loader.
+            ValueError: for images of another shape, number, type or range, when they are met.
         """
+        return self._steps(checked(batches(readable(data), self.config.seed)))
+
+    def _steps(self, at: Batches) -> Iterator[Record]:
         self.restorer.train()
-        at = batches(data, self.config.seed)
         while self.step < self.config.steps:
             yield self._take_step(at)
 
@@ -187,7 +204,7 @@ class Training:
         config, D = self.config, self.restorer.degradation
         generator = keyed(self.device, config.seed, "train", step, m)
         position = ((step - 1) * config.accumulate + m) * config.batch
-        x0 = at(position, config.batch, generator).to(self.device, non_blocking=True)
+        x0 = at(position, config.batch, generator).to(self._dtype).to(self.device, non_blocking=True)
         t = torch.randint(1, D.T + 1, (len(x0),), generator=generator, device=self.device)
         z = D.draw(x0, generator)
         last = m + self.world_size >= config.accumulate

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from torch import nn
 
 import degrade
+from degrade import Mixture
 from degrade.keyed import globally_keyed, keyed
+from degrade.schedules import Straight
 from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
+from tests.cases import CASES
 from tests.trainings import SMALL, TINY, data, start
+
+
+def parts_of(D):
+    """Yield a degradation, or what it is composed of."""
+    inner = [part.degradation for part in getattr(D, "parts", ())]
+    yield from itertools.chain.from_iterable(map(parts_of, inner)) if inner else [D]
 
 
 def test_training_leaves_the_global_generator_alone():
@@ -56,11 +66,28 @@ def test_records_tell_the_learning_rate_and_the_gradient():
 @pytest.mark.parametrize("round_input", [False, True])
 def test_the_network_may_be_shown_eight_bits_only(round_input):
     seen = []
-    training = start(1, round_input=round_input)
+    D = degrade.make("interpolation", T=10, schedule="straight", source=data)
+    training = Training(Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch=4, round_input=round_input))
     training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
     list(training.run(data))
     levels = (torch.cat(seen) + 1) * 127.5
     assert bool(((levels - levels.round()).abs() < 1e-3).all()) == round_input
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_eight_bits_are_refused_where_images_leave_the_range(name, arguments):
+    """Noise does, and a mixture whose coefficients add up to more than 1; what a filter overshoots is cut off."""
+    D = degrade.make(name, **arguments)
+    noisy = any(isinstance(part, Mixture) and not isinstance(part.schedule, Straight) for part in parts_of(D))
+    noisy |= any(part.name == "gaussian_noise" for part in parts_of(D))
+    assert D.bounded == (not noisy)
+    restorer = Restorer(UNet(TINY), D)
+    if noisy:
+        with pytest.raises(ValueError, match=rf"round_input is True, and the images of '{name}' leave \[-1, 1\]"):
+            Training(restorer, TrainConfig(round_input=True))
+    else:
+        Training(restorer, TrainConfig(round_input=True))
+    Training(restorer, TrainConfig(round_input=False))
 
 
 def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():

@@ -40,7 +40,7 @@ class Numbered:
         return len(self.images)
 
     def at(self, index, generator=None):
-        batch = self.images[index] + 0.1 * torch.rand(len(index), 1, 1, 1, generator=generator)
+        batch = 0.9 * self.images[index] + 0.1 * torch.rand(len(index), 1, 1, 1, generator=generator)
         self.given.append((index, batch))
         return batch
 
