@@ -127,6 +127,8 @@ def write(config: Config, picture: Any, restored: Restored) -> tuple[Path, Path]
 def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[Path, int]:
     """Write a picture as NAME.png, or NAME-2.png and so on if that exists; return the path and the number.
 
+    Its color profile and EXIF data are written with it.
+
     Args:
         picture: a Pillow image.
         folder: where it goes.
@@ -134,7 +136,8 @@ def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[P
         number: the first one to try.
     """
     encoded = io.BytesIO()
-    picture.save(encoded, "png")
+    # Pillow's PNG writer takes EXIF data as an argument only.
+    picture.save(encoded, "png", **{key: picture.info[key] for key in ("icc_profile", "exif") if key in picture.info})
     while True:
         path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
         try:

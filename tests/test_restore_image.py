@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from degrade.picture import opened
 from experiments.cli import run_main
-from experiments.restore_image import main
+from experiments.restore_image import main, write_new
 from restore import TrainConfig, Training, save
 from samplers.image import restore_image
 from tests.photographs import photo, photographs
@@ -62,6 +62,17 @@ def test_results_are_never_written_over_others(model, capsys):
     for i, mark in enumerate(("", "-2", "-3")):
         with Image.open(f"restored/a-restored{mark}.png") as written:
             assert written.size == (30 + i, 29)
+
+
+def test_the_profile_and_exif_data_of_a_picture_are_written_with_it(tmp_path):
+    picture, profile, exif = photo("RGB"), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")), Image.Exif()
+    exif[0x010F] = "maker"
+    picture.info |= {"icc_profile": profile.tobytes(), "exif": exif.tobytes()}
+    path, number = write_new(picture, tmp_path, "photo")
+    assert number == 1
+    with Image.open(path) as written:
+        assert written.info["icc_profile"] == profile.tobytes()
+        assert written.getexif()[0x010F] == "maker"
 
 
 def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, capsys):
