@@ -95,7 +95,7 @@ def read_step(value: Any) -> Any:
 
 
 def _spec(step: Step) -> dict[str, Any]:
-    if not step.name:
+    if not step.registered:
         cls = type(step).__name__
         raise ValueError(f"{cls} has no name to be rebuilt from: decorate it with @samplers.register_step('...')")
     return {"name": step.name, "arguments": step.arguments}

@@ -124,14 +124,18 @@ def test_an_installed_plugin_is_found_by_name(tmp_path, monkeypatch):
     assert type(make_step("still_for_test")).__name__ == "Still"
 
 
-def test_a_step_without_a_name_cannot_be_saved_inside_another():
+def test_a_step_without_a_name_of_its_own_cannot_be_saved_inside_another():
     @dataclass(frozen=True)
     class Nameless(Step):
         pass
 
-    step = Average(step=Nameless())
-    with pytest.raises(ValueError, match="Nameless has no name to be rebuilt from: decorate it"):
-        _ = step.arguments
+    class Inherits(Algorithm1):
+        """Has a name, which stands for its parent."""
+
+    for inner in (Nameless(), Inherits()):
+        cls = type(inner).__name__
+        with pytest.raises(ValueError, match=f"{cls} has no name to be rebuilt from: decorate it"):
+            _ = Average(step=inner).arguments
 
 
 def test_only_a_step_can_be_registered():
