@@ -1,8 +1,9 @@
 """The parts of the UNet: time embedding, residual block, self-attention, and the levels they make up.
 
 The blocks are those of Ho et al. (arXiv 2006.11239, 2020, appendix B): group norm, SiLU, 3x3 convolution, twice, with
-the embedded time added in between. Layers that end a residual branch start at zero, so that a new network is the
-identity along its skip connections.
+the embedded time added in between. As in Dhariwal and Nichol (arXiv 2105.05233, 2021) the time may also scale the
+second norm's result, and a residual block may halve or double the sides, in both of its branches. Layers that end a
+residual branch start at zero, so that a new network is the identity along its skip connections.
 
 Some things are computed otherwise than they read, to the same result. A doubling of the sides (nearest neighbor) and
 the 3x3 convolution after it are one transposed convolution: two by two pixels share a value, so three by three weights
@@ -16,7 +17,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from einops import rearrange
@@ -26,9 +27,9 @@ from torch.utils.checkpoint import checkpoint
 
 from degrade.tables import compute_dtype
 
-__all__ = ["Attention", "Downward", "Norm", "Plan", "Residual", "TimeEmbedding", "Upward", "zeroed"]
+__all__ = ["Attention", "Downward", "Norm", "Plan", "Resampling", "Residual", "TimeEmbedding", "Upward", "zeroed"]
 
-EPS = 1e-6  # of every group norm
+Resampling = Literal["conv", "resnet"]  # how a level ends: with a convolution or with a residual block
 TOKENS = 1024  # up to which attention on a CPU may hold all pairs in memory
 # Which of a kernel's three rows (columns) a transposed kernel's four add up, where the sides are doubled.
 DOUBLED = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
@@ -39,9 +40,16 @@ class Plan(NamedTuple):
 
     time: int
     groups: int
+    attention_groups: int  # 0 for attention without a norm
+    eps: float
     heads: int
+    head_channels: int | None  # decides in place of `heads` where it is a number
     dropout: float
+    act_fn: str
+    scale_shift: bool
+    padding: int
     checkpointing: bool
+    scale: float = 1.0  # by which the sums of skip connection and branch are divided
 
 
 def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
@@ -52,6 +60,11 @@ def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     return layer
 
 
+def divided(x: Tensor, scale: float) -> Tensor:
+    """Return x / scale, or x itself where that is the same."""
+    return x if scale == 1 else x / scale
+
+
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
     """Return a context without autocast, on the device of `like`."""
     kind = like.device.type
@@ -59,16 +72,17 @@ def full_precision(like: Tensor) -> AbstractContextManager[Any]:
 
 
 class TimeEmbedding(nn.Module):
-    """Severity t -> sines and cosines at `width / 2` frequencies from 1 to 1 / 10000 -> two linear layers.
+    """Severity t -> its sines and cosines at n = `width / 2` frequencies -> two linear layers.
 
-    The frequencies stay in float32 when the module is converted (`net.to(torch.bfloat16)`): at t = 1000 the 8 bits of
-    a bfloat16 would turn a wave by up to 2 radians. Only the finished sines and cosines are rounded.
+    The frequencies are 10000^(-i / (n - freq_shift)), i = 0..n-1. They stay in float32 when the module is converted
+    (`net.to(torch.bfloat16)`): at t = 1000 the 8 bits of a bfloat16 would turn a wave by up to 2 radians. Only the
+    finished sines and cosines are rounded.
     """
 
-    def __init__(self, width: int, time: int) -> None:
+    def __init__(self, width: int, time: int, freq_shift: int = 1) -> None:
         super().__init__()
         half = width // 2
-        exponents = torch.arange(half, dtype=torch.float64) / max(1, half - 1)
+        exponents = torch.arange(half, dtype=torch.float64) / max(1, half - freq_shift)
         frequencies = torch.exp(-math.log(10000.0) * exponents).float()
         self.frequencies: Tensor
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -95,9 +109,6 @@ class TimeEmbedding(nn.Module):
 class Norm(nn.GroupNorm):
     """A group norm with its statistics in float32, and its result in the precision of its input."""
 
-    def __init__(self, groups: int, channels: int) -> None:
-        super().__init__(groups, channels, eps=EPS)
-
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, C, H, W) to the same shape."""
         if x.dtype != torch.bfloat16 or x.is_contiguous():
@@ -121,10 +132,12 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, plan: Plan) -> None:
         super().__init__()
-        self.heads = plan.heads
-        self.norm = Norm(plan.groups, channels)
-        self.query_key_value = nn.Linear(channels, 3 * channels)
-        self.out = zeroed(nn.Linear(channels, channels))
+        self.scale = plan.scale
+        self.heads = channels // plan.head_channels if plan.head_channels else plan.heads
+        inner = self.heads * (plan.head_channels or channels // plan.heads)
+        self.norm = Norm(plan.attention_groups, channels, plan.eps) if plan.attention_groups else nn.Identity()
+        self.query_key_value = nn.Linear(channels, 3 * inner)
+        self.out = zeroed(nn.Linear(inner, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Let every pixel look at every other."""
@@ -132,19 +145,26 @@ class Attention(nn.Module):
         q, k, v = rearrange(self.query_key_value(tokens), "b n (three m d) -> three b m n d", three=3, m=self.heads)
         mixed = rearrange(attended(q, k, v), "b m n d -> b n (m d)")
         added: Tensor = rearrange(self.out(mixed), "b (h w) c -> b c h w", h=x.shape[2])
-        return x + added
+        return divided(x + added, self.scale)
 
 
 class Residual(nn.Module):
-    """A residual block from `before` to `after` channels, followed by self-attention where asked for."""
+    """A residual block from `before` to `after` channels, followed by self-attention where asked for.
 
-    def __init__(self, before: int, after: int, plan: Plan, attention: bool) -> None:
+    `resample` halves or doubles the sides of what both branches see.
+    """
+
+    def __init__(
+        self, before: int, after: int, plan: Plan, attention: bool = False, resample: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.checkpointing = plan.checkpointing
-        self.norm1 = Norm(plan.groups, before)
+        self.checkpointing, self.scale_shift, self.scale = plan.checkpointing, plan.scale_shift, plan.scale
+        self.act = getattr(F, plan.act_fn)
+        self.resample = resample or nn.Identity()
+        self.norm1 = Norm(plan.groups, before, plan.eps)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.time = nn.Linear(plan.time, after)
-        self.norm2 = Norm(plan.groups, after)
+        self.time = nn.Linear(plan.time, 2 * after if plan.scale_shift else after)
+        self.norm2 = Norm(plan.groups, after, plan.eps)
         self.dropout = nn.Dropout(plan.dropout)
         self.conv2 = zeroed(nn.Conv2d(after, after, 3, padding=1))
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
@@ -153,7 +173,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, skip: Tensor | None = None) -> Tensor:
         """Map x, with the channels of `skip` after its own, (B, before, H, W) to (B, after, H, W).
 
-        `embedding` (B, time) is the embedded time after its SiLU, which is the same for all blocks.
+        `embedding` (B, time) is the embedded time after its activation, which is the same for all blocks.
         """
         if self.checkpointing and torch.is_grad_enabled():
             # Nothing inside is kept for the backward pass: it is computed again, with the same dropout.
@@ -162,20 +182,42 @@ class Residual(nn.Module):
 
     def _forward(self, x: Tensor, embedding: Tensor, skip: Tensor | None) -> Tensor:
         x = x if skip is None else torch.cat([x, skip], dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.time(embedding)[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return self.attention(self.shortcut(x) + h)  # type: ignore[no-any-return]
+        h = self.conv1(self.resample(self.act(self.norm1(x))))
+        time = self.time(embedding)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + time)
+        h = self.conv2(self.dropout(self.act(h)))
+        return self.attention(divided(self.shortcut(self.resample(x)) + h, self.scale))  # type: ignore[no-any-return]
+
+
+class Halving(nn.Conv2d):
+    """The 3x3 convolution at every second pixel, with the image padded by one: on all sides, or (0) on the far two."""
+
+    def __init__(self, channels: int, padding: int) -> None:
+        super().__init__(channels, channels, 3, stride=2, padding=padding)
+        self.far = 1 - padding
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Map x (B, C, H, W) to (B, C, H/2, W/2); the time does not matter here."""
+        return super().forward(F.pad(x, (0, self.far, 0, self.far)) if self.far else x)
 
 
 class Downward(nn.Module):
     """One level on the way down: blocks, then a halving of the sides unless it is the last."""
 
-    def __init__(self, channels: list[int], plan: Plan, attention: bool, shrink: bool) -> None:
+    def __init__(self, channels: list[int], plan: Plan, attention: bool, shrink: Resampling | None) -> None:
         super().__init__()
-        pairs = pairwise(channels)
+        pairs, last = pairwise(channels), channels[-1]
         self.blocks = nn.ModuleList(Residual(before, after, plan, attention) for before, after in pairs)
-        self.shrink = nn.Conv2d(channels[-1], channels[-1], 3, stride=2) if shrink else None
+        self.shrink: nn.Module | None = None
+        if shrink is not None:
+            residual = shrink == "resnet"
+            self.shrink = (
+                Residual(last, last, plan, resample=nn.AvgPool2d(2)) if residual else Halving(last, plan.padding)
+            )
 
     def forward(self, h: Tensor, embedding: Tensor) -> list[Tensor]:
         """Return what every step of the level made, for the way up; the last of them goes on."""
@@ -184,8 +226,7 @@ class Downward(nn.Module):
             h = block(h, embedding)
             made.append(h)
         if self.shrink is not None:
-            # Padding on the far sides only, as in the network of the paper.
-            made.append(self.shrink(F.pad(h, (0, 1, 0, 1))))
+            made.append(self.shrink(h, embedding))
         return made
 
 
@@ -197,8 +238,8 @@ class Doubling(nn.Conv2d):
         self.taps: Tensor
         self.register_buffer("taps", torch.tensor(DOUBLED), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, C, H, W) to (B, C, 2H, 2W)."""
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Map x (B, C, H, W) to (B, C, 2H, 2W); the time does not matter here."""
         with full_precision(x):  # sums of weights, rounded once
             kernel = torch.einsum("pi,ocij,qj->copq", self.taps, self.weight, self.taps)
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
@@ -207,14 +248,19 @@ class Doubling(nn.Conv2d):
 class Upward(nn.Module):
     """One level on the way up: blocks that each take a skip connection in, then a doubling unless it is the last."""
 
-    def __init__(self, channels: list[int], skips: list[int], plan: Plan, attention: bool, grow: bool) -> None:
+    def __init__(
+        self, channels: list[int], skips: list[int], plan: Plan, attention: bool, grow: Resampling | None
+    ) -> None:
         super().__init__()
-        rows = zip(channels[:-1], skips, channels[1:])
+        rows, last = zip(channels[:-1], skips, channels[1:]), channels[-1]
         self.blocks = nn.ModuleList(Residual(before + skip, after, plan, attention) for before, skip, after in rows)
-        self.grow = Doubling(channels[-1]) if grow else None
+        self.grow: nn.Module | None = None
+        if grow is not None:
+            residual = grow == "resnet"
+            self.grow = Residual(last, last, plan, resample=nn.Upsample(scale_factor=2)) if residual else Doubling(last)
 
     def forward(self, h: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
         """Take one skip connection off the end of `skips` for every block."""
         for block in self.blocks:
             h = block(h, embedding, skips.pop())
-        return h if self.grow is None else self.grow(h)
+        return h if self.grow is None else self.grow(h, embedding)

@@ -1,9 +1,13 @@
 """A bridge to diffusers: its UNet2DModel read into our UNet, and written back, without diffusers installed.
 
-The two are one network, that of Ho et al. (arXiv 2006.11239, 2020), as far as `restore.diffusers_config` goes. Theirs
-counts levels of noise k = 0..T-1 where we count t = k + 1, hence `shift = -1` in the network that is read. A folder
-holds `config.json`, `diffusion_pytorch_model.safetensors` (or `.bin`, read with weights_only=True) and, where it is of
-a pipeline, `scheduler_config.json`: at the top, or in the subfolders `unet` and `scheduler`.
+The two are one network, that of Ho et al. (arXiv 2006.11239, 2020) with the variants of Dhariwal and Nichol (arXiv
+2105.05233, 2021); what else a UNet2DModel can be is refused: Fourier or learned embeddings of time, classes, skip
+blocks. Theirs counts levels of noise k = 0..T-1 where we count t = k + 1, hence `shift = -1` in the network that is
+read. The size of images is the shorter side where `sample_size` names two; where it names none it is 32, or one pixel
+at the lowest level if that is more.
+
+A folder holds `config.json`, `diffusion_pytorch_model.safetensors` (or `.bin`, read with weights_only=True) and, where
+it is of a pipeline, `scheduler_config.json`: at the top, or in the subfolders `unet` and `scheduler`.
 """
 
 from __future__ import annotations

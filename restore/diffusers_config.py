@@ -1,8 +1,8 @@
 """The configuration files of diffusers, and what they mean here.
 
-`config.json` of a UNet2DModel is a `UNetConfig` as far as its options are those of Ho et al. (arXiv 2006.11239, 2020),
-which the published ddpm-cifar10-32, ddpm-celebahq-256 and ddpm-bedroom-256 have; `scheduler_config.json` is the
-`gaussian_noise` they were trained on and what the network predicts. Any other option is refused by name.
+`config.json` of a UNet2DModel is a `UNetConfig` where time is embedded by sines and cosines, no class is given and no
+block has skip connections of its own in pixels; `scheduler_config.json` is the `gaussian_noise` that the network was
+trained on and what it predicts. Any other option is refused by name.
 """
 
 from __future__ import annotations
@@ -19,26 +19,32 @@ from restore.unet import UNetConfig
 
 __all__ = ["Noise", "network_options", "noise_options", "read_network", "read_noise"]
 
-UNET, DOWN, UP, ATTENTION = "UNet2DModel", "DownBlock2D", "UpBlock2D", "Attn"
+UNET = "UNet2DModel"
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
 
-# Options that our network or noise has but one value for: what diffusers takes where a file is silent, then ours.
+# Kinds of levels, without the first letters of their names in older files: whether they attend, and how they end (None:
+# as the option `downsample_type` or `upsample_type` says).
+OLDER = "UNetRes"
+DOWN: dict[str, tuple[bool, str | None]] = {
+    "DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None),
+}  # fmt: skip
+UP: dict[str, tuple[bool, str | None]] = {
+    "UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None),
+}  # fmt: skip
+
+# Options with few possible values: what diffusers takes where a file is silent, then those that can be expressed.
 NETWORK: dict[str, tuple[Any, ...]] = {
-    "act_fn": ("silu", "silu", "swish"),
-    "add_attention": (True, True),
-    "attn_norm_num_groups": (None, None),
-    "center_input_sample": (False, False),
+    "act_fn": ("silu", "silu", "swish", "mish", "gelu", "relu"),
+    "add_attention": (True, True, False),
+    "center_input_sample": (False, False, True),
     "class_embed_type": (None, None),
-    "downsample_padding": (1, 0),
-    "downsample_type": ("conv", "conv"),
-    "freq_shift": (0, 1),
-    "mid_block_scale_factor": (1, 1),
-    "mid_block_type": ("UNetMidBlock2D", "UNetMidBlock2D"),
-    "norm_eps": (1e-5, 1e-6),
+    "downsample_padding": (1, 0, 1),
+    "downsample_type": ("conv", "conv", "resnet", None),
+    "mid_block_type": ("UNetMidBlock2D", "UNetMidBlock2D", None),
     "num_class_embeds": (None, None),
-    "resnet_time_scale_shift": ("default", "default"),
+    "resnet_time_scale_shift": ("default", "default", "scale_shift"),
     "time_embedding_type": ("positional", "positional"),
-    "upsample_type": ("conv", "conv"),
+    "upsample_type": ("conv", "conv", "resnet", None),
 }
 NOISE: dict[str, tuple[Any, ...]] = {
     "beta_schedule": ("linear", "linear", "squaredcos_cap_v2"),
@@ -52,19 +58,24 @@ NOISE: dict[str, tuple[Any, ...]] = {
 # Those that ours has too, with diffusers' defaults.
 SHAPE: dict[str, Any] = {
     "attention_head_dim": 8,
+    "attn_norm_num_groups": None,
     "block_out_channels": (224, 448, 672, 896),
-    "down_block_types": (DOWN, ATTENTION + DOWN, ATTENTION + DOWN, ATTENTION + DOWN),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
     "dropout": 0.0,
     "flip_sin_to_cos": True,
+    "freq_shift": 0,
     "in_channels": 3,
     "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-5,
     "norm_num_groups": 32,
     "num_train_timesteps": None,  # of an embedding that is learned
     "out_channels": 3,
     "sample_size": None,
     "time_embedding_dim": None,
-    "up_block_types": (ATTENTION + UP, ATTENTION + UP, ATTENTION + UP, UP),
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
 }
+SIZE = 32  # of the images of a network whose file does not say it, where its levels allow it
 AMOUNT: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
 PREDICT: dict[str, Predict] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 
@@ -85,35 +96,64 @@ def read_network(file: Path) -> tuple[UNetConfig, bool]:
         ValueError: in one line, naming every option that cannot be expressed.
     """
     options = _read(file, (UNET,), NETWORK, SHAPE)
+    _expect_expressible(file, options)
+    channels, scale_shift = options["block_out_channels"], options["resnet_time_scale_shift"] == "scale_shift"
+    last, width, size = len(channels) - 1, channels[0], options["sample_size"]
+    if size is None:
+        size = max(SIZE, 2**last)
+    elif isinstance(size, list):
+        size = min(size)
+    down, up = _levels(options, "down", DOWN), _levels(options, "up", UP)[::-1]
+    attention, attention_up = (tuple(size >> n for n, (a, _) in enumerate(way) if a) for way in (down, up))
+    groups = options["norm_num_groups"]
+    mid_groups = options["attn_norm_num_groups"] or (0 if scale_shift else groups)
+    mid_block = ("attention" if options["add_attention"] else "resnets") if options["mid_block_type"] else "none"
+    config = build(
+        UNetConfig, size=size, channels=options["in_channels"], width=width,
+        multipliers=tuple(c / width if c % width else c // width for c in channels),
+        blocks=options["layers_per_block"], attention=attention, dropout=options["dropout"],
+        groups=groups, shift=-1, freq_shift=options["freq_shift"],
+        time_embedding_dim=options["time_embedding_dim"] or None,
+        attention_up=None if attention_up == attention else attention_up,
+        num_head_channels=options["attention_head_dim"],
+        mid_block=mid_block, mid_block_scale_factor=options["mid_block_scale_factor"],
+        mid_attention_groups=None if mid_groups == groups else mid_groups,
+        resblock_down=tuple(size >> n for n, (_, end) in enumerate(down) if end == "resnet" and n < last),
+        resblock_up=tuple(size >> n for n, (_, end) in enumerate(up) if end == "resnet" and n > 0),
+        use_scale_shift_norm=scale_shift, act_fn="silu" if options["act_fn"] == "swish" else options["act_fn"],
+        norm_eps=options["norm_eps"], downsample_padding=options["downsample_padding"],
+        center_input_sample=options["center_input_sample"],
+    )  # fmt: skip
+    return config, options["flip_sin_to_cos"]
+
+
+def _expect_expressible(file: Path, options: dict[str, Any]) -> None:
     unknown = [name for name in options if name not in NETWORK | SHAPE and options[name] is not None]
     channels, size = options["block_out_channels"], options["sample_size"]
-    width, dim = channels[0], options["attention_head_dim"]
-    down, up = (
-        [kind.removeprefix("UNetRes") for kind in options[name]] for name in ("down_block_types", "up_block_types")
-    )
-    attends = [kind == ATTENTION + DOWN for kind in down]
-    mirrored = [(ATTENTION if attention else "") + UP for attention in reversed(attends)]
-    attended = {c for c, attention in zip(channels, attends) if attention} | {channels[-1]}
-    heads = {c / (dim or c) for c in attended}
+    sides = size if isinstance(size, list) else [1 if size is None else size]
     for name, possible, expected in (
         *((name, False, "options known here") for name in unknown),
-        ("sample_size", isinstance(size, int), "the side of square images"),
+        ("sample_size", all(isinstance(side, int) for side in sides), "sides of images"),
         ("out_channels", options["out_channels"] == options["in_channels"], "as many as in_channels"),
-        ("block_out_channels", len(channels) == len(down), "one for each of down_block_types"),
-        ("block_out_channels", not any(c % width for c in channels) and width % 2 == 0, "multiples of an even first"),
-        ("time_embedding_dim", options["time_embedding_dim"] in (None, 4 * width), f"{4 * width}"),
-        ("down_block_types", set(down) <= {DOWN, ATTENTION + DOWN}, f"{DOWN} and {ATTENTION + DOWN}"),
-        ("up_block_types", up == mirrored, f"the mirror of the way down, {mirrored},"),
-        ("attention_head_dim", len(heads) == 1 and min(heads) % 1 == 0, "one number of heads wherever there are some"),
+        ("block_out_channels", channels[0] % 2 == 0, "an even first number"),
+        *(
+            (name, len(options[name]) == len(channels), "one for each of block_out_channels")
+            for name in ("down_block_types", "up_block_types")
+        ),
+        *(
+            (name, {kind.removeprefix(OLDER) for kind in options[name]} <= kinds.keys(), " and ".join(kinds))
+            for name, kinds in (("down_block_types", DOWN), ("up_block_types", UP))
+        ),
+        ("freq_shift", channels[0] // 2 > options["freq_shift"], f"less than {channels[0] // 2}"),
     ):
         if not possible:
             raise ValueError(f"{file}: {name} {options[name]!r} cannot be expressed; only {expected} can")
-    config = build(
-        UNetConfig, size=size, channels=options["in_channels"], width=width, multipliers=[c // width for c in channels],
-        blocks=options["layers_per_block"], attention=[size >> level for level, a in enumerate(attends) if a],
-        heads=int(heads.pop()), dropout=options["dropout"], groups=options["norm_num_groups"], shift=-1,
-    )  # fmt: skip
-    return config, options["flip_sin_to_cos"]
+
+
+def _levels(options: dict[str, Any], way: str, kinds: dict[str, tuple[bool, str | None]]) -> list[tuple[bool, str]]:
+    """Return whether each level attends, and how it ends."""
+    found = [kinds[kind.removeprefix(OLDER)] for kind in options[f"{way}_block_types"]]
+    return [(attention, end or options[f"{way}sample_type"] or "conv") for attention, end in found]
 
 
 def read_noise(file: Path | None) -> Noise:
@@ -139,34 +179,59 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
     """Return the `config.json` of a network; its `shift` goes into the weights.
 
     Raises:
-        ValueError: for patches, and for several heads where levels of several widths attend.
+        ValueError: naming the field that a UNet2DModel has no option for, such as `patch`.
     """
-    widths = [config.width * m for m in config.multipliers]
-    attends = [side in config.attention for side in config.sides]
-    dims = {c // config.heads for c, attention in zip(widths, attends) if attention} | {widths[-1] // config.heads}
+    dims = {c // config.heads for c in config.attended_widths}
+    down, up = (list(zip(config.sides, way)) for way in config.attends)
+    ends = [
+        {"resnet" if side in resblock else "conv" for side, attention in way if attention} or {"conv"}
+        for way, resblock in ((down[:-1], config.resblock_down), (up[1:], config.resblock_up))
+    ]
+    alike = "either none or all of the levels with attention"
     for name, possible, expected in (
         ("patch", config.patch == 1, "1"),
-        ("heads", config.heads == 1 or len(dims) == 1, "1, or as many where all that attend are equally wide,"),
+        ("multipliers", config.multipliers[0] == 1, "those that start with 1"),
+        ("heads", config.num_head_channels or config.heads == 1 or len(dims) < 2,
+         "1, or as many where all that attend are equally wide,"),
         ("width", config.width % 2 == 0, "an even one"),
-    ):
+        ("mid_attention_groups", config.mid_norm_groups or config.use_scale_shift_norm, "1 or more"),
+        ("resblock_down", len(ends[0]) == 1, alike),
+        ("resblock_up", len(ends[1]) == 1, alike),
+    ):  # fmt: skip
         if not possible:
             raise ValueError(f"diffusers cannot express {name} {getattr(config, name)}; only {expected} can be written")
-    down = [(ATTENTION if attention else "") + DOWN for attention in attends]
-    up = [(ATTENTION if attention else "") + UP for attention in reversed(attends)]
     shape = {
-        "attention_head_dim": None if config.heads == 1 else dims.pop(),
-        "block_out_channels": widths,
-        "down_block_types": down,
+        "act_fn": config.act_fn,
+        "add_attention": config.mid_block == "attention",
+        "attention_head_dim": config.num_head_channels or (max(dims, default=None) if config.heads > 1 else None),
+        "attn_norm_num_groups": config.mid_norm_groups or None,
+        "block_out_channels": list(config.widths),
+        "center_input_sample": config.center_input_sample,
+        "down_block_types": [_kind(DOWN, attention, side in config.resblock_down) for side, attention in down],
+        "downsample_padding": config.downsample_padding,
+        "downsample_type": ends[0].pop(),
         "dropout": config.dropout,
         "flip_sin_to_cos": False,
+        "freq_shift": config.freq_shift,
         "in_channels": config.channels,
         "layers_per_block": config.blocks,
+        "mid_block_scale_factor": config.mid_block_scale_factor,
+        "mid_block_type": None if config.mid_block == "none" else "UNetMidBlock2D",
+        "norm_eps": config.norm_eps,
         "norm_num_groups": config.groups,
         "out_channels": config.channels,
+        "resnet_time_scale_shift": "scale_shift" if config.use_scale_shift_norm else "default",
         "sample_size": config.size,
-        "up_block_types": up,
+        "time_embedding_dim": config.time_embedding_dim,
+        "up_block_types": [_kind(UP, attention, side in config.resblock_up) for side, attention in reversed(up)],
+        "upsample_type": ends[1].pop(),
     }
     return {"_class_name": UNET} | {name: ours for name, (_, ours, *_) in NETWORK.items()} | shape
+
+
+def _kind(kinds: dict[str, tuple[bool, str | None]], attention: bool, residual: bool) -> str:
+    plain, resnet, attending = kinds
+    return attending if attention else resnet if residual else plain
 
 
 def noise_options(restorer: Restorer) -> dict[str, Any]:

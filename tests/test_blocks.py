@@ -13,6 +13,10 @@ from torch.nn import functional as F
 from restore import UNet, UNetConfig
 from restore.blocks import Doubling, Norm, TimeEmbedding, attended
 
+VARIANT = {
+    "use_scale_shift_norm": True, "resblock_down": (16,), "resblock_up": (4,), "act_fn": "gelu", "num_head_channels": 3,
+    "mid_block_scale_factor": 1.5, "mid_attention_groups": 0, "downsample_padding": 1, "attention_up": (),
+}  # fmt: skip
 CONFIG = {
     "size": 16, "width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 2, "groups": 4,
 }  # fmt: skip
@@ -42,7 +46,7 @@ def as_it_reads(net, x, t):
         for block in level.blocks:
             skips.append(residual(block, skips[-1], emb))
         if level.shrink is not None:
-            skips.append(level.shrink(F.pad(skips[-1], (0, 1, 0, 1))))
+            skips.append(F.conv2d(F.pad(skips[-1], (0, 1, 0, 1)), level.shrink.weight, level.shrink.bias, stride=2))
     h = skips[-1]
     for block in net.middle:
         h = residual(block, h, emb)
@@ -147,11 +151,12 @@ def test_autocast_gives_float32_within_the_rounding_of_bfloat16(layout):
     assert 0 < (low - full).norm() < 0.03 * full.norm()
 
 
-def test_checkpointing_gives_the_same_gradients_to_the_bit_with_dropout_and_keeps_less():
+@pytest.mark.parametrize("changes", [{}, VARIANT], ids=["usual", "variant"])
+def test_checkpointing_gives_the_same_gradients_to_the_bit_with_dropout_and_keeps_less(changes):
     x, t = batch(dtype=torch.float32)
     gradients, kept = [], []
     for checkpointing in (False, True):
-        net = network(torch.float32, checkpointing=checkpointing, dropout=0.3)
+        net = network(torch.float32, checkpointing=checkpointing, dropout=0.3, **changes)
         torch.manual_seed(3)
         kept.append([])
         with torch.autograd.graph.saved_tensors_hooks(lambda v: kept[-1].append(v.numel()) or v, lambda v: v):
@@ -162,9 +167,12 @@ def test_checkpointing_gives_the_same_gradients_to_the_bit_with_dropout_and_keep
     assert sum(kept[1]) < sum(kept[0]) / 2
 
 
-@pytest.mark.parametrize(("dynamic", "graphs", "checkpointing"), [(True, 1, False), (None, 2, True)])
-def test_compiled_in_one_graph_for_all_batch_sizes(dynamic, graphs, checkpointing):
-    net = network(torch.float32, checkpointing=checkpointing, multipliers=(1, 2))
+@pytest.mark.parametrize(
+    ("dynamic", "graphs", "changes"),
+    [(True, 1, VARIANT | {"resblock_up": (8,)}), (None, 2, {"checkpointing": True})],
+)
+def test_compiled_in_one_graph_for_all_batch_sizes(dynamic, graphs, changes):
+    net = network(torch.float32, multipliers=(1, 2), **changes)
     names = list(net.state_dict())
     expected = [net(*batch(n, torch.float32)) for n in (2, 3, 5, 4)]
     torch._dynamo.reset()

@@ -14,9 +14,10 @@ from torch import nn
 import degrade
 from restore import Restorer, TrainConfig, Training, UNet, UNetConfig, from_diffusers, to_diffusers
 from restore.diffusers_config import read_network, read_noise
-from restore.diffusers_weights import their_weights
+from restore.diffusers_weights import load_weights, their_weights
 from samplers import DDIM, DDPM, Algorithm2, reverse, sample
 
+NARROW = {"sample_size": 8, "block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
 HO = {"downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6}
 
 
@@ -38,6 +39,31 @@ NETWORKS = {
     "heads of eight channels": options(8, [8, 16, 16], [0, 1, 1], attention_head_dim=8),
     "one gray level, no attention": options(8, [8], [0], in_channels=1, out_channels=1),
     "cosines first": options(8, [8, 16], [0, 1], flip_sin_to_cos=True, dropout=0.1),
+    # From here with diffusers' own defaults, but for what is named.
+    "several numbers of heads": NARROW | blocks([1, 1]) | {"attention_head_dim": 4},
+    "heads that do not fill the channels": NARROW | blocks([1, 1]) | {"attention_head_dim": 5},
+    "no attention in the middle": NARROW | blocks([1, 0]) | {"add_attention": False, "downsample_type": None},
+    "no middle": NARROW | blocks([0, 1]) | {"mid_block_type": None, "add_attention": False},
+    "resnet sampling": NARROW | blocks([1, 1]) | {"downsample_type": "resnet", "upsample_type": "resnet"},
+    "scale and shift": NARROW | blocks([0, 1]) | {"resnet_time_scale_shift": "scale_shift"},
+    "scale and shift, a norm in the middle": NARROW
+    | blocks([0, 1])
+    | {"resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 8},
+    "another norm in the middle": NARROW | blocks([0, 1]) | {"attn_norm_num_groups": 2},
+    "no mirror, channels that are no multiples": NARROW
+    | {
+        "block_out_channels": [8, 12, 20],
+        "down_block_types": ["ResnetDownsampleBlock2D", "AttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "ResnetUpsampleBlock2D", "UpBlock2D"],
+        "downsample_type": "resnet",
+    },
+    "a factor in the middle": NARROW | blocks([0, 1]) | {"mid_block_scale_factor": 1.41, "act_fn": "gelu"},
+    "centered input, wide time": NARROW
+    | blocks([0, 1])
+    | {"center_input_sample": True, "time_embedding_dim": 20, "act_fn": "mish"},
+    "other constants, three layers": NARROW
+    | blocks([0, 1])
+    | {"freq_shift": -1, "norm_eps": 1e-2, "act_fn": "relu", "layers_per_block": 3, "downsample_padding": 0},
 }
 SMALL = NETWORKS["attention everywhere, three layers"]
 
@@ -54,10 +80,10 @@ def diffusers():
     return diffusers
 
 
-def randomized(net):
+def randomized(net, gain=0.5):
     torch.manual_seed(0)
     for p in net.parameters():  # the layers that start at zero too
-        nn.init.normal_(p, std=0.5 * len(p) ** -0.5 if p.ndim > 1 else 0.3)
+        nn.init.normal_(p, std=gain * len(p) ** -0.5 if p.ndim > 1 else 0.3)
     return net.eval()
 
 
@@ -81,14 +107,43 @@ def test_a_network_is_read_and_written_back(name, diffusers, tmp_path):
     assert sum(p.numel() for p in R.net.parameters()) == sum(p.numel() for p in theirs.parameters())
 
     again = diffusers.UNet2DModel.from_pretrained(to_diffusers(R, tmp_path / "again"))
+    reread = from_diffusers(tmp_path / "again").net
+    assert reread.config == R.net.config
+    assert all(torch.equal(value, reread.state_dict()[key]) for key, value in R.net.state_dict().items())
     mine = theirs.state_dict()
-    if NETWORKS[name]["flip_sin_to_cos"]:
+    if theirs.config.flip_sin_to_cos:
         first = "time_embedding.linear_1.weight"
         mine[first] = mine[first].roll(mine[first].shape[1] // 2, 1)
     assert mine.keys() == again.state_dict().keys()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in mine.items())
     changed = {key for key, value in theirs.config.items() if key[0] != "_" and value != again.config[key]}
-    assert changed <= {"flip_sin_to_cos"}
+    # None is written as what it stands for, and the other way round.
+    assert changed <= {"flip_sin_to_cos", "attn_norm_num_groups", "downsample_type"}
+
+
+def test_the_default_network_is_read_at_full_size(diffusers, tmp_path, monkeypatch):
+    monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda *_, **__: None)  # slow for weights that are replaced
+    with torch.device("meta"):  # to be filled below
+        theirs = diffusers.UNet2DModel()
+    theirs = randomized(theirs.to_empty(device="cpu"), 0.3)
+    theirs.save_config(tmp_path)
+    config, flip = read_network(tmp_path / "config.json")
+    assert (config.size, config.widths, config.attention) == (32, (224, 448, 672, 896), (16, 8, 4))
+    net = UNet(config).eval()
+    load_weights(net, theirs.state_dict(), flip)
+    out, expected = called(net, theirs)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "levels", "size"), [(None, 2, 32), (None, 7, 64), ([8, 16], 2, 8), (12, 3, 12)]
+)
+def test_the_side_of_images_that_a_file_leaves_open(sample_size, levels, size, diffusers, tmp_path):
+    shape = {"sample_size": sample_size, "block_out_channels": [8] * levels, "norm_num_groups": 4}
+    with torch.device("meta"):
+        diffusers.UNet2DModel(**shape | blocks([0] * levels)).save_config(tmp_path)
+    assert read_network(tmp_path / "config.json")[0].size == size
 
 
 @pytest.mark.parametrize(
@@ -98,6 +153,16 @@ def test_a_network_is_read_and_written_back(name, diffusers, tmp_path):
         {"shift": 0},
         {"shift": 7, "attention": ()},
         {"heads": 4, "attention": (4, 2), "multipliers": (1, 2, 2)},
+        {"resblock_down": (8,), "resblock_up": (4,), "attention": (8, 4), "use_scale_shift_norm": True},
+        {
+            "resblock_up": (2,),
+            "attention_up": (),
+            "multipliers": (1, 1.5, 2),
+            "mid_block": "resnets",
+            "heads": 2,
+            "attention": (2,),
+        },
+        {"mid_block": "none", "attention": (), "heads": 2, "downsample_padding": 1, "norm_eps": 1e-5, "freq_shift": 0},
         {"heads": 2, "attention": (2,), "multipliers": (1, 3, 2), "blocks": 2, "dropout": 0.2, "channels": 1},
     ],
     ids=str,
@@ -108,7 +173,11 @@ def test_a_network_is_written_and_read_back(changes, diffusers, tmp_path):
     theirs = diffusers.UNet2DModel.from_pretrained(to_diffusers(net, tmp_path)).eval()
     torch.testing.assert_close(*called(net, theirs), rtol=0, atol=1e-5)
     again = from_diffusers(tmp_path).net
-    assert again.config == UNetConfig(**shape | changes | {"shift": -1})
+    written = shape | changes | {"shift": -1}
+    heads = written.pop("heads", 1)
+    if heads > 1 and net.config.attended_widths:  # their number is given by the channels of each
+        written["num_head_channels"] = min(net.config.attended_widths) // heads
+    assert again.config == UNetConfig(**written)
     if net.config.shift == -1:
         assert all(torch.equal(value, again.state_dict()[name]) for name, value in net.state_dict().items())
 
