@@ -3,8 +3,8 @@
 A source of pictures is split in two, for training and for measuring. Torchvision's sets come in two parts. Of a folder
 or zip the top level decides, and no folder further down: if it has a folder called train (or training) and one called
 test (or val, valid, validation), in any case of letters, these are the two parts, and what lies beside them is left
-out. Otherwise one picture in eight, at least one, is held out. The top level lies in the innermost folder that holds
-all pictures, so that a zip of one folder is split like the folder itself.
+out. Otherwise one picture in eight, at least one, is held out; a single picture serves both. The top level lies in the
+innermost folder that holds all pictures, so that a zip of one folder is split like the folder itself.
 
 What is left out is named and counted on standard error; see `experiments.listing` for what is no picture.
 """
