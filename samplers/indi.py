@@ -11,6 +11,7 @@ on: for blur, say, a sum of a blurred and a sharp image. That may still work; it
 from __future__ import annotations
 
 from degrade import Degradation
+from degrade.tables import compute_dtype
 from samplers.registry import register_step
 from samplers.step import Restore, Stage, Step, Walked
 
@@ -31,5 +32,7 @@ class InDI(Step):
     def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
         """Walk a share of the way to the guess."""
         x0_hat = R(at.x_t, at.t)
-        share = (at.s.to(at.x_t) / at.t.to(at.x_t)).view(-1, 1, 1, 1)
-        return Walked(share * at.x_t + (1 - share) * x0_hat, x0_hat, at.z)
+        # In float32 at least: half precisions know no t = 999, and some not even t = 257.
+        t, s = (level.to(compute_dtype(at.x_t.dtype)).view(-1, 1, 1, 1) for level in (at.t, at.s))
+        share = s / t
+        return Walked((share * at.x_t + (1 - share) * x0_hat).to(at.x_t.dtype), x0_hat, at.z)

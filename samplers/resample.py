@@ -51,6 +51,7 @@ def climb(
     (a_t, b_t), (a_s, b_s) = D.coefficients(t, x_s), D.coefficients(s, x_s)
     kept = a_t / a_s
     x_t = kept * x_s + (b_t**2 - (kept * b_s) ** 2).clamp(min=0).sqrt() * randn_like(x_s, generator)
+    x_t = x_t.to(x_s.dtype)  # the coefficients have the compute precision, which is float32 at least
     return x_t, D.estimate(x_t, x0_hat, t, z)
 
 

@@ -248,23 +248,151 @@ def test_known_pixels_follow_the_known_image_down(name):
     assert not torch.allclose(visit.x_s[..., 8:], x0[..., 8:], atol=0.05)
 
 
-def test_repaint_finds_the_conditional_mean():
-    """Gaussian pairs, one pixel known: the mean of the other given it, with no model of the mask."""
+def pairs(n=4000, known=0.6):
+    """Gaussian pairs, an exact restorer of them and what is known: one of each pair; the other's mean is 0.8 known."""
     D = degrade.make("gaussian_noise", T=60, schedule="cosine")
-    covariance = torch.tensor([[0.5, 0.4], [0.4, 0.5]]).double()
-    R = GaussianMean(D, torch.zeros(2).double(), covariance)
-    n, known = 4000, 0.6
-    image, mask = torch.tensor([known, 0.0]).view(1, 1, 1, 2), torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    axes = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double() / math.sqrt(2)
+    variances = torch.tensor([0.9, 0.1]).double()
+
+    def R(x_t, t):
+        a, b = (v.view(-1, 1) for v in D.coefficients(t, x_t))
+        return ((x_t.flatten(1) @ axes) * (a * variances / (a**2 * variances + b**2)) @ axes.T).view_as(x_t)
+
+    image, mask = (torch.tensor(v, dtype=torch.float64).view(1, 1, 1, 2) for v in ([known, 0.0], [1.0, 0.0]))
     x_T = torch.randn(n, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return D, R, {"image": image, "mask": mask}, x_T
+
+
+@pytest.mark.parametrize("step", [DDPM(), DDIM(0.3), Algorithm2(), Algorithm1(estimate=False), Resample(DDPM(), 3)])
+def test_known_pixels_have_the_law_of_the_forward_process(step):
+    """x_s ~ N(a_s known, b_s^2), whatever R makes of the rest."""
+    D, R, live, x_T = pairs()
+    a, b = D.schedule(D.T)
+    for visit in reverse(D, R, Known(step, **live), x_T, x_T, strided(60, 12), torch.Generator().manual_seed(1)):
+        if visit.s:
+            standard = (visit.x_s[..., 0] - a[visit.s] * 0.6) / b[visit.s]
+            assert abs(standard.mean()) < 0.07  # four standard errors
+            assert abs(standard.std() - 1) < 0.05
+
+
+def test_known_pixels_and_their_noise_go_through_the_levels_together():
+    """cov(x_t, x_s) of the forward process is a_t / a_s b_s^2: a draw of its own at every level would have none."""
+    D, R, live, x_T = pairs(20_000)
+    a, b = D.schedule(D.T)
+    visits = reverse(D, R, Known(DDPM(), **live), x_T, None, strided(60, 6), torch.Generator().manual_seed(1))
+    for visit in list(visits)[1:-1]:
+        v, u = ((x[..., 0] - a[t] * 0.6).flatten() for x, t in ((visit.x_t, visit.t), (visit.x_s, visit.s)))
+        assert float((v * u).mean()) == pytest.approx(float(a[visit.t] / a[visit.s] * b[visit.s] ** 2), abs=0.03)
+
+
+@pytest.mark.parametrize("rule", ["forward", "guidance"])
+def test_repaint_finds_the_conditional_mean(rule):
+    """Gaussian pairs, one pixel known: the mean of the other given it, with no model of the mask."""
+    D, R, live, x_T = pairs()
     means = {}
     for repeats in (1, 10):
-        step = Resample(Known(DDPM(), image=image, mask=mask), repeats=repeats)
+        step = Resample(Known(DDPM(), rule=rule, **live), repeats=repeats)
         x_0 = sample(D, R, step, x_T, None, strided(60, 30), torch.Generator().manual_seed(1))
-        torch.testing.assert_close(x_0[..., 0], torch.full_like(x_0[..., 0], known), rtol=0, atol=1e-6)
+        torch.testing.assert_close(x_0[..., 0], torch.full_like(x_0[..., 0], 0.6), rtol=0, atol=1e-6)
         means[repeats] = float(x_0[..., 1].mean())
-    exact = 0.8 * known
+    exact = 0.8 * 0.6
     assert abs(means[10] - exact) < 0.1 * exact
     assert abs(means[10] - exact) < abs(means[1] - exact) / 2  # what the paper resamples for
+
+
+def test_guidance_pushes_the_known_pixels_off_the_forward_process():
+    """By (a_t b_s / b_t) (known - R(x_t, t)), as its rule says."""
+    D, R, live, x_T = pairs()
+    a, b = D.schedule(D.T)
+    off = []
+    for visit in reverse(D, R, Known(Algorithm2(), rule="guidance", **live), x_T, None, strided(60, 12)):
+        pushed = a[visit.t] * b[visit.s] / b[visit.t] * (0.6 - visit.x0_hat[..., 0])
+        plain = a[visit.s] * 0.6 + b[visit.s] / b[visit.t] * (visit.x_t[..., 0] - a[visit.t] * 0.6)
+        torch.testing.assert_close(visit.x_s[..., 0], plain + pushed, **EXACT)
+        off.append(float((visit.x_s[..., 0].mean() - a[visit.s] * 0.6) / b[visit.s].clamp(min=1e-9)))
+    assert max(off[:-1]) > 1
+
+
+@pytest.mark.parametrize("step", [Algorithm1(), Algorithm2()])
+def test_under_a_blur_the_known_part_moves_with_the_guess_of_the_rest(step):
+    """With the true image for the rest, no border is seen between the two."""
+    D = build("blur", {"T": 8}, SHAPE)
+    x0, z, x_T = start(D)
+    mask = (torch.arange(SHAPE[2]) < 8).double().expand(1, 1, *SHAPE[1:])
+    known = torch.where(mask == 1, x0, 9.0)  # what is not known may be anything
+    for visit in reverse(D, lambda x_t, t: torch.where(mask == 1, -9.0, x0), Known(step, known, mask), x_T, z):
+        torch.testing.assert_close(visit.x_s, D(x0, degrade.full(visit.s, x0), z), **EXACT)
+
+
+def test_what_is_half_known_is_the_mean_of_both():
+    D = degrade.make("gaussian_noise", T=6)
+    x0, z, x_T = start(D)
+    step = Known(DDIM(), image=x0, mask=torch.full((1, 1, *SHAPE[1:]), 0.25))
+    for visit in reverse(D, lambda x_t, t: torch.zeros_like(x_t), step, x_T, z):
+        torch.testing.assert_close(visit.x0_hat, 0.25 * x0, **EXACT)
+
+
+@pytest.mark.parametrize("rule", ["forward", "guidance"])
+def test_known_takes_one_image_or_one_for_each_of_the_batch(rule):
+    D = degrade.make("gaussian_noise", T=3)
+    _, z, x_T = start(D, 4)
+    mask = torch.ones(1, 1, *SHAPE[1:])
+    for n in (1, 4):
+        image = images(n, *SHAPE)
+        assert torch.equal(sample(D, imperfect, Known(image=image, mask=mask, rule=rule), x_T, z), image.expand_as(x_T))
+    for live, fault in (
+        (
+            {"image": images(2, *SHAPE), "mask": mask},
+            r"the image \(2, 3, 12, 16\) for images \(4, 3, 12, 16\); it needs",
+        ),
+        (
+            {"image": images(4, *SHAPE), "mask": mask[0]},
+            r"the mask \(1, 12, 16\) for images \(4, 3, 12, 16\); it needs",
+        ),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            sample(D, imperfect, Known(rule=rule, **live), x_T, z)
+
+
+HALVES = [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(Algorithm1(), Algorithm2(), Algorithm2(estimate=False), DDPM(), DDPM("large"), Bridge(), Heun(), InDI()),
+        *(Average(), Resample(DDPM(), 2), Resample(Algorithm2(), 2), Known(), Known(rule="guidance")),
+    ],
+    ids=str,
+)
+def test_a_walk_keeps_the_precision_of_its_images(step, dtype):
+    """R meets no other, and where the walk leads is near to where that of the same images in float32 does."""
+    D = degrade.make("gaussian_noise", T=300, schedule="cosine")
+    x0 = images(2, *SHAPE).to(dtype)
+    if isinstance(step, Known):
+        step = dataclasses.replace(step, image=x0, mask=torch.ones(1, 1, *SHAPE[1:]))
+
+    def walked(x0):
+        def R(x_t, t):
+            assert x_t.dtype == x0.dtype
+            return (0.3 * x_t + 0.5 * x0).to(x0)
+
+        x_T, z = D(x0, degrade.full(299, x0), noise.to(x0)), noise.to(x0)
+        visits = list(reverse(D, R, step, x_T, z, [299, 257, 100, 30, 0], torch.Generator().manual_seed(0)))
+        assert {visit.x_s.dtype for visit in visits} == {x0.dtype}
+        return visits[-1].x_s.float()
+
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(4))
+    coarse = 0.1 if dtype == torch.bfloat16 else 0.02
+    assert (walked(x0) - walked(x0.float())).abs().max() < coarse
+
+
+def test_indi_takes_the_share_of_the_way_in_float32():
+    """bfloat16 knows neither 999 nor 257: s / t would be 256 / 1000."""
+    x_t, t, s = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16), torch.tensor([259]), torch.tensor([257])
+    x_s = InDI()(degrade.make("decolor", T=300), lambda x_t, t: -127 * torch.ones_like(x_t), x_t, t, s).x_s
+    assert x_s.item() == pytest.approx(257 / 259 - 127 * 2 / 259, abs=1e-3)
 
 
 def test_known_needs_an_image_and_a_mask():
