@@ -5,7 +5,8 @@
 A schedule is a small frozen object that returns the float64 tables (a, b) of T + 1 entries for any T. Two are variance
 preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t} (1 - beta_i):
 
-* `linear`    beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020)
+* `linear`    beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020); with no betas given, the published line
+              from 1e-4 to 0.02 over 1000 levels, which T levels walk along in equal steps
 * `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
               (Nichol and Dhariwal, arXiv 2102.09672, 2021)
 
@@ -29,29 +30,59 @@ __all__ = ["Cosine", "Linear", "Schedule", "Straight", "Table"]
 Beta = Annotated[float, Field(gt=0, le=1)]
 
 
-def _from_betas(betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar) from (T,) betas, with the clean entry in front."""
-    log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
+def _log_alpha_bar(betas: Tensor) -> Tensor:
+    """Return log alpha_bar (T + 1,) from (T,) betas, with the clean entry in front."""
+    return torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
+
+
+def _line(T: int, beta_1: float, beta_T: float) -> Tensor:
+    """Return log alpha_bar (T + 1,) of betas on a straight line."""
+    return _log_alpha_bar(torch.linspace(beta_1, beta_T, T, dtype=torch.float64))
+
+
+def _from_log(log_alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sqrt(alpha_bar) and sqrt(1 - alpha_bar)."""
     # expm1 keeps the digits of b where alpha_bar is close to 1.
     return torch.exp(log_alpha_bar / 2), torch.sqrt(torch.expm1(log_alpha_bar).abs())
 
 
+PUBLISHED = (1000, 1e-4, 0.02)  # T, beta_1 and beta_T of Ho et al.
+
+
 @frozen
 class Linear:
-    """Beta on a straight line from `beta_1` to `beta_T`.
+    """Beta on a straight line from `beta_1` to `beta_T`, whatever T is; or, if neither is given, the published process.
 
-    >>> a, b = Linear()(1000)
-    >>> f"{a[-1] ** 2:.3g}"
-    '4.04e-05'
+    The published betas belong to T = 1000. Used with T = 100 they would leave a_T = 0.60 of the image, and sampling,
+    which starts from pure noise, would go wrong. Without betas, alpha_bar_t is therefore that of the published process
+    at its level 1000 t / T (log alpha_bar interpolated where that is no whole number), as if its levels were strided
+    (Nichol and Dhariwal, arXiv 2102.09672, 2021, section 4). Every T then ends at the same a_T = 0.0064, and T = 1000
+    is the published table itself. If only one beta is given, the other is the published one.
+
+    >>> [f"{Linear()(T)[0][-1] ** 2:.3g}" for T in (1, 10, 1000)]
+    ['4.04e-05', '4.04e-05', '4.04e-05']
+    >>> f"{Linear(beta_1=1e-4, beta_T=0.02)(100)[0][-1]:.2f}"
+    '0.60'
     """
 
     name: Literal["linear"] = "linear"
-    beta_1: Beta = 1e-4
-    beta_T: Beta = 0.02
+    beta_1: Beta | None = None
+    beta_T: Beta | None = None
+
+    def __post_init__(self) -> None:
+        if (self.beta_1 is None) != (self.beta_T is None):
+            _, beta_1, beta_T = PUBLISHED
+            object.__setattr__(self, "beta_1", self.beta_1 or beta_1)
+            object.__setattr__(self, "beta_T", self.beta_T or beta_T)
 
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,)."""
-        return _from_betas(torch.linspace(self.beta_1, self.beta_T, T, dtype=torch.float64))
+        if self.beta_1 is not None and self.beta_T is not None:
+            return _from_log(_line(T, self.beta_1, self.beta_T))
+        whole = _line(*PUBLISHED)
+        k = torch.arange(T + 1, dtype=torch.float64) * PUBLISHED[0] / T
+        below = k.floor().long().clamp(max=PUBLISHED[0] - 1)
+        return _from_log(torch.lerp(whole[below], whole[below + 1], k - below))
 
 
 @frozen
@@ -73,7 +104,7 @@ class Cosine:
         v = (u + self.s) / (1 + self.s) * math.pi / 2
         # 1 - cos^2 v_i / cos^2 v_{i-1}, as a product: the difference would lose the digits of small betas.
         betas = math.sin(math.pi / 2 / (T * (1 + self.s))) * torch.sin(v[1:] + v[:-1]) / torch.cos(v[:-1]) ** 2
-        return _from_betas(betas.clamp(max=self.max_beta))
+        return _from_log(_log_alpha_bar(betas.clamp(max=self.max_beta)))
 
 
 @frozen
@@ -94,7 +125,7 @@ class Straight:
 
 @frozen
 class Table:
-    """The tables themselves, T + 1 entries each, the first 1 and 0.
+    """The tables themselves, T + 1 entries each, the first 1 and 0 and no other of `b` 0.
 
     >>> Table(a=(1, 0.5), b=(0, 0.5))(1)[0].tolist()
     [1.0, 0.5]
@@ -107,6 +138,9 @@ class Table:
     def __post_init__(self) -> None:
         if len(self.a) != len(self.b) or self.a[:1] != (1,) or self.b[:1] != (0,):
             raise ValueError("a and b need the same length and a clean first entry, a[0] = 1 and b[0] = 0")
+        if 0 in self.b[1:]:
+            t = self.b.index(0, 1)
+            raise ValueError(f"b[{t}] = 0: only level 0 is without z, which could not be estimated; give more than 0")
 
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,).

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from degrade import GaussianNoise
 from degrade.registry import build
-from degrade.schedules import Cosine, Linear
+from degrade.schedules import PUBLISHED, Cosine, Linear
 from restore.restorer import Predict, Restorer
 from restore.unet import UNetConfig
 
@@ -165,12 +165,15 @@ def read_noise(file: Path | None) -> Noise:
         ValueError: in one line, naming every option that cannot be expressed.
 
     >>> read_noise(None).degradation.schedule
-    Linear(name='linear', beta_1=0.0001, beta_T=0.02)
+    Linear(name='linear', beta_1=None, beta_T=None)
     """
     defaults = {name: default for name, (default, *_) in NOISE.items()} | AMOUNT
     options = defaults if file is None else _read(file, SCHEDULERS, NOISE, AMOUNT)
-    straight = options["beta_schedule"] == "linear"
-    schedule = build(Linear, beta_1=options["beta_start"], beta_T=options["beta_end"]) if straight else Cosine()
+    schedule: Linear | Cosine = Cosine()
+    if options["beta_schedule"] == "linear":
+        betas = options["beta_start"], options["beta_end"]
+        published = (options["num_train_timesteps"], *betas) == PUBLISHED
+        schedule = Linear() if published else build(Linear, beta_1=betas[0], beta_T=betas[1])
     degradation = build(GaussianNoise, T=options["num_train_timesteps"], schedule=schedule)
     return Noise(degradation, PREDICT[options["prediction_type"]], options["clip_sample"])
 
@@ -238,15 +241,18 @@ def noise_options(restorer: Restorer) -> dict[str, Any]:
     """Return the `scheduler_config.json` of what a restorer was trained on.
 
     Raises:
-        ValueError: unless that is `gaussian_noise` with linear betas or the default cosine.
+        ValueError: unless that is `gaussian_noise` with linear betas, which for the published process without betas
+            of its own means T = 1000, or the default cosine.
     """
     D = restorer.degradation
     schedule = D.schedule if isinstance(D, GaussianNoise) else None
-    if not isinstance(schedule, Linear) and schedule != Cosine():
+    possible = (PUBLISHED[0] == D.T or schedule != Linear()) if isinstance(schedule, Linear) else schedule == Cosine()
+    if not possible:
         raise ValueError(f"diffusers cannot express {D}; write its network alone: to_diffusers(restorer.net, folder)")
     betas: dict[str, Any] = {"beta_schedule": "squaredcos_cap_v2"}
     if isinstance(schedule, Linear):
-        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_1, "beta_end": schedule.beta_T}
+        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_1 or PUBLISHED[1]}
+        betas["beta_end"] = schedule.beta_T or PUBLISHED[2]
     [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.predict]
     own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clamp}
     return {"_class_name": SCHEDULERS[0]} | betas | own

@@ -269,7 +269,8 @@ def test_the_schedule_is_that_of_the_scheduler(name, T, how, diffusers, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("predict", "schedule", "T"), [("eps", "linear", 1000), ("v", "cosine", 10), ("x0", "linear", 4)]
+    ("predict", "schedule", "T"),
+    [("eps", "linear", 1000), ("v", "cosine", 10), ("x0", {"name": "linear", "beta_T": 0.02}, 4)],
 )
 def test_a_restorer_comes_back_whole_from_any_layout(predict, schedule, T, written, diffusers, tmp_path):
     net = written[1]

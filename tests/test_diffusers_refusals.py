@@ -13,7 +13,7 @@ import degrade
 from restore import Restorer, UNet, UNetConfig, from_diffusers, to_diffusers
 
 SHAPE = {"size": 8, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "groups": 4}
-NOISE = degrade.make("gaussian_noise", T=10)
+NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear", "beta_T": 0.02})
 
 
 @pytest.fixture
@@ -105,7 +105,8 @@ def test_a_network_that_diffusers_cannot_express_is_not_written(config, message,
 def test_a_restorer_that_diffusers_cannot_express_is_not_written(tmp_path):
     net = UNet(UNetConfig(**SHAPE))
     straight = degrade.make("gaussian_noise", T=4, schedule="straight")
-    for D in (straight, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
+    strided = degrade.make("gaussian_noise", T=4)  # the published process in four levels
+    for D in (straight, strided, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
         with pytest.raises(ValueError, match=r"diffusers cannot express .*write its network alone"):
             to_diffusers(Restorer(net, D), tmp_path / "model")
     with pytest.raises(ValueError, match=r"only a restore\.UNet can be written for diffusers, not Linear"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal, localcontext
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import degrade
 from degrade.schedules import Cosine, Linear, Straight, Table
+from samplers import DDIM, sample
 from tests.cases import images
 
 SCHEDULES = [Linear(), Cosine(), Straight(), Linear(beta_1=0.01, beta_T=0.3), Cosine(s=0.0, max_beta=0.9)]
@@ -53,6 +55,53 @@ def test_linear_ends_where_ddpm_ends():
     a, b = noise().coefficients(torch.tensor([1000]), torch.zeros(1, dtype=torch.float64))
     assert a.item() ** 2 == pytest.approx(4.0358e-5, rel=1e-4)
     assert b.item() ** 2 == pytest.approx(1 - 4.0358e-5, rel=1e-8)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7, 100, 250, 999, 1000, 1001, 3000])
+def test_the_published_process_reaches_noise_in_any_number_of_levels(T):
+    """Sampling starts from pure noise, so a mean of -0.5 must be nearly forgotten: a_T = 0.0064, not 0.60 as it was."""
+    a, b = Linear()(T)
+    published, _ = Linear(beta_1=1e-4, beta_T=0.02)(1000)
+    assert a[T].item() == pytest.approx(published[1000].item(), rel=1e-12)
+    torch.testing.assert_close(a**2 + b**2, torch.ones_like(a), rtol=0, atol=1e-15)
+    if 1000 % T == 0:  # strided levels of the published process
+        torch.testing.assert_close(a, published[:: 1000 // T], rtol=1e-13, atol=0)
+    else:
+        assert (a.diff() < 0).all()
+
+
+def test_the_published_process_is_a_straight_line_of_betas_at_its_own_length():
+    for ours, theirs in zip(Linear()(1000), Linear(beta_1=1e-4, beta_T=0.02)(1000)):
+        assert torch.equal(ours, theirs)
+
+
+def test_one_beta_given_takes_the_other_from_the_published_line():
+    assert Linear(beta_T=0.3) == Linear(beta_1=1e-4, beta_T=0.3)
+    assert Linear(beta_1=0.01) == Linear(beta_1=0.01, beta_T=0.02)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.4])
+def test_ddim_in_few_levels_keeps_the_mean_of_the_data(spread):
+    """Images of mean -0.5 and known spread: with the best guess, DDIM from pure noise must bring them back."""
+    D = noise(T=100)
+    generator = torch.Generator().manual_seed(0)
+    x_T = torch.randn(4096, 1, 1, 1, generator=generator, dtype=torch.float64)
+
+    def R(x_t, t):
+        a, b = D.coefficients(t, x_t)
+        return -0.5 + a * spread**2 / (a**2 * spread**2 + b**2) * (x_t + 0.5 * a)
+
+    x = sample(D, R, DDIM(), x_T)
+    assert x.mean().item() == pytest.approx(-0.5, abs=0.01)  # -0.387 with the betas of T = 1000
+    assert x.std().item() == pytest.approx(spread, rel=0.2)  # DDIM's steps shrink it
+
+
+def test_a_table_without_z_at_a_level_is_refused():
+    """What divides by b_t, the estimate of z, would give nan there."""
+    with pytest.raises(ValueError, match=re.escape("b[2] = 0: only level 0 is without z")):
+        noise(T=2, schedule={"name": "table", "a": [1, 0.9, 0.8], "b": [0, 0.5, 0]})
+    with pytest.raises(ValueError, match=re.escape("b[1] = 0")):
+        noise(T=1, schedule={"name": "table", "a": [1, 1], "b": [0, 0]})
 
 
 @given(levels, st.floats(0, 0.1), st.floats(0.5, 0.9999))
@@ -101,7 +150,7 @@ def test_variance_is_preserved(schedule, T):
 @pytest.mark.parametrize("T", [1, 10, 1000])
 def test_b_has_all_its_digits_where_it_is_small(T):
     """Against 40 decimal digits; sqrt(1 - a^2) would lose five of sixteen of them."""
-    _, b = Linear()(T)
+    _, b = Linear(beta_1=1e-4, beta_T=0.02)(T)
     betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64).tolist()
     with localcontext(prec=40):
         alpha_bar = Decimal(1)
