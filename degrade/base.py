@@ -11,7 +11,7 @@ it is opaque to everyone but its degradation, and None where nothing is random. 
     D.estimate(x_t, x0, t, z)   the z that would explain x_t if x0 were the clean image; where that makes no sense, z
 
 Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
-degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys six laws,
+degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys eight laws,
 which `degrade.check` runs:
 
 1. identity      D(x0, 0, z) = x0
@@ -20,7 +20,9 @@ which `degrade.check` runs:
 3. consistency   x_t = D(x0, t, z) implies D(x0, t, D.estimate(x_t, x0, t, z)) = x_t, for t >= 1
 4. independence  image i of the result depends on image i of the arguments only: one batch may mix severities
 5. device, dtype both follow x0; a call on a batch equals the calls one by one
-6. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
+6. difference    D.delta(x0, t, s, z) = D(x0, s, z) - D(x0, t, z)
+7. drawing       `draw` takes one generator for the batch, or one for each image, whose z does not depend on the batch
+8. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
 
 The contract generalizes Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022), whose D is a deterministic function
 of (x0, t), by the explicit z.
@@ -122,14 +124,16 @@ def need_z_parts(name: str, z: Latent, *shapes: tuple[int, ...]) -> tuple[Tensor
         ValueError: if it is None, no tuple, or its tensors are of other shapes.
     """
     if not isinstance(z, tuple) or _found(z) != shapes:
-        raise ValueError(f"{name}: z is {_found(z)}; it needs tensors of shapes {shapes}: use z = D.draw(x0)")
+        raise ValueError(f"{name}: z is {_found(z)}; it needs a tuple of tensors {shapes}: use z = D.draw(x0)")
     return z
 
 
 def _found(z: Latent) -> Any:
     if isinstance(z, tuple):
         return tuple(map(_found, z))
-    return tuple(z.shape) if isinstance(z, Tensor) else z
+    if isinstance(z, Tensor):
+        return tuple(z.shape)
+    return z if z is None else f"a {type(z).__name__}"
 
 
 def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:

@@ -12,8 +12,10 @@ with its own V and g_t for the height and for the width. The first is the cheape
 matrices serve all its channels; the second for the change between two levels, which share c and the way back.
 
 Free are the widths sigma_i (`degrade.widths`), the cut of the kernel, the boundary, and whether the last level is the
-mean color. The limit of ever finer chains is the heat equation with g_t(w) = exp(-total_t^2 w^2 / 2), where only the
-total width counts (Rissanen et al., arXiv 2206.13397, 2022).
+mean color. That mean is the one that the blur itself tends to, the amplitude of the constant wave: all pixels weigh the
+same under `circular` and `symmetric` borders, but under `reflect`, which repeats all pixels of a row except the two at
+its ends, those two weigh half. The limit of ever finer chains is the heat equation, g_t(w) = exp(-total_t^2 w^2 / 2),
+where only the total width counts (Rissanen et al., arXiv 2206.13397, 2022).
 
 Bansal et al. (arXiv 2208.09392, 2022) use
 
@@ -32,7 +34,6 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
-from torch.nn.functional import pad
 
 from degrade.base import Degradation, Latent, Levels
 from degrade.registry import register
@@ -54,7 +55,8 @@ class Blur(Degradation):
     """Gaussian blur that grows with every level.
 
     `widths` is a rule (with its `std`) or a list of the T widths in pixels. `total_sigma`, T totals or `geometric`,
-    replaces `widths`, `std` and `kernel_size` by the heat equation. `to_mean` makes x_T the mean of each channel.
+    replaces `widths`, `std` and `kernel_size` by the heat equation. `to_mean` makes x_T the mean of each channel
+    as the boundary weighs it.
 
     >>> D = Blur(T=9, widths=(1.0,) * 9, kernel_size=5, to_mean=True)
     >>> x0 = torch.eye(8).view(1, 1, 8, 8)
@@ -122,17 +124,17 @@ class Blur(Degradation):
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)
 
     def _matrix(self, t: Tensor, g: Tensor, V: Tensor, inverse: Tensor) -> Tensor:
-        """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; the mean of its rows where that is due."""
-        A = V * g[:, None, :] @ inverse
-        return torch.where(t.view(-1, 1, 1) < self.T, A, A.mean(1, keepdim=True)) if self.to_mean else A
+        """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; of wave 0 alone where that is due."""
+        return V * self._ended(g, t)[:, None, :] @ inverse
 
     def _damped(self, c: Tensor, t: Tensor) -> Tensor:
         """Return the amplitudes at level t from those of x0."""
-        g_h, g_w = self.tables.at(t, c)
-        damped = g_h[:, None, :, None] * c * g_w[:, None, None, :]
+        g_h, g_w = (self._ended(g, t) for g in self.tables.at(t, c))
+        return g_h[:, None, :, None] * c * g_w[:, None, None, :]
+
+    def _ended(self, g: Tensor, t: Tensor) -> Tensor:
+        """Return the gains g (B, N) at level t, all but that of wave 0, the constant, erased at T where that is due."""
         if not self.to_mean:
-            return damped
-        V_h, V_w, *_ = self.tables.constants(c)
-        mean = V_h.mean(0) @ damped @ V_w.mean(0)
-        constant = pad(mean[..., None, None], (0, c.shape[-1] - 1, 0, c.shape[-2] - 1))  # wave 0 is the constant
-        return torch.where(t.view(-1, 1, 1, 1) < self.T, damped, constant)
+            return g
+        constant = torch.arange(g.shape[1], device=g.device) == 0
+        return torch.where((t.view(-1, 1) < self.T) | constant, g, 0)

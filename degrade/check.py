@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -133,6 +134,37 @@ def batching(case: Case) -> Iterator[Deviation]:
         yield (0.0 if kept else math.inf), f"{dtype} on {x0.device} became {x_t.dtype} on {x_t.device}"
 
 
+def difference(case: Case) -> Iterator[Deviation]:
+    """D.delta(x0, t, s, z) = D(x0, s, z) - D(x0, t, z), for one pair of severities and for a batch of mixed pairs."""
+    D, x0, z = case.D, case.x0, case.z
+    levels = case.levels(0)
+    pairs = [(case.full(t), case.full(s)) for t, s in [*pairwise(levels[::-1]), (D.T, 0), (0, D.T)]]
+    mixed = [torch.tensor([values[i % len(values)] for i in range(len(x0))]) for values in (levels[::-1], levels)]
+    for t, s in [*pairs, (mixed[0].to(x0.device), mixed[1].to(x0.device))]:
+        yield _gap(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z)), f"t = {t.tolist()}, s = {s.tolist()}"
+
+
+def drawing(case: Case) -> Iterator[Deviation]:
+    """With one generator for each image, z of an image is what that generator gives it alone."""
+    D, x0 = case.D, case.x0
+
+    def own(i: int) -> torch.Generator:
+        return torch.Generator(x0.device).manual_seed(case.seed + 1 + i)
+
+    try:
+        together = D.draw(x0, [own(i) for i in range(len(x0))])
+    except Exception as error:  # of any kind: it is somebody else's code
+        yield math.inf, f"draw with a list of generators, one for each image: {type(error).__name__}: {error}"
+        return
+    for i in range(len(x0)):
+        row = slice(i, i + 1)
+        alone = D.draw(x0[row], [own(i)])
+        z = map_latent(operator.itemgetter(row), together)
+        for t in case.levels(1):
+            level = case.full(t)[row]
+            yield _gap(D(x0[row], level, z), D(x0[row], level, alone)), f"z of image {i} drawn alone, t = {t}"
+
+
 def rebuilding(case: Case) -> Iterator[Deviation]:
     """The registered name and the arguments rebuild an equal degradation."""
     D = case.D
@@ -145,7 +177,8 @@ def rebuilding(case: Case) -> Iterator[Deviation]:
 
 
 LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
-    law.__name__: law for law in (identity, function, consistency, independence, batching, rebuilding)
+    law.__name__: law
+    for law in (identity, function, consistency, independence, batching, difference, drawing, rebuilding)
 }
 EXACT = {"identity", "function"}
 
@@ -181,7 +214,7 @@ def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
     >>> import degrade
     >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
     >>> [verdict.law for verdict in check(degrade.make("gaussian_noise", T=4), x0)]
-    ['identity', 'function', 'consistency', 'independence', 'batching', 'rebuilding']
+    ['identity', 'function', 'consistency', 'independence', 'batching', 'difference', 'drawing', 'rebuilding']
     """
     verdicts = measure(D, x0, seed)
     broken = [str(verdict) for verdict in verdicts if not verdict.holds]

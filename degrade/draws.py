@@ -51,12 +51,20 @@ def randint(n: int, shape: tuple[int, ...], like: Tensor, generator: Chance = No
 
 
 def from_source(source: Source, n: int, generator: Chance = None) -> Tensor:
-    """Return n images of a source, which is asked for one at a time where each has a generator of its own."""
+    """Return n images of a source, which is asked for one at a time where each has a generator of its own.
+
+    Raises:
+        ValueError: for another number of generators, or if the images are not floating point.
+    """
     if generator is None or isinstance(generator, torch.Generator):
-        return source(n, generator)
-    if len(generator) != n:
+        x = source(n, generator)
+    elif len(generator) != n:
         raise ValueError(_count(len(generator), n))
-    return torch.cat([source(1, own) for own in generator]) if n else source(0, None)
+    else:
+        x = torch.cat([source(1, own) for own in generator]) if n else source(0, None)
+    if not x.is_floating_point():
+        raise ValueError(f"a source gave {x.dtype} images; it needs floating point in [-1, 1]: x.float() / 127.5 - 1")
+    return x
 
 
 def _count(generators: int, n: int) -> str:

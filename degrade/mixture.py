@@ -12,6 +12,7 @@ Given x0, a mixture can be solved for z, so `estimate` is exact: z = (x_t - a_t 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -87,7 +88,8 @@ class Interpolation(Mixture):
 
     `source(n, generator)` returns n images in [-1, 1]; it is live, so it is not among the arguments that are saved.
     `coupling` says which partner goes to which image of a batch: `independent` (as drawn) or `optimal` (the
-    one-to-one pairing of the batch with the least total squared distance).
+    one-to-one pairing of the batch with the least total squared distance). What an image with a generator of its own
+    draws does not depend on its batch, so there the partner stays as drawn.
 
     >>> import torch
     >>> D = Interpolation(T=4, schedule="straight", source=lambda n, generator: torch.ones(n, 1, 2, 2))
@@ -120,4 +122,6 @@ class Interpolation(Mixture):
         z = from_source(self.source, len(x0), generator).to(x0)
         if z.shape != x0.shape:
             raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
-        return couple(self.coupling, x0, z)
+        # Images that have a generator each are batches of one, which leave nothing to pair.
+        alone = isinstance(generator, Sequence)
+        return z if alone else couple(self.coupling, x0, z)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from degrade.tables import compute_dtype
+
 __all__ = ["round_to_8bit"]
 
 
@@ -26,4 +28,6 @@ def round_to_8bit(x: Tensor) -> Tensor:
     >>> round_to_8bit(torch.tensor([-1.2, -1.0, 0.0, 0.001, 1.0])).mul(255).round().tolist()
     [-255.0, -255.0, 1.0, 1.0, 255.0]
     """
-    return torch.round((x.clamp(-1, 1) + 1) * 127.5) / 127.5 - 1
+    # In float32 at least: bfloat16 has no more than 8 bits itself, and would lose them to every operation.
+    wide = x.to(compute_dtype(x.dtype))
+    return (torch.round((wide.clamp(-1, 1) + 1) * 127.5) / 127.5 - 1).to(x.dtype)

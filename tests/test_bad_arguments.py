@@ -77,9 +77,9 @@ def test_refused_when_the_image_is_seen(name, arguments, shape, message):
 
 
 RANDOM = [
-    ("inpaint", {"center": "random"}, "tensors of shapes ((2,), (2,))"),
+    ("inpaint", {"center": "random"}, "a tuple of tensors ((2,), (2,))"),
     ("mask_to_color", {}, "a tensor of shape (2, 3)"),
-    ("snow", {}, "tensors of shapes ((2, 12, 16), (2,))"),
+    ("snow", {}, "a tuple of tensors ((2, 12, 16), (2,))"),
     ("gaussian_noise", {}, "a tensor of shape (2, 3, 12, 16)"),
 ]
 
@@ -93,6 +93,21 @@ def test_z_is_missing_or_of_another_batch(name, arguments, needed):
             with pytest.raises(ValueError, match=re.escape(needed)) as caught:
                 call(z)
             assert "use z = D.draw(x0)" in str(caught.value)
+
+
+def test_a_list_is_no_z():
+    """JSON has lists only, but a z that was read from JSON has lost its tensors too."""
+    D, x0 = degrade.make("snow"), images(2, 3, 12, 16)
+    with pytest.raises(ValueError, match=re.escape("z is a list; it needs a tuple of tensors ((2, 12, 16), (2,))")):
+        D(x0, torch.tensor([1, 1]), list(D.draw(x0)))
+
+
+def test_partners_in_whole_numbers_are_refused():
+    """Eight-bit pictures would make z span 0..255."""
+    D = degrade.make("interpolation", source=lambda n, generator: torch.zeros(n, 3, 4, 4, dtype=torch.uint8))
+    for generator in (None, torch.Generator(), [torch.Generator(), torch.Generator()]):
+        with pytest.raises(ValueError, match=r"a source gave torch.uint8 images; .*: x.float\(\) / 127.5 - 1"):
+            D.draw(images(2, 3, 4, 4), generator)
 
 
 @pytest.mark.parametrize(

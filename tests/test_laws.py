@@ -28,7 +28,7 @@ def test_every_name_has_cases():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_laws(name, arguments, shape, dtype):
     verdicts = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))
-    assert len(verdicts) == 6
+    assert len(verdicts) == 8
     assert all(verdict.holds for verdict in verdicts)
 
 
@@ -41,15 +41,6 @@ def test_gradients_flow_to_x0(name, arguments):
     assert x0.grad is not None
     assert x0.grad.isfinite().all()
     assert x0.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
-def test_delta_is_the_difference_of_two_levels(name, arguments):
-    D = build(name, arguments, SHAPES[0])
-    x0 = images(3, *SHAPES[0])
-    z = D.draw(x0, torch.Generator().manual_seed(0))
-    t, s = torch.tensor([D.T, max(1, D.T // 2), 1]), torch.tensor([D.T // 2, 0, 0])
-    torch.testing.assert_close(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
@@ -87,16 +78,37 @@ class Broken(degrade.Degradation):
             x_t = x_t + 1e-3 * len(x0) * (t > 0).view(-1, 1, 1, 1)
         elif self.law == "nan":
             x_t = x_t / (1 - t / self.T).view(-1, 1, 1, 1)
+        elif self.law.startswith("drawing"):
+            x_t = x_t + z.view(-1, 1, 1, 1) * (t > 0).view(-1, 1, 1, 1)
         return x_t
+
+    def change(self, x0, t, s, z):
+        delta = super().change(x0, t, s, z)
+        return -delta if self.law == "difference" else delta
+
+    def draw(self, x0, generator=None):
+        if self.law == "drawing":  # takes one generator only
+            return torch.rand(len(x0), generator=generator, dtype=x0.dtype)
+        if self.law == "drawing by the first":
+            first = generator[0] if isinstance(generator, list) else generator
+            return torch.rand(len(x0), generator=first, dtype=x0.dtype)
+        return None
 
     def estimate(self, x_t, x0, t, z):
         return torch.ones_like(x_t) if self.law == "consistency" else z
 
 
-@pytest.mark.parametrize("law", ["identity", "function", "consistency", "independence", "batching"])
+@pytest.mark.parametrize("law", ["identity", "function", "consistency", "independence", "batching", "difference"])
 def test_a_broken_law_is_named_with_its_size(law):
     with pytest.raises(degrade.LawError, match=rf"{law} +BROKEN off by \S+ .*(t = |generator)"):
         degrade.check(Broken(law=law), images(3, 1, 4, 4))
+
+
+def test_a_draw_must_take_one_generator_for_each_image():
+    with pytest.raises(degrade.LawError, match=r"drawing +BROKEN off by inf .*one for each image: TypeError: "):
+        degrade.check(Broken(law="drawing"), images(3, 1, 4, 4))
+    with pytest.raises(degrade.LawError, match=r"drawing +BROKEN off by \S+ .*z of image [12] drawn alone"):
+        degrade.check(Broken(law="drawing by the first"), images(3, 1, 4, 4))
 
 
 def test_not_a_number_breaks_a_law():

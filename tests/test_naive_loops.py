@@ -85,6 +85,17 @@ def test_the_heat_equation_is_the_limit_of_long_chains(boundary):
     torch.testing.assert_close(heat, chain(x0, 9 * t), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("boundary", ["circular", "reflect", "symmetric"])
+@pytest.mark.parametrize("sides", [(9, 12), (2, 5), (1, 4)])
+def test_the_mean_is_what_the_blur_tends_to(boundary, sides):
+    """Without a jump at T: a blur far wider than the image leaves the same color."""
+    x0, t = images(2, 3, *sides), torch.tensor([1, 1])
+    limit = degrade.Blur(T=1, total_sigma=(500.0,), boundary=boundary)(x0, t)
+    D = degrade.Blur(T=1, total_sigma=(0.5,), boundary=boundary, to_mean=True)
+    torch.testing.assert_close(D(x0, t), limit, rtol=0, atol=1e-12)
+    torch.testing.assert_close(D.delta(x0, t, 0 * t), x0 - limit, rtol=0, atol=1e-12)
+
+
 def middle(sides: tuple[int, int]) -> tuple[int, ...]:
     return tuple((N + 1) // 2 - 1 for N in sides)
 

@@ -15,8 +15,9 @@ FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
 UNSEEN = DrawnFaces(32)(3, torch.Generator().manual_seed(1))
 
 BLUR = ("blur", {"T": 40, "total_sigma": "geometric", "boundary": "symmetric"})
-NOISE = ("gaussian_noise", {"T": 200})
-LATE = {"name": "gaussian_noise", "arguments": {"T": 40}}
+MILD = {"name": "linear", "beta_T": 0.02}  # never all noise, where every severity looks like the next
+NOISE = ("gaussian_noise", {"T": 200, "schedule": MILD})
+LATE = {"name": "gaussian_noise", "arguments": {"T": 40, "schedule": MILD}}
 CASES = [
     BLUR,
     NOISE,

@@ -64,7 +64,14 @@ def blurred(x0: Tensor, kernels: Sequence[Tensor], boundary: str, to_mean: bool 
     for i, kernel in enumerate(kernels, 1):
         around = _continued(x, len(kernel) // 2, boundary)
         x = conv2d(around, kernel.expand(channels, 1, -1, -1), groups=channels)
-        yield x.mean((2, 3), keepdim=True).expand_as(x) if to_mean and i == len(kernels) else x
+        yield _mean(x, boundary).expand_as(x) if to_mean and i == len(kernels) else x
+
+
+def _mean(x: Tensor, boundary: str) -> Tensor:
+    """Return the mean colors (B, C, 1, 1) of x as it goes on beyond its borders: over one period of it."""
+    for dim in (2, 3) if boundary == "reflect" else ():
+        x = torch.cat([x, x.narrow(dim, 1, max(x.shape[dim] - 2, 0)).flip(dim)] if x.shape[dim] > 1 else [x], dim)
+    return x.mean((2, 3), keepdim=True)
 
 
 def _continued(x: Tensor, half: int, boundary: str) -> Tensor:
