@@ -31,6 +31,7 @@ from torch import Tensor
 from degrade import Degradation, Latent, full, map_latent, round_to_8bit
 from degrade.draws import Chance
 from degrade.precision import to_float64
+from samplers.calibration import TOLERANCE, Likelihood, Simulated, calibrated, held_out_levels, shortest
 from samplers.latent import drawn, hidden, is_random
 from samplers.reverse import inferring
 from samplers.step import Restore
@@ -38,7 +39,7 @@ from samplers.summaries import energies, summaries
 
 __all__ = ["Severity", "estimate_severity"]
 
-TOLERANCE = 0.1  # of the logarithm of an energy, where nothing tells how it varies
+HELD_OUT = 4  # severities of each reference picture that the interval is tried on
 DRAWS = 8  # of z at each severity
 STEADY = 0.15  # share of a restoration up to which it may depend on the severity told
 TYPICAL = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
@@ -108,7 +109,7 @@ def estimate_severity(
     view = _View(D, R, told, in_8_bits, batch, generator)
     with inferring(R):
         if reference is not None:
-            return _conclude(*_by_reference(view, x, z, reference, knots), D.T)
+            return _conclude(*_by_reference(view, x, z, calibration(view, z, reference, knots)), D.T)
         if not told:
             return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
         found = _conclude(*_by_itself(view, x, z), D.T)
@@ -171,41 +172,28 @@ def _probed(view: _View, x: Tensor, z: Latent) -> Tensor:
     return torch.cat([summaries(x), *(view.left(x, full(c, x), z) for c in probes)], 1).cpu()
 
 
-def _calibrated(view: _View, z: Latent, reference: Tensor, knots: int) -> tuple[Tensor, Tensor]:
-    """Return mu (T + 1, features) and C (T + 1, features, features) of reference pictures at each severity."""
-    D = view.D
-    at = torch.linspace(0, D.T, min(knots, D.T + 1)).round().long()
+def calibration(view: _View, z: Latent, reference: Tensor, knots: int) -> Likelihood:
+    """Return the likelihood of summaries at each severity, from reference pictures degraded to known severities."""
+    T = view.D.T
     # The picture may be in several cuts, which have one z.
     z = map_latent(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
-    means, covariances = [], []
-    for t in at.tolist():
+
+    def simulated(t: Tensor) -> Tensor:
         held = view.placeholder(reference, z)
-        found = _probed(view, view.degraded(reference, full(t, reference), held), held)
-        means.append(found.mean(0))
-        covariances.append(found.T.cov())
-    levels = torch.arange(D.T + 1)
-    right = torch.searchsorted(at, levels).clamp(min=1)
-    w = ((levels - at[right - 1]) / (at[right] - at[right - 1])).double()
-    mu, C = torch.stack(means), torch.stack(covariances)
-    return (
-        torch.lerp(mu[right - 1], mu[right], w.view(-1, 1)),
-        torch.lerp(C[right - 1], C[right], w.view(-1, 1, 1)),
-    )
+        return _probed(view, view.degraded(reference, t.to(reference.device), held), held)
+
+    at = torch.linspace(0, T, min(knots, T + 1)).round().long()
+    levels = held_out_levels(T, len(reference), HELD_OUT)
+    at_knots = torch.stack([simulated(t.expand(len(reference))) for t in at])
+    return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
 
 
-def _by_reference(view: _View, x: Tensor, z: Latent, reference: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+def _by_reference(view: _View, x: Tensor, z: Latent, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
     """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
-    mu, C = _calibrated(view, z, reference, knots)
     observed = _probed(view, x, view.placeholder(x, z))
-    variance = C.diagonal(dim1=1, dim2=2) + TOLERANCE**2
-    # Few pictures say little about correlations.
-    C = 0.9 * C + torch.diag_embed(variance - 0.9 * C.diagonal(dim1=1, dim2=2))
     # Cuts of one picture are much alike: n of them count as sqrt(n).
-    root = torch.linalg.cholesky(C)
-    white = torch.linalg.solve_triangular(root, (observed - mu[:, None]).mT, upper=False)
-    volume = root.diagonal(dim1=1, dim2=2).log().sum(1)
-    scores = -(white.square().sum((1, 2)) / 2 + len(x) * volume) / len(x) ** 0.5
-    return torch.arange(len(mu)), scores, ((observed.mean(0) - mu).square() / variance).mean(1)
+    scores = likelihood.scores(observed).sum(0) / len(x) ** 0.5
+    return torch.arange(len(scores)), scores, likelihood.deviations(observed.mean(0))
 
 
 def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tensor]:
@@ -239,8 +227,9 @@ def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
 
 
 def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> Severity:
-    share = scores.softmax(0).cumsum(0)
-    low, middle, high = (min(int((share < part).sum()), len(levels) - 1) for part in (0.05, 0.5, 0.95))
+    share = scores.softmax(0)
+    low, high = map(int, shortest(share[None]))
+    middle = min(int((share.cumsum(0) < 0.5).sum()), len(levels) - 1)
     t, ends = int(levels[middle]), (int(levels[low]), int(levels[high]))
     why = ""
     if ends[1] - ends[0] >= T / 4:
