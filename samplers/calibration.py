@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["HELD", "Likelihood", "Simulated", "calibrated", "held_out_levels", "shortest"]
+__all__ = ["TOLERANCE", "Likelihood", "Simulated", "calibrated", "held_out_levels", "knot_levels", "shortest"]
 
 HELD = 0.9  # probability that the interval holds
 TOLERANCE = 0.1  # of the logarithm of an energy, beyond how it varies between pictures
@@ -64,11 +64,22 @@ class Likelihood(NamedTuple):
         """Return log p (n, T + 1), up to a constant, of each of the summaries `observed` (n, features)."""
         white = torch.linalg.solve_triangular(self.root, (observed - self.mu[:, None]).mT, upper=False)
         volume = self.root.diagonal(dim1=1, dim2=2).log().sum(1)
-        return -self.power * (white.square().sum(1) / 2 + volume[:, None]).T
+        scores: Tensor = -self.power * (white.square().sum(1) / 2 + volume[:, None])
+        return scores.T
 
     def deviations(self, observed: Tensor) -> Tensor:
         """Return the mean squared deviation (T + 1,), over features, of summaries (features,) from mu, over diag C."""
         return ((observed - self.mu).square() / self.root.square().sum(2)).mean(1)
+
+
+def knot_levels(T: int, knots: int) -> Tensor:
+    """Return the severities (k,) int64 of the knots, from 0 to T; closer at 0, where summaries change fastest.
+
+    >>> knot_levels(100, 5).tolist(), knot_levels(3, 16).tolist()
+    ([0, 12, 35, 65, 100], [0, 1, 2, 3])
+    """
+    k = torch.arange(min(knots, T + 1), dtype=torch.float64)
+    return torch.maximum((T * (k / k[-1]) ** 1.5).round(), k).long()
 
 
 def held_out_levels(T: int, pictures: int, count: int) -> Tensor:
@@ -90,7 +101,7 @@ def calibrated(simulated: Simulated) -> Likelihood:
         own = fold == k
         scores.append(_normal(knots, at_knots[:, ~own]).scores(held_out[:, own].flatten(0, 1)))
         truth.append(levels[:, own].flatten())
-    return _normal(knots, at_knots)._replace(power=_honest(torch.cat(scores), torch.cat(truth)))
+    return _normal(knots, at_knots)._replace(power=_honest(torch.cat(scores), torch.cat(truth), len(fold)))
 
 
 def _normal(knots: Tensor, found: Tensor) -> Likelihood:
@@ -108,17 +119,19 @@ def _normal(knots: Tensor, found: Tensor) -> Likelihood:
     return Likelihood(mu, torch.linalg.cholesky(C))
 
 
-def _honest(scores: Tensor, truth: Tensor) -> float:
+def _honest(scores: Tensor, truth: Tensor, pictures: int) -> float:
     """Return the largest power at which intervals hold `truth` (n,) for 90 % of the pictures with `scores` (n, T + 1).
 
     Where no power does, as where most of the pictures are alike at all severities, it is the one that holds most.
     """
+    powers: list[float] = POWERS.tolist()
     hits = []
-    for power in POWERS.tolist():
+    for power in powers:
         low, high = shortest((power * scores).softmax(1))
         hits.append(int(((low <= truth) & (truth <= high)).sum()))
-    enough = min(HELD * (len(truth) + 1), max(hits))
-    return max(power for power, held in zip(POWERS.tolist(), hits) if held >= enough)
+    # The pictures are independent, not their severities: 0.9 (m + 1) of m pictures, as conformal prediction asks.
+    enough = min(HELD * (1 + 1 / pictures) * len(truth), max(hits))
+    return max(power for power, held in zip(powers, hits) if held >= enough)
 
 
 def shortest(share: Tensor) -> tuple[Tensor, Tensor]:

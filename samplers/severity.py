@@ -7,9 +7,11 @@ picture. So the picture is compared with pictures that are known to be at severi
 
 mu_t and C_t are mean and covariance of phi over simulated x_t = D(x0, t, z): a synthetic likelihood (Wood, "Statistical
 inference for noisy nonlinear ecological dynamic systems", Nature 466, 2010). The estimate is the median of p(t | x),
-the interval holds 90 % of it. Where do the x0 come from?
+the interval is the shortest that holds 90 % of it. Where do the x0 come from?
 
-* `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t.
+* `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t. The
+  likelihood is calibrated on them (see `samplers.calibration`), so the interval holds the truth nine times in ten for
+  single pictures like them, on average over severities 0..T; more often where the levels are so few that one is enough.
 * None: the picture's own restorations, x0 = R(x, t), asked at c = t only, with a fixed tolerance in place of C_t. It
   takes an R that restores well whatever severity it is told, as networks for noise nearly do. One that undoes what it
   is told, as for blur, finds itself confirmed by every smaller severity: it is asked around the estimate, and where
@@ -31,7 +33,15 @@ from torch import Tensor
 from degrade import Degradation, Latent, full, map_latent, round_to_8bit
 from degrade.draws import Chance
 from degrade.precision import to_float64
-from samplers.calibration import TOLERANCE, Likelihood, Simulated, calibrated, held_out_levels, shortest
+from samplers.calibration import (
+    TOLERANCE,
+    Likelihood,
+    Simulated,
+    calibrated,
+    held_out_levels,
+    knot_levels,
+    shortest,
+)
 from samplers.latent import drawn, hidden, is_random
 from samplers.reverse import inferring
 from samplers.step import Restore
@@ -52,7 +62,7 @@ class Severity(NamedTuple):
 
     Args:
         t: the estimate, in 0..T.
-        low: with `high`, the interval that holds 90 % of the probability.
+        low: with `high`, the shortest interval that holds 90 % of the probability.
         high: see `low`.
         sure: whether the interval is narrower than T / 4 and the picture is like others at that severity.
         why: in a few words, what speaks against trusting it; empty if it is sure.
@@ -87,12 +97,15 @@ def estimate_severity(
         x: (n, C, H, W) the picture, or cuts of it that are all at the one severity sought.
         z: what is random about D in x, if it is known; batch first.
         reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
-        knots: severities at which reference pictures are degraded; in between, mu and C are interpolated.
-        batch: pictures in one call of R.
+        knots: at how many severities reference pictures are degraded, 2 or more; in between, mu and C are interpolated.
+        batch: pictures in one call of R, 1 or more.
         generator: of what is drawn.
 
     Raises:
-        ValueError: if the reference pictures are not of the size of x, or fewer than two.
+        TypeError: if `knots` or `batch` is not an integer.
+        ValueError: if x, the reference or what R returns is not finite; if x is no batch of pictures of a float type;
+            if the reference pictures are not of the size and the device of x, fewer than two, or all the same; if
+            `knots` < 2 or `batch` < 1.
 
     >>> import degrade
     >>> D, x0 = degrade.make("blur", T=20, widths="constant", std=1.0), torch.rand(1, 3, 32, 32)
@@ -100,22 +113,50 @@ def estimate_severity(
     >>> found.t, found.sure
     (7, True)
     """
-    if reference is not None and (len(reference) < 2 or reference.shape[1:] != x.shape[1:]):
-        raise ValueError(
-            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
-        )
+    _check_pictures("x", x)
+    if reference is not None:
+        _check_reference(reference, x)
+    _check_count("knots", knots, 2)
+    _check_count("batch", batch, 1)
     told = z is not None or not hidden(D, x, generator)
     in_8_bits = bool((x - round_to_8bit(x)).abs().max() < 1e-4)
     view = _View(D, R, told, in_8_bits, batch, generator)
     with inferring(R):
         if reference is not None:
-            return _conclude(*_by_reference(view, x, z, calibration(view, z, reference, knots)), D.T)
+            return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, knots)), D.T)
         if not told:
             return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
         found = _conclude(*_by_itself(view, x, z), D.T)
         if found.sure and _wavering(R, x, found.t, D.T) > STEADY:
             return found._replace(sure=False, why="without reference pictures, much depends on what severity R is told")
         return found
+
+
+def _check_pictures(name: str, x: Tensor) -> None:
+    if x.ndim != 4 or not x.numel() or not x.is_floating_point():
+        raise ValueError(f"{name} is {x.dtype} {tuple(x.shape)}: give float pictures (n, C, H, W) in [-1, 1], n >= 1")
+    bad = int(x.numel() - x.isfinite().sum())
+    if bad:
+        raise ValueError(f"{name} has {bad} values of {x.numel()} that are nan or infinite: give finite pictures")
+
+
+def _check_reference(reference: Tensor, x: Tensor) -> None:
+    if len(reference) < 2 or reference.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
+        )
+    _check_pictures("reference", reference)
+    if reference.device != x.device:
+        raise ValueError(f"reference is on {reference.device} and x on {x.device}: move one to the other")
+    if torch.equal(reference, reference[:1].expand_as(reference)):
+        raise ValueError(f"the {len(reference)} pictures of reference are all the same: give different ones")
+
+
+def _check_count(name: str, value: int, least: int) -> None:
+    if type(value) is not int:
+        raise TypeError(f"{name} is {value!r}: give an integer, {least} or more")
+    if value < least:
+        raise ValueError(f"{name} is {value}: give {least} or more")
 
 
 class _View(NamedTuple):
@@ -140,6 +181,8 @@ class _View(NamedTuple):
             at = slice(first, first + self.batch)
             part, level, z_part = x[at], c[at], map_latent(lambda v, at=at: v[at], z)  # type: ignore[misc]
             x0_hat = self.R(part, level)
+            if not x0_hat.isfinite().all():
+                raise ValueError(f"R returns nan or infinite values at severities {_range(level)}: check its weights")
             if not self.told:
                 parts.append(energies(x0_hat - part))
             elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
@@ -154,6 +197,10 @@ class _View(NamedTuple):
     def placeholder(self, x: Tensor, z: Latent) -> Latent:
         """Return z, or one that is drawn where it is not known."""
         return drawn(self.D, x, self.generator) if z is None else z
+
+
+def _range(t: Tensor) -> str:
+    return f"{int(t.min())}..{int(t.max())}"
 
 
 def _last(z: Latent) -> Latent:
@@ -172,7 +219,7 @@ def _probed(view: _View, x: Tensor, z: Latent) -> Tensor:
     return torch.cat([summaries(x), *(view.left(x, full(c, x), z) for c in probes)], 1).cpu()
 
 
-def calibration(view: _View, z: Latent, reference: Tensor, knots: int) -> Likelihood:
+def _likelihood(view: _View, z: Latent, reference: Tensor, knots: int) -> Likelihood:
     """Return the likelihood of summaries at each severity, from reference pictures degraded to known severities."""
     T = view.D.T
     # The picture may be in several cuts, which have one z.
@@ -182,7 +229,7 @@ def calibration(view: _View, z: Latent, reference: Tensor, knots: int) -> Likeli
         held = view.placeholder(reference, z)
         return _probed(view, view.degraded(reference, t.to(reference.device), held), held)
 
-    at = torch.linspace(0, T, min(knots, T + 1)).round().long()
+    at = knot_levels(T, knots)
     levels = held_out_levels(T, len(reference), HELD_OUT)
     at_knots = torch.stack([simulated(t.expand(len(reference))) for t in at])
     return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))

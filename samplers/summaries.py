@@ -32,6 +32,11 @@ def energies(u: Tensor) -> Tensor:
 
 
 def summaries(x: Tensor) -> Tensor:
-    """Return summaries (n, features) of pictures x (n, C, H, W) themselves: log energies, and the log share of flat."""
+    """Return summaries (n, features) of pictures x (n, C, H, W) themselves: log energies, and the log share of flat.
+
+    A picture that is one pixel wide has no neighbors, and no share of flat.
+    """
+    if x.shape[-1] < 2:
+        return energies(x)
     still = (x[..., 1:] - x[..., :-1]).abs() < 1 / 255
     return torch.cat([energies(x), (to_float64(still).mean((1, 2, 3))[:, None] + 0.01).log()], 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -169,3 +171,52 @@ def test_unsuitable_reference_pictures_are_refused(reference):
     D = degrade.make(BLUR[0], **BLUR[1])
     with pytest.raises(ValueError, match="two or more of the same size"):
         estimate_severity(D, oracle(UNSEEN[:1]), UNSEEN[:1], reference=reference)
+
+
+def spoiled(x, value):
+    x = x.clone()
+    x[0, 0, 3, 4] = value
+    return x
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_refused_by_name(value):
+    D, x = degrade.make(BLUR[0], **BLUR[1]), UNSEEN[:1]
+    for reference in (None, FACES):
+        with pytest.raises(
+            ValueError, match=r"^x has 1 values of 3072 that are nan or infinite: give finite pictures$"
+        ):
+            estimate_severity(D, oracle(x), spoiled(x, value), reference=reference)
+        with pytest.raises(ValueError, match=r"^R returns nan or infinite values at severities .*: check its weights$"):
+            estimate_severity(D, lambda x_t, t: spoiled(x_t, value), x, reference=reference)
+    with pytest.raises(ValueError, match=r"^reference has 1 values of 73728 that are nan or infinite: give finite"):
+        estimate_severity(D, oracle(x), x, reference=spoiled(FACES, value))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"knots": 1}, ValueError, "knots is 1: give 2 or more"),
+        ({"batch": 0}, ValueError, "batch is 0: give 1 or more"),
+        ({"knots": 3.0}, TypeError, "knots is 3.0: give an integer, 2 or more"),
+        ({"batch": True}, TypeError, "batch is True: give an integer, 1 or more"),
+        ({"reference": FACES[:1].expand(8, -1, -1, -1)}, ValueError, "the 8 pictures of reference are all the same"),
+        ({"reference": FACES.mul(255).byte()}, ValueError, r"reference is torch.uint8 \(24, 3, 32, 32\): give float"),
+        ({"x": UNSEEN[0]}, ValueError, r"x is torch.float32 \(3, 32, 32\): give float pictures \(n, C, H, W\)"),
+        ({"x": UNSEEN[:0]}, ValueError, r"x is torch.float32 \(0, 3, 32, 32\): give float pictures"),
+    ],
+)
+def test_unsuitable_arguments_are_refused_in_one_line(arguments, error, message):
+    D = degrade.make(BLUR[0], **BLUR[1])
+    with pytest.raises(error, match=f"^{message}") as refused:
+        estimate_severity(D, oracle(UNSEEN[:1]), **{"x": UNSEEN[:1], "reference": FACES} | arguments)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 16, 1), (1, 1, 1, 16), (1, 1, 1, 1)])
+def test_a_picture_that_is_one_pixel_wide_has_a_severity(shape):
+    D, generator = degrade.make("gaussian_noise", T=10), torch.Generator().manual_seed(0)
+    x, reference = (torch.rand(n, *shape[1:], generator=generator) for n in (1, 16))
+    found = estimate_severity(D, lambda x, t: 0.5 * x, x, reference=reference, generator=generator)
+    assert 0 <= found.low <= found.t <= found.high <= 10
+    assert all(map(math.isfinite, found.scores))
