@@ -163,11 +163,11 @@ def _taken(x: Tensor, seen: Tensor) -> Tensor:
 
 
 def _checked(mask: Any, x: Tensor) -> Tensor:
-    mask = torch.as_tensor(mask)
-    if mask.dtype != torch.bool or mask.shape != x.shape[2:]:
-        (H, W), found = x.shape[2:], f"{mask.dtype} {tuple(mask.shape)}"
+    missing: Tensor = torch.as_tensor(mask)
+    if missing.dtype != torch.bool or missing.shape != x.shape[2:]:
+        (H, W), found = x.shape[2:], f"{missing.dtype} {tuple(missing.shape)}"
         raise ValueError(f"mask is {found} for a picture of {W} x {H} pixels: give a bool of shape ({H}, {W})")
-    return mask.to(x.device)
+    return missing.to(x.device)
 
 
 def _severity(
