@@ -20,6 +20,7 @@ GaussianMixture (extra `priors`) with full covariances; drawing from them needs 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -31,12 +32,11 @@ from degrade.draws import randint
 from degrade.extras import need
 from degrade.keyed import key_seed, keyed
 from samplers.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
-from samplers.priors import Degraded, Forgotten, Prior, PureNoise, UniformColor
+from samplers.priors import TOLERANCE, Degraded, Forgotten, Prior, PureNoise, UniformColor
 
 __all__ = ["TOLERANCE", "Kind", "Rest", "fit_prior", "rest"]
 
 Kind = Literal["auto", "pure_noise", "forgotten", "uniform_color", "low_resolution", "degraded"]
-TOLERANCE = 2 / 255
 PROBES = 128  # images on which off(k) is measured
 ROUNDS = 4  # corrections of a k x k version
 
@@ -117,7 +117,8 @@ def fit_prior(
     Args:
         D: the degradation, able to draw z.
         images: a source of clean images in [-1, 1], of which n are drawn; or a tensor of them, all of which are used.
-        kind: which prior; `auto` follows the module's rule, the others are taken without asking.
+        kind: which prior; `auto` follows the module's rule, the others are taken, with a warning that names how far
+            off they are where they do not suit.
         n: how many images to draw.
         k: side of the low-resolution pictures; the least that the rule finds by default.
         components: of the mixture.
@@ -143,9 +144,8 @@ def fit_prior(
         raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(Kind))}")
     if k is not None and kind != "low_resolution":
         raise ValueError(f"k = {k} is the side of low-resolution pictures; it needs kind = 'low_resolution'")
-    x0 = images if isinstance(images, Tensor) else images(n, keyed("cpu", seed, "images of the prior"))
-    if x0.ndim != 4 or not len(x0):
-        raise ValueError(f"the images to fit a prior to are {tuple(x0.shape)}; it needs (n, C, H, W), n of 1 or more")
+    x0 = _read(images, n, seed)
+    _compare(D, x0[:PROBES], kind, tolerance, seed)
     shape: Any = tuple(x0.shape[1:])
     if kind == "pure_noise":
         return PureNoise(shape, x0.device, jitter=jitter)
@@ -159,6 +159,14 @@ def fit_prior(
         return Degraded(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=jitter)
     mixture = _mixture(D, x0, left, components, seed)
     return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=jitter)
+
+
+def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
+    """Return the images to fit a prior to, n of a source."""
+    x0 = images if isinstance(images, Tensor) else images(n, keyed("cpu", seed, "images of the prior"))
+    if x0.ndim != 4 or not len(x0):
+        raise ValueError(f"the images to fit a prior to are {tuple(x0.shape)}; it needs (n, C, H, W), n of 1 or more")
+    return x0
 
 
 def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int) -> Rest | None:
@@ -185,6 +193,24 @@ def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: floa
             f"{most} x {most} is off by {off:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded'"
         )
     return left
+
+
+def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
+    """Warn if D makes something else of images x0 at T than starts of this kind are."""
+    if kind == "pure_noise":
+        shape: Any = tuple(x0.shape[1:])
+        PureNoise(shape).accept(D)
+    if kind not in ("forgotten", "uniform_color"):
+        return
+    kept = torch.zeros_like(x0) if kind == "forgotten" else x0.mean((2, 3), keepdim=True).expand_as(x0)
+    t, z = full(D.T, x0), D.draw(x0, keyed("cpu", seed, "z"))
+    off = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
+    if off > tolerance:
+        warnings.warn(
+            f"{kind} starts are off by {off:.3f} (rms) from what {D.name} makes of the images at T = {D.T}, where"
+            f" {tolerance:.3f} would pass; kind = 'auto' takes what suits",
+            stacklevel=3,
+        )
 
 
 def chosen(images: Tensor) -> Source:

@@ -22,6 +22,7 @@ A prior is rebuilt from its name, its JSON arguments and live objects (D, a sour
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeVar, dataclass_transform
 
@@ -29,7 +30,7 @@ import torch
 from pydantic import Field, InstanceOf
 from torch import Tensor
 
-from degrade import Degradation, Latent, Source, full
+from degrade import Degradation, Latent, Mixture, Source, full
 from degrade.draws import Chance, from_source, rand, randn_like
 from degrade.frozen import frozen
 from degrade.named import Named
@@ -48,6 +49,8 @@ __all__ = [
     "register_prior",
 ]
 
+SPREAD = 0.5  # standard deviation of images, to tell what a part of one amounts to
+TOLERANCE = 2 / 255  # rms by which starts may be off what D makes of images: one step of 8 bits
 Jitter = Annotated[float, Field(ge=0, description="standard deviation of what is added to x_T")]
 Side = Annotated[int, Field(ge=1)]
 Shape = tuple[Side, Side, Side]  # (C, H, W)
@@ -85,6 +88,12 @@ class Prior(Named):
     """
 
     jitter: Jitter = dataclasses.field(default=0.0, kw_only=True)
+
+    def accept(self, D: Degradation) -> None:
+        """Raise ValueError if this is no start for `D`, and warn if it is far from what `D` makes of images.
+
+        By default every degradation is accepted; `fit_prior` compares with images.
+        """
 
     def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts; the generator is one for all images, or one for each."""
@@ -124,6 +133,10 @@ class PureNoise(Prior):
     shape: Shape
     device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
 
+    def accept(self, D: Degradation) -> None:
+        """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
+        _need_nothing_left(self.name, D)
+
     def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
         noise = randn_like(torch.empty(n, *self.shape, device=self.device), generator)
@@ -140,6 +153,10 @@ class OtherSet(Prior):
     """
 
     source: Source = dataclasses.field(compare=False, repr=False)
+
+    def accept(self, D: Degradation) -> None:
+        """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
+        _need_nothing_left(self.name, D)
 
     def __call__(self, n: int, generator: Chance = None) -> Start:
         """Draw n starts."""
@@ -252,3 +269,17 @@ class UniformColor(Imagined):
 def jittered(x: Tensor, jitter: float, generator: Chance) -> Tensor:
     """Return x + jitter N(0, I)."""
     return x + jitter * randn_like(x, generator) if jitter else x
+
+
+def _need_nothing_left(prior: str, D: Degradation) -> None:
+    """Raise ValueError unless D is a mixture, and warn where D(x0, T, z) is not z."""
+    if not isinstance(D, Mixture):
+        raise ValueError(f"{prior} starts from x_T = z, which is no image of {D.name!r}: use fit_prior(D, images)")
+    a, b = (float(table[-1]) for table in D.schedule(D.T))
+    off = ((SPREAD * a) ** 2 + (b - 1) ** 2) ** 0.5
+    if off > TOLERANCE:
+        warnings.warn(
+            f"{prior} starts from x_T = z, but {D.name} leaves x_T = {a:.3f} x0 + {b:.3f} z at T = {D.T}: off by"
+            f" {off:.3f} (rms), more than {TOLERANCE:.3f}; take a schedule that ends at z, or Degraded starts",
+            stacklevel=3,
+        )

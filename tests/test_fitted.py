@@ -185,6 +185,7 @@ def test_an_image_has_the_same_start_alone_and_in_a_batch(index):
             assert one is None if many is None else torch.equal(one, many[i : i + 1])
 
 
+@pytest.mark.filterwarnings("ignore:.* starts are off by")
 @pytest.mark.parametrize("jitter", [0.0, 0.3])
 @pytest.mark.parametrize("name", ["gaussian_noise", "interpolation", "compose"])
 def test_z_of_made_up_images_explains_the_jitter(name, jitter):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import degrade
-from samplers import Algorithm1, Algorithm2, Degraded, OtherSet, PureNoise, reverse, sample
+from samplers import Algorithm1, Algorithm2, Degraded, OtherSet, PureNoise, fit_prior, reverse, sample
 from tests.cases import ARGUMENTS, build, images, partners
 
 SHAPE = (3, 12, 16)
@@ -196,3 +196,29 @@ def test_a_prior_is_frozen():
     for prior in every_prior():
         with pytest.raises(AttributeError):
             prior.jitter = -1.0
+
+
+def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
+    """The schedule of 1000 levels, cut at 100, keeps 0.6 of an image."""
+    a, b = degrade.make("gaussian_noise", T=1000).schedule(1000)
+    table = {"name": "table", "a": tuple(a[:101].tolist()), "b": tuple(b[:101].tolist())}
+    short = degrade.make("gaussian_noise", T=100, schedule=table)
+    said = (
+        r"pure_noise starts from x_T = z, but gaussian_noise leaves x_T = 0.\d+ x0 \+ 0.\d+ z at T = 100: off by 0.\d+"
+    )
+    prior = PureNoise(SHAPE)
+    for choose in (lambda: prior.accept(short), lambda: fit_prior(short, images(8, *SHAPE), "pure_noise")):
+        with pytest.warns(UserWarning, match=said):
+            choose()
+    prior.accept(degrade.make("gaussian_noise", T=1000))
+    prior.accept(degrade.make("gaussian_noise", T=10, schedule="cosine"))
+    with pytest.raises(ValueError, match="x_T = z, which is no image of 'blur': use fit_prior"):
+        prior.accept(degrade.make("blur"))
+
+
+@pytest.mark.parametrize("kind", ["forgotten", "uniform_color"])
+def test_imagined_starts_are_compared_with_what_the_degradation_makes_of_images(kind):
+    x0 = images(8, *SHAPE)
+    with pytest.warns(UserWarning, match=rf"{kind} starts are off by 0.\d+ \(rms\) from what pixelate makes"):
+        fit_prior(degrade.make("pixelate", T=1), x0, kind)
+    fit_prior(degrade.make("gaussian_noise", T=1000), x0, kind)
