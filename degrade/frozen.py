@@ -68,9 +68,9 @@ def exact_schema(schema: Any) -> Any:
         case "bool" | "float" | "str":
             exact["strict"] = True
         case "int" if not exact.get("strict"):
-            return core_schema.no_info_before_validator_function(_whole, exact | {"strict": True})  # type: ignore[arg-type]
+            return core_schema.no_info_before_validator_function(_whole, exact | {"strict": True})
         case "literal" if any(type(value) is int for value in exact["expected"]):
-            return core_schema.no_info_before_validator_function(_member(exact["expected"]), exact)  # type: ignore[arg-type]
+            return core_schema.no_info_before_validator_function(_member(exact["expected"]), exact)
     return exact
 
 

@@ -6,9 +6,17 @@ A tensor is float32 (C, H, W) in [-1, 1]. Training and sheets want 8-bit RGB wha
 | mode                   | tensor | and back                                |
 |------------------------|--------|-----------------------------------------|
 | 1, L                   | gray   | L                                       |
-| I;16, I, F             | gray   | I;16, in 16 bits; white is 65535, or 255 if nothing is above it |
+| I;16, I                | gray   | I;16, in 16 bits; white is 65535, or for I 255 if nothing is above it |
+| F                      | gray   | I;16, in 16 bits; white is 1, 255 or 65535, see below |
 | LA, RGBA, transparency | without the transparency | with it, untouched    |
 | RGB, P, CMYK, others   | color  | RGB                                     |
+
+A mode F picture has no unit of its own: values in 0..1, 0..255 and 0..65535 are all in use. White is taken to be the
+least of 1, 255 and 65535 that no value exceeds, so a picture whose values are all within 0..1 is one with white 1.
+Values that fit none (negative, above 65535 or not finite) are refused.
+
+A picture is turned upright when it is read, here and nowhere else, and its orientation tag is dropped. What else it
+carries, its color profile and its metadata, goes with it into what `like` returns.
 """
 
 from __future__ import annotations
@@ -20,6 +28,8 @@ import torch
 from torch import Tensor
 
 from degrade.extras import need
+
+ORIENTATION = 0x0112  # the EXIF tag
 
 __all__ = ["as_rgb", "like", "opened", "photograph", "pixels", "to_pillow"]
 
@@ -46,17 +56,23 @@ def opened(path: str | Path) -> Any:
     image = need("PIL.Image", "reading a picture")
     try:
         with image.open(path) as file:
-            return need("PIL.ImageOps", "reading a picture").exif_transpose(file)
+            file.load()
+            return _upright(file)
     except (OSError, SyntaxError, image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a picture that can be read: {error}") from None
 
 
 def pixels(picture: Any) -> Tensor:
-    """Return the gray (1, H, W) or the colors (3, H, W) of a Pillow image, without its transparency."""
+    """Return the gray (1, H, W) or the colors (3, H, W) of a Pillow image turned upright, without its transparency.
+
+    Raises:
+        ValueError: for floating point values in an unknown unit.
+    """
+    picture = _upright(picture)
     if _is_deep(picture):
         numpy = need("numpy", "reading a 16-bit picture")
         values = numpy.asarray(picture, dtype=numpy.float64)
-        white = 255 if values.max() <= 255 and not picture.mode.startswith("I;16") else 65535
+        white = _white(picture.mode, float(values.min()), float(values.max()))
         return torch.from_numpy(2 * (values.clip(0, white) / white) - 1).float()[None]
     plain = picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB")
     data = torch.frombuffer(bytearray(plain.tobytes()), dtype=torch.uint8)
@@ -64,17 +80,46 @@ def pixels(picture: Any) -> Tensor:
 
 
 def like(picture: Any, x: Tensor) -> Any:
-    """Return x (C, H, W), with the channels of `pixels(picture)`, as a Pillow image in the mode of `picture`."""
-    image = need("PIL.Image", "writing a picture")
+    """Return x (C, H, W), with the channels of `pixels(picture)`, as a Pillow image in the mode of `picture`.
+
+    The metadata in its `info`, among it the color profile and the EXIF data, is that of `picture` upright; a profile is
+    left out where it describes other channels than those of the result, as that of a CMYK picture does.
+    """
+    image, picture = need("PIL.Image", "writing a picture"), _upright(picture)
     if _is_deep(picture):
         values = ((x[0].detach().cpu().double().clamp(-1, 1) + 1) * 32767.5).round().to(torch.uint16)
-        return image.fromarray(values.numpy())
-    out = to_pillow(x)
-    if len(x) == 1:
-        out = out.getchannel(0)
-    if picture.has_transparency_data:
-        out.putalpha(picture.convert("RGBA").getchannel("A"))
+        out = image.fromarray(values.numpy())
+    else:
+        out = to_pillow(x)
+        if len(x) == 1:
+            out = out.getchannel(0)
+        if picture.has_transparency_data:
+            out.putalpha(picture.convert("RGBA").getchannel("A"))
+    # The transparency of a palette is among the alpha channel by now.
+    out.info = {key: value for key, value in picture.info.items() if key != "transparency"}
+    if picture.mode == "CMYK":
+        out.info.pop("icc_profile", None)
     return out
+
+
+def _upright(picture: Any) -> Any:
+    """Return a Pillow image turned as its EXIF orientation says, without that tag; itself if there is nothing to do."""
+    if picture.getexif().get(ORIENTATION, 1) == 1:
+        return picture
+    return need("PIL.ImageOps", "reading a picture").exif_transpose(picture)
+
+
+def _white(mode: str, low: float, high: float) -> int:
+    """Return the value of white in a picture in more than 8 bits, with values from `low` to `high`."""
+    if mode.startswith("I;16"):
+        return 65535
+    if mode != "F":
+        return 255 if high <= 255 else 65535
+    if not 0 <= low <= high <= 65535:
+        raise ValueError(
+            f"the picture's floating point values span {low:g}..{high:g}; scale them to 0..1, 0..255 or 0..65535"
+        )
+    return next(white for white in (1, 255, 65535) if high <= white)
 
 
 def _is_deep(picture: Any) -> bool:
@@ -92,6 +137,7 @@ def to_pillow(x: Tensor) -> Any:
 
 def as_rgb(picture: Any) -> Any:
     """Return a Pillow image as 8-bit RGB: transparency becomes white, wider values are scaled, not cut."""
+    picture = _upright(picture)
     if _is_deep(picture):
         picture = to_pillow(pixels(picture))
     if picture.has_transparency_data:

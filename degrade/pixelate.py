@@ -96,8 +96,10 @@ class Pixelate(Degradation):
             most = min(N.bit_length() for N in sides) - 1
             even = min((N & -N).bit_length() for N in sides) - 1
             if even < self.T <= most and not self.uneven:
-                raise ValueError(f"{who}, which 2^{self.T} does not divide: resize x0, take T <= {even} or uneven=True")
+                fewer = f", take T <= {even}" if even else ""
+                raise ValueError(f"{who}, which 2^{self.T} does not divide: resize x0{fewer} or uneven=True")
         else:
             most = min(sides) if self.sizes == "decrement" else self.T
         if most < self.T:
-            raise ValueError(f"{who}, too small to {self.sizes} for T = {self.T} levels: take T <= {most}")
+            fewer = f"take T <= {most}" if most else "resize x0"
+            raise ValueError(f"{who}, too small to {self.sizes} for T = {self.T} levels: {fewer}")

@@ -131,6 +131,9 @@ def _one_line(error: ValidationError) -> str:
         reason = fault["msg"].removeprefix("Value error, ")
         reason = f"{reason[:1].lower()}{reason[1:]}"
         where = ".".join(map(str, fault["loc"]))  # empty for arguments that do not go together
+        if fault["type"] == "missing":  # there is no value to show
+            parts.append(f"{where} has no default: give it, {where}=...")
+            continue
         parts.append(f"{where} = {fault['input']!r}: {reason}" if where else reason)
     return "; ".join(parts)
 

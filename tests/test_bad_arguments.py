@@ -63,6 +63,8 @@ def test_refused_when_built(name, arguments, message):
             (3, 12, 16),
             "too small to decrement for T = 13 levels: take T <= 12",
         ),
+        ("pixelate", {}, (3, 40, 1), "x0 is 40 x 1, too small to halve for T = 4 levels: resize x0"),
+        ("pixelate", {}, (3, 33, 48), "x0 is 33 x 48, which 2^4 does not divide: resize x0 or uneven=True"),
         ("snow", {}, (2, 12, 16), "x0 has 2 channels; brightness is that of 1 or 3: fix_brightness=True"),
         ("mask_to_color", {"color": [0.5]}, (3, 12, 16), "x0 has 3 channels and color 1: give it 3 numbers"),
         ("decolor", {"weights": "luma"}, (1, 12, 16), "x0 has 1 channels; luma weighs 3: take weights='mean'"),

@@ -251,3 +251,11 @@ def test_a_plugin_that_takes_a_built_in_name_warns_and_changes_nothing(installed
         listed = degrade.names()
     assert "blur" in listed
     assert degrade.get("blur") is degrade.Blur
+
+
+def test_an_argument_without_default_is_asked_for_by_name():
+    class Asking(degrade.Degradation):
+        """Has an argument without a default, as every class has until T gets one."""
+
+    with pytest.raises(ValueError, match=r"^Asking: T has no default: give it, T=\.\.\.$"):
+        degrade.registry.build(Asking)
