@@ -272,7 +272,7 @@ def _filled(
         raise ValueError(
             f"a mask of your own and a sampler go together for 'gaussian_noise', not {D.name!r}: go direct"
         )
-    live: dict[str, Any] = {"image": torch.where(hole, 0, x), "mask": (~hole).to(x)}
+    live: dict[str, Any] = {"image": torch.where(hole, 0, x), "mask": (~hole).to(x)[None, None]}
     if isinstance(step, Known):
         step = dataclasses.replace(step, **live)
     elif isinstance(step, Resample):
