@@ -69,7 +69,7 @@ class Registry(Generic[B]):
                 )
             cls.name = name  # type: ignore[attr-defined]
             # The decorator returns cls itself, made over; its annotation says less.
-            self._classes[name] = frozen(cls)  # type: ignore[assignment]
+            self._classes[name] = frozen(cls)
             return cls  # type: ignore[return-value]
 
         return decorate
