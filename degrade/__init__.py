@@ -12,21 +12,21 @@ torch.Size([4, 3, 32, 32])
 """
 
 from degrade.base import Degradation, Latent, Levels, full, map_latent
-from degrade.blur import Blur
-from degrade.check import LawError, Verdict, check, measure
-from degrade.color import Decolor
-from degrade.compose import Compose, Part
-from degrade.draws import Chance, Source
-from degrade.inpaint import Inpaint
-from degrade.jpeg import Jpeg
+from degrade.functional.quantization import round_to_8bit
+from degrade.laws import LawError, Verdict, check, measure
 from degrade.leak import Leak, leak
-from degrade.mask_to_color import MaskToColor
-from degrade.mixture import GaussianNoise, Interpolation, Mixture
-from degrade.motion_blur import MotionBlur
-from degrade.pixelate import Pixelate
+from degrade.operators.blur import Blur
+from degrade.operators.color import Decolor
+from degrade.operators.compose import Compose, Part
+from degrade.operators.inpaint import Inpaint
+from degrade.operators.jpeg import Jpeg
+from degrade.operators.mask_to_color import MaskToColor
+from degrade.operators.motion_blur import MotionBlur
+from degrade.operators.noise import GaussianNoise, Interpolation, Mixture
+from degrade.operators.pixelate import Pixelate
+from degrade.operators.snow import Snow
+from degrade.random import Chance, Source
 from degrade.registry import get, make, names, register
-from degrade.rounding import round_to_8bit
-from degrade.snow import Snow
 
 __all__ = [
     "Blur",

@@ -12,7 +12,7 @@ it is opaque to everyone but its degradation, and None where nothing is random. 
 
 Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
 degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys eight laws,
-which `degrade.check` runs:
+which `degrade.laws` runs:
 
 1. identity      D(x0, 0, z) = x0
 2. function      equal arguments give equal results, shape and dtype are kept, randomness lives in `draw` alone and
@@ -40,10 +40,10 @@ from torch import Tensor
 from torch.amp import is_autocast_available
 from torch.func import debug_unwrap
 
-from degrade.draws import Chance
 from degrade.frozen import frozen
-from degrade.named import Named
-from degrade.tables import Readable, compute_dtype
+from degrade.functional.levels import Readable, compute_dtype
+from degrade.random import Chance
+from degrade.serializable import Named
 
 __all__ = [
     "Degradation",

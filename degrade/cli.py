@@ -25,12 +25,12 @@ from pydantic.fields import FieldInfo
 from torch import Tensor
 
 from degrade.base import Degradation
-from degrade.check import measure
-from degrade.landscape import landscape
+from degrade.demo_image import landscape
+from degrade.image_io import photograph
+from degrade.laws import measure
 from degrade.pairs import pairs
-from degrade.picture import photograph
 from degrade.registry import build, get, names
-from degrade.strip import sheet, strip
+from degrade.rendering import sheet, strip
 
 __all__ = ["main"]
 

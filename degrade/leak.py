@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from degrade.base import Degradation, full
+from degrade.functional.quantization import round_to_8bit
 from degrade.precision import to_float64
-from degrade.rounding import round_to_8bit
 
 __all__ = ["Leak", "leak"]
 

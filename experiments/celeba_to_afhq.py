@@ -27,14 +27,14 @@ import torch
 from pydantic import Field, model_validator
 
 from degrade import Degradation, Source, make
-from degrade.coupling import Coupling
-from experiments.cli import Options, UserError, run_main, validated
-from experiments.config import Count
-from experiments.datasets import DataOptions as Reading
-from experiments.datasets import load_data
-from experiments.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.study import SAMPLERS, Sets, Study, report
-from experiments.training_run import Trainable, begin, finish, train
+from degrade.operators.coupling import Coupling
+from experiments.data.datasets import DataOptions as Reading
+from experiments.data.datasets import load_data
+from experiments.evaluation.translation import SAMPLERS, Sets, Study, report
+from experiments.run.command_line import Options, UserError, run_main, validated
+from experiments.run.options import Count
+from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
+from experiments.run.training import Trainable, begin, finish, train
 from restore import DataSpec
 from samplers import parse_step
 

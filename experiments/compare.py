@@ -22,12 +22,12 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 from pydantic import BeforeValidator, Field
 
 from degrade import Degradation
-from degrade.keyed import keyed
+from degrade.seeding import keyed
 from experiments import generate
-from experiments.cli import Numbers, UserError, explicit_values, run_main, validated
-from experiments.comparison import Comparison, draw, table
-from experiments.config import Count, DeviceOptions
-from experiments.runs import write_json
+from experiments.evaluation.comparison import Comparison, draw, table
+from experiments.run.command_line import Numbers, UserError, explicit_values, run_main, validated
+from experiments.run.folder import write_json
+from experiments.run.options import Count, DeviceOptions
 from samplers import parse_step
 
 __all__ = ["Config", "main"]

@@ -28,11 +28,11 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 from pydantic import Field
 
 from degrade import GaussianNoise, make
-from experiments.cli import UserError, run_main
-from experiments.config import Count
-from experiments.datasets import DataOptions, load_data
-from experiments.diffusion import Diffusion, summary
-from experiments.training_run import Trainable, begin, finish, train
+from experiments.data.datasets import DataOptions, load_data
+from experiments.evaluation.diffusion import Diffusion, summary
+from experiments.run.command_line import UserError, run_main
+from experiments.run.options import Count
+from experiments.run.training import Trainable, begin, finish, train
 from restore import Predict, Restorer
 from samplers import PureNoise
 

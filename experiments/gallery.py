@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 import degrade
-from degrade.picture import photograph
-from degrade.strip import Strip, sheet, strip
-from experiments.cli import UserError, run_main
-from experiments.drawn import DrawnAnimals, DrawnFaces
+from degrade.image_io import photograph
+from degrade.rendering import Strip, sheet, strip
+from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from experiments.run.command_line import UserError, run_main
 
 __all__ = ["gallery", "main"]
 

@@ -30,15 +30,15 @@ import torch
 from pydantic import Field
 
 from degrade import Degradation, get
-from experiments.cli import UserError, explicit_values, run_main, validated
-from experiments.config import Count, DeviceOptions
-from experiments.datasets import DataOptions, Datasets, load_data
-from experiments.generation import Generation, prior_report, table
-from experiments.runs import write_json
+from experiments.data.datasets import DataOptions, Datasets, load_data
+from experiments.evaluation.generation import Generation, prior_report, table
+from experiments.run.command_line import UserError, explicit_values, run_main, validated
+from experiments.run.folder import write_json
+from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, Specification, latest, load
-from restore.specification import read_specification
+from restore.checkpoint.config import read_specification
 from samplers import Prior, Step, fit_prior, load_prior, parse_step, rest, strided
-from samplers.fitted import Kind
+from samplers.priors.fit import Kind
 
 __all__ = ["Config", "main"]
 

@@ -27,17 +27,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from degrade.keyed import keyed
-from degrade.picture import like, opened, pixels
-from degrade.strip import Strip, sheet
-from experiments.cli import UserError, explicit_values, run_main, validated
-from experiments.config import Count, DeviceOptions
+from degrade.image_io import like, opened, pixels
+from degrade.rendering import Strip, sheet
+from degrade.seeding import keyed
 from experiments.generate import Config as ModelOptions
 from experiments.generate import load_model
+from experiments.run.command_line import UserError, explicit_values, run_main, validated
+from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, load
-from samplers.image import Restored, restore_image
+from samplers.applications.restore_image import Restored, restore_image
+from samplers.applications.severity import Severity
 from samplers.registry import parse_step
-from samplers.severity import Severity
 
 __all__ = ["Config", "main"]
 

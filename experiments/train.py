@@ -25,16 +25,16 @@ import torch
 from pydantic import Field
 
 from degrade import Degradation, full, get, make
-from degrade.keyed import keyed
-from experiments.cli import Pairs, UserError, run_main
-from experiments.config import Count
-from experiments.datasets import DataOptions, Datasets, load_data
-from experiments.presets import DEMO, PRESETS, quick
-from experiments.restoration import Restoration, table
-from experiments.training_run import Trainable, begin, finish, train
+from degrade.seeding import keyed
+from experiments.data.datasets import DataOptions, Datasets, load_data
+from experiments.evaluation.restoration import Restoration, table
+from experiments.run.command_line import Pairs, UserError, run_main
+from experiments.run.options import Count
+from experiments.run.presets import DEMO, PRESETS, quick
+from experiments.run.training import Trainable, begin, finish, train
 from restore import Restorer
 from samplers import Prior
-from samplers.fitted import Kind, fit_prior
+from samplers.priors.fit import Kind, fit_prior
 
 __all__ = ["Config", "main"]
 

@@ -1,15 +1,15 @@
 """Restoration: a network R(x_t, t) = x0_hat that guesses the clean image, its training, and its checkpoints."""
 
-from restore.checkpoint import latest, load, resume, save
-from restore.devices import connect
-from restore.diffusers import from_diffusers, to_diffusers
+from restore.checkpoint.api import latest, load, resume, save
+from restore.checkpoint.config import DataSpec, NamedSpec, Specification, read_specification
+from restore.data_order import Indexed
+from restore.distributed import connect
 from restore.ema import EMAConfig
-from restore.order import Indexed
+from restore.interop.diffusers import from_diffusers, to_diffusers
+from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Precision, Predict, Restorer
-from restore.specification import DataSpec, NamedSpec, Specification, read_specification
-from restore.tiles import Tiled
+from restore.tiling import Tiled
 from restore.training import Record, TrainConfig, Training
-from restore.unet import UNet, UNetConfig
 
 __all__ = [
     "DataSpec",

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from restore.order import Batches, Data, Indexed
+from restore.data_order import Batches, Data, Indexed
 
 __all__ = ["MapStyle", "TrainingData", "checked", "readable"]
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from degrade.frozen import frozen
-from restore.devices import whole
+from restore.distributed import whole
 
 __all__ = ["EMA", "EMAConfig"]
 

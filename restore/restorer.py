@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from degrade import Degradation, Latent, Mixture
 from degrade.base import need_severities
-from degrade.tables import compute_dtype
+from degrade.functional.levels import compute_dtype
 
 __all__ = ["Precision", "Predict", "Restorer"]
 

@@ -8,9 +8,9 @@ A step k is the mean gradient of micro-batches m = 0..accumulate-1, clipped, and
 
 The loop is a generator that yields a record after every optimizer step; whoever runs it logs, draws and saves between
 steps, and stops by not asking for the next. Micro-batch m of step k is a function of (seed, k, m): its images by their
-position in the run (`restore.order`), and all it draws from generators keyed by these three. So a resumed run continues
-as if nothing had happened, and which process computes a micro-batch does not matter (`restore.devices`). Inside a step
-the host never waits for the device.
+position in the run (`restore.data_order`), and all it draws from generators keyed by these three. So a resumed run
+continues as if nothing had happened, and which process computes a micro-batch does not matter (`restore.distributed`).
+Inside a step the host never waits for the device.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from degrade import Latent, round_to_8bit
 from degrade.frozen import frozen
-from degrade.keyed import globally_keyed, keyed
-from degrade.tables import compute_dtype
+from degrade.functional.levels import compute_dtype
+from degrade.seeding import globally_keyed, keyed
 from restore.data import TrainingData, checked, readable
-from restore.devices import Devices, per_process, placed, whole
+from restore.data_order import Batches, batches
+from restore.distributed import Devices, per_process, placed, whole
 from restore.ema import EMA, EMAConfig
-from restore.order import Batches, batches
 from restore.restorer import Restorer
 
 __all__ = ["Record", "TrainConfig", "Training"]
@@ -117,7 +117,7 @@ class Training:
     Args:
         restorer: its network is trained in place.
         config: how.
-        devices: the processes that share it, from `restore.devices.connect`; by default this one alone.
+        devices: the processes that share it, from `restore.distributed.connect`; by default this one alone.
 
     Raises:
         ValueError: if the number of processes does not divide `config.accumulate`, or if `config.round_input` would cut
@@ -127,7 +127,7 @@ class Training:
     same state after every step, so any one of them can save it, whole.
 
     >>> import degrade
-    >>> from restore.unet import UNet, UNetConfig
+    >>> from restore.nets.unet import UNet, UNetConfig
     >>> net = UNet(UNetConfig(size=8, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
     >>> training = Training(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=2, batch=4))
     >>> def data(n, generator):

@@ -1,16 +1,12 @@
 """Samplers: steps from severity t to severity s, the loop that takes them, and the priors they start from."""
 
-from samplers.averaging import Average
-from samplers.bound import Bound, bits_per_dim
-from samplers.bridge import Bridge
-from samplers.fitted import Rest, fit_prior, rest
-from samplers.heun import Heun
-from samplers.image import Restored, restore_image
-from samplers.indi import InDI
-from samplers.known import Known
-from samplers.low_resolution import LowResolution
-from samplers.many import Made, many, sample_many, share
-from samplers.priors import (
+from samplers.applications.likelihood import Bound, bits_per_dim
+from samplers.applications.restore_image import Restored, restore_image
+from samplers.applications.severity import Severity, estimate_severity
+from samplers.base import Algorithm, Restore, Stage, Step, Walked
+from samplers.generate import Made, many, sample_many, share
+from samplers.loop import Visit, direct, reverse, sample
+from samplers.priors.base import (
     PRIORS,
     Degraded,
     Forgotten,
@@ -22,15 +18,19 @@ from samplers.priors import (
     UniformColor,
     register_prior,
 )
+from samplers.priors.fit import Rest, fit_prior, rest
+from samplers.priors.io import load_prior
+from samplers.priors.low_resolution import LowResolution
 from samplers.registry import STEPS, AnyStep, make_step, parse_step, register_step, step_names
-from samplers.resample import Resample, climb
 from samplers.respacing import cumulated_change, equal_shares, respaced
-from samplers.reverse import Visit, direct, reverse, sample
-from samplers.saved import load_prior
-from samplers.severity import Severity, estimate_severity
-from samplers.step import Algorithm, Restore, Stage, Step, Walked
-from samplers.steps import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
-from samplers.times import falling, strided
+from samplers.steps.averaging import Average
+from samplers.steps.bridge import Bridge
+from samplers.steps.diffusion import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
+from samplers.steps.heun import Heun
+from samplers.steps.indi import InDI
+from samplers.steps.known import Known
+from samplers.steps.resample import Resample, climb
+from samplers.timesteps import falling, strided
 
 __all__ = [
     "DDIM",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, Latent, full
-from degrade.draws import Chance
+from degrade.random import Chance
 
 __all__ = ["determined", "drawn", "hidden", "is_random"]
 

@@ -1,7 +1,8 @@
 """Samplers by name: register one, make one, list them, and read one from a command line.
 
-Packages that declare an entry point in the group `samplers.steps` are found when a name is looked up, as degradations
-are in `degrade.plugins`. On a command line a sampler is its name, and if need be its arguments behind a colon:
+Packages that declare an entry point in the group `samplers.steps.diffusion` are found when a name is looked up, as
+degradations are in `degrade.plugins`. On a command line a sampler is its name, and if need be its arguments behind a
+colon:
 
     algorithm2      ddim:eta=0.5      heun:estimate=false      resample:repeats=3,step=ddpm
     algorithm2-fixed                  for algorithm2:estimate=false
@@ -19,11 +20,11 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from degrade.pairs import pairs
 from degrade.registry import Registry
-from samplers.step import Step
+from samplers.base import Step
 
 __all__ = ["STEPS", "STEP_GROUP", "AnyStep", "make_step", "parse_step", "register_step", "step_names"]
 
-STEP_GROUP = "samplers.steps"
+STEP_GROUP = "samplers.steps.diffusion"
 STEPS = Registry(Step, "sampler", STEP_GROUP)
 SHORT = {"ddpm": ("ancestral", {"eta": 1.0}), "ddim": ("ancestral", {"eta": 0.0})}
 FIXED = "-fixed"

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, full
-from degrade.draws import Chance
 from degrade.precision import to_float64
-from samplers.reverse import inferring, reverse
-from samplers.step import Restore, Step
-from samplers.steps import Algorithm2
-from samplers.times import strided
+from degrade.random import Chance
+from samplers.base import Restore, Step
+from samplers.loop import inferring, reverse
+from samplers.steps.diffusion import Algorithm2
+from samplers.timesteps import strided
 
 __all__ = ["cumulated_change", "equal_shares", "respaced"]
 

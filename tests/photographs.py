@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from experiments.drawn import DrawnFaces
+from experiments.data.drawn import DrawnFaces
 
 
 def photographs(folder, n=10, size=40, drawn=DrawnFaces):

@@ -1,4 +1,4 @@
-"""What each of the processes of tests/test_devices.py does: python -m tests.processes FOLDER."""
+"""What each of the processes of tests/restore/test_devices.py does: python -m tests.processes FOLDER."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import restore
-from restore.devices import Devices, connect
+from restore.distributed import Devices, connect
 from tests.trainings import Numbered, start, states
 
 STEPS, STOP = 6, 4  # 48 of 72 positions in a set of 17: in the middle of its third epoch

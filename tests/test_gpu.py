@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import degrade
-from experiments.drawn import DrawnAnimals, DrawnFaces
-from experiments.images import ImageSet
+from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from experiments.data.images import ImageSet
 from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
 from samplers import DDIM, DDPM, Algorithm1, Algorithm2, reverse
 from tests.cases import CASES, SHAPES, build, images

@@ -215,8 +215,16 @@ def test_functions_are_short():
     ("rule", "code", "faults"),
     [
         (lambda tree: upward(tree, "degrade"), "def f():\n    from restore.ema import EMA", ["restore.ema"]),
-        (lambda tree: upward(tree, "restore"), "import degrade, samplers.steps as s", ["samplers.steps"]),
-        (lambda tree: upward(tree, "samplers"), "m = importlib.import_module('experiments.fit')", ["experiments.fit"]),
+        (
+            lambda tree: upward(tree, "restore"),
+            "import degrade, samplers.steps.diffusion as s",
+            ["samplers.steps.diffusion"],
+        ),
+        (
+            lambda tree: upward(tree, "samplers"),
+            "m = importlib.import_module('experiments.run.loop')",
+            ["experiments.run.loop"],
+        ),
         (lambda tree: upward(tree, "experiments"), "from tests.cases import images", ["tests.cases"]),
         (lambda tree: upward(tree, "samplers"), "from degrade import D\nfrom . import steps\nimport restore", []),
         (unasked, "import torch, kornia\nneed('kornia', 'f')", ["kornia"]),

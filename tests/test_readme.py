@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from experiments.drawn import DrawnAnimals, DrawnFaces
+from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from tests.experiments.test_celeba_to_afhq import TINY
+from tests.experiments.test_ddpm import TINY as TINY_DDPM
+from tests.experiments.test_train import TINY as TINY_TRAIN
 from tests.photographs import photographs
-from tests.test_celeba_to_afhq import TINY
-from tests.test_ddpm import TINY as TINY_DDPM
-from tests.test_train import TINY as TINY_TRAIN
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ import torch
 
 import degrade
 from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
-from restore.devices import Devices
+from restore.distributed import Devices
 
 SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4, dropout=0.1)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from degrade import Blur, Degradation, Inpaint, Latent, Pixelate, Snow
-from degrade.snow import STRENGTHS, Strength
+from degrade.operators.snow import STRENGTHS, Strength
 
 __all__ = ["blur_kernels", "blurred", "holes", "inpainted", "loop_of", "picked", "pixelated", "sigmas", "snowed"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from experiments.runs import write_json
+from experiments.run.folder import write_json
 
 __all__ = ["machine", "parser", "table", "write_report"]
 

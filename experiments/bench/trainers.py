@@ -25,13 +25,13 @@ from degrade import make
 from degrade.extras import need
 from experiments.bench.contender import Ready, Setting
 from experiments.bench.flops import forward_flops, matched
-from experiments.images import ImageSet
+from experiments.data.images import ImageSet
 from restore import EMAConfig, Restorer, TrainConfig, Training, to_diffusers
 
 __all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "ours", "pictures", "write_pictures"]
 
-LUCIDRAINS = ("denoising_diffusion_pytorch", "experiments.images")
-DIFFUSERS = ("diffusers", "accelerate", "diffusers.training_utils", "experiments.images")
+LUCIDRAINS = ("denoising_diffusion_pytorch", "experiments.data.images")
+DIFFUSERS = ("diffusers", "accelerate", "diffusers.training_utils", "experiments.data.images")
 LONG = 10**6  # steps that nobody reaches
 
 

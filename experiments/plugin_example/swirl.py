@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 import degrade
-from degrade.draws import rand
+from degrade.random import rand
 
 
 @degrade.register("swirl")

@@ -1,0 +1,1 @@
+"""Degradations: one file for each operator."""

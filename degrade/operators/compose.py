@@ -1,0 +1,186 @@
+"""Composition: two or more degradations in sequence, still one degradation.
+
+    x_t = P_n(... P_2(P_1(x0, l_1(t), z_1), l_2(t), z_2) ..., l_n(t), z_n),    z = (z_1, ..., z_n)
+
+Each part P_i has its own number of levels and its own curve l_i from the level t of the whole to its own level (see
+`degrade.functional.curves`). The order matters and is free: blur then noise is a camera's order. With `heat` = h in [0,
+1] the last part is the hot one, the others are cold, and one number moves between them:
+
+    l_n(t) is scaled by min(1, 2 h),    every other l_i(t) by min(1, 2 (1 - h))
+
+so that at h = 0 the last part is never reached, at h = 1 it acts alone, at h = 1/2 all act in full, and for every h at
+least one of them reaches its last level at T. Blur then Gaussian noise with heat is the hybrid between the cold and the
+hot diffusion of Bansal et al. (arXiv 2208.09392, 2022); at h = 1/2 its forward process is of the form of Soft Diffusion
+(Daras et al., arXiv 2209.05442, 2022) and of blurring diffusion (Hoogeboom and Salimans, arXiv 2209.05557, 2022).
+
+Which z explains x_t? Only the last part sees x_t: the z of the parts before it are held fixed, they give the image that
+the last part was handed, and it estimates its own z from the pair. That explains x_t exactly whenever the last part
+alone can, and where its level is 0, it has done nothing that could be estimated and keeps the z it had.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
+from torch import Tensor
+
+from degrade.base import Degradation, Latent, Levels
+from degrade.frozen import frozen
+from degrade.functional.curves import Curve, Window
+from degrade.functional.levels import Tables, compute_dtype
+from degrade.random import Chance
+from degrade.registry import make, register
+
+__all__ = ["Compose", "Part"]
+
+
+@frozen
+class Part:
+    """One degradation of a sequence and the curve of its severity."""
+
+    degradation: Degradation
+    curve: Curve = Window()
+
+    def __post_init__(self) -> None:
+        if not self.degradation.registered:
+            cls = type(self.degradation).__name__
+            raise ValueError(
+                f"the class {cls} has no name to be rebuilt from: decorate it with @degrade.register('...')"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name of its degradation."""
+        return self.degradation.name
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The JSON values from which `read_part` makes an equal part."""
+        curve = TypeAdapter(Curve).dump_python(self.curve, mode="json")
+        return {"name": self.name, "arguments": self.degradation.arguments, "curve": curve}
+
+
+def read_part(value: Any) -> Any:
+    """Return the part that `value` describes: a degradation, a name, or {"name", "arguments", "curve"}.
+
+    >>> read_part({"name": "gaussian_noise", "arguments": {"T": 10}, "curve": "straight"}).degradation.T
+    10
+    """
+    if isinstance(value, Degradation):
+        return Part(value)
+    if isinstance(value, str):
+        return Part(make(value))
+    if not isinstance(value, dict):
+        return value
+    if not {"name"} <= value.keys() <= {"name", "arguments", "curve"}:
+        raise ValueError(f"a part has a name, and if need be arguments and a curve, not {sorted(value)}")
+    D = make(value["name"], **value.get("arguments", {}))
+    return Part(D, value.get("curve", "straight"))
+
+
+Parts = tuple[Annotated[Part, BeforeValidator(read_part), PlainSerializer(lambda part: part.spec)], ...]
+
+
+def blur_then_noise() -> tuple[Part, ...]:
+    """Return the parts of the hybrid between cold and hot diffusion, each with its own default arguments."""
+    return read_part("blur"), read_part("gaussian_noise")
+
+
+def _choose(mask: Tensor, new: Latent, kept: Latent) -> Latent:
+    """Return `new` for the images where `mask` (B,) is true, else `kept`; `new` where there is nothing to keep."""
+    if new is None or kept is None:
+        return new
+    if isinstance(new, tuple):
+        return tuple(_choose(mask, *pair) for pair in zip(new, kept))
+    return torch.where(mask.view(-1, *[1] * (new.ndim - 1)), new, kept.to(new))
+
+
+@register("compose")
+class Compose(Degradation):
+    """Degradations in sequence, each along a curve of its own; `heat` moves from the first ones to the last.
+
+    `parts` may be given as live degradations, as names, or as {"name", "arguments", "curve"}. The live objects that
+    parts were injected with are kept in `live`, one dict per part, and are not among the arguments that are saved.
+
+    >>> fog = make("interpolation", source=lambda n, generator: torch.ones(n, 1, 4, 4))
+    >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), heat=0.25)
+    >>> [level.item() for level in D.levels(torch.tensor([20]), torch.zeros(1))]
+    [200, 5]
+    >>> x0 = torch.zeros(2, 1, 4, 4)
+    >>> D(x0, torch.tensor([1, 20]), D.draw(x0, torch.Generator().manual_seed(0))).shape
+    torch.Size([2, 1, 4, 4])
+    """
+
+    T: Levels = 200
+    parts: Parts = Field(default_factory=blur_then_noise)
+    heat: Annotated[float, Field(ge=0, le=1)] = 0.5
+    live: tuple[dict[str, Any], ...] | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:  # not a field's min_length, which would blame it for every fault inside a part
+            raise ValueError(f"parts has {len(self.parts)}; a composition takes two at least")
+        if self.live is not None:
+            object.__setattr__(self, "parts", self._revived(self.live))
+        object.__setattr__(self, "live", tuple(part.degradation.injected for part in self.parts))
+        for declared in ("affine", "bounded"):
+            object.__setattr__(self, declared, all(getattr(part.degradation, declared) for part in self.parts))
+        super().__post_init__()
+
+    def _revived(self, live: tuple[dict[str, Any], ...]) -> tuple[Part, ...]:
+        """Return the parts with the objects of `live` put in."""
+        if len(live) != len(self.parts):
+            raise ValueError(f"live has {len(live)} entries for {len(self.parts)} parts; it needs one dict for each")
+        return tuple(
+            dataclasses.replace(part, degradation=dataclasses.replace(part.degradation, **objects))
+            for part, objects in zip(self.parts, live)
+        )
+
+    def tabulate(self) -> Tables:
+        """Return each part's levels at t = 0..T."""
+        shares = [min(1.0, 2 * (1 - self.heat))] * (len(self.parts) - 1) + [min(1.0, 2 * self.heat)]
+        return Tables(
+            *(torch.round(share * part.curve(self.T, part.degradation.T)) for part, share in zip(self.parts, shares))
+        )
+
+    def levels(self, t: Tensor, like: Tensor) -> list[Tensor]:
+        """Return the level (B,) int64 of every part at level t (B,) of the whole, on the device of `like`."""
+        return [level.flatten().long() for level in self.tables.at(t, like)]
+
+    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Latent, ...]:
+        """Return what each part draws for a batch like `x0`."""
+        return tuple(part.degradation.draw(x0, generator) for part in self.parts)
+
+    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return x0 after every part at its level.
+
+        Raises:
+            ValueError: if z is neither None nor one entry per part.
+        """
+        return self._through(len(self.parts), x0, self.levels(t, x0), self._latents(z))
+
+    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> tuple[Latent, ...]:
+        """Return z with the last part's entry re-estimated, where its level is at least 1."""
+        *held, kept = self._latents(z)
+        levels = self.levels(t, x0)
+        handed = self._through(len(held), x0.to(compute_dtype(x0.dtype)), levels, (*held, kept))
+        # Level 1 stands in for 0, where an estimate may divide by zero; nothing of it is used.
+        found = self.parts[-1].degradation.estimate(x_t, handed, levels[-1].clamp(min=1), kept)
+        return (*held, _choose(levels[-1] > 0, found, kept))
+
+    def _through(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Latent, ...]) -> Tensor:
+        """Return x after the first n parts."""
+        for part, level, z_part in list(zip(self.parts, levels, z))[:n]:
+            x = part.degradation(x, level, z_part)
+        return x
+
+    def _latents(self, z: Latent) -> tuple[Latent, ...]:
+        """Return z, one entry for each part."""
+        if z is None:
+            return (None,) * len(self.parts)
+        if not isinstance(z, tuple) or len(z) != len(self.parts):
+            found = f"a tuple of {len(z)}" if isinstance(z, tuple) else type(z).__name__
+            raise ValueError(f"{self.name}: z is {found}; it needs one entry for each of {len(self.parts)} parts")
+        return z

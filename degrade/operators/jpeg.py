@@ -1,0 +1,83 @@
+"""JPEG compression: 8 x 8 blocks lose their fine cosines, and color loses half its resolution.
+
+    x_t = J(x0, q_t),    t = 1..T;    x_0 = x0
+
+J codes an image with quality q and decodes it again: conversion to YCbCr, color at half size, cosine transform of
+8 x 8 blocks, division by a table of steps, rounding, and all of it back. Quality q stretches the standard table by
+S(q) = 50 / q below 50 and 2 - q / 50 above. The free part is the curve of qualities; here each level coarsens the steps
+by one and the same factor,
+
+    S(q_t) = S(first)^(1 - u) S(last)^u,    u = (t - 1) / (T - 1),
+
+because a difference of quality says much below 20 and little above 50. J is the differentiable codec of kornia (Reich
+et al., arXiv 2309.06978, 2023, after Shin and Song, 2017), whose rounding has a slope; it is not linear in x0. Sizes
+that are not multiples of 16 are padded and cropped by kornia. Every quality costs the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from degrade.base import Degradation, Latent, Levels
+from degrade.extras import need
+from degrade.functional.levels import Tables
+from degrade.registry import register
+
+__all__ = ["Jpeg"]
+
+Quality = Annotated[float, Field(ge=1, le=99)]
+
+
+def _steps(quality: Tensor) -> Tensor:
+    """Return S(q), how much quality q stretches the standard table; 1 at q = 50."""
+    return torch.where(quality < 50, 50 / quality, 2 - quality / 50)
+
+
+def _quality(steps: Tensor) -> Tensor:
+    """Return q with S(q) = steps."""
+    return torch.where(steps > 1, 50 / steps, 100 - 50 * steps)
+
+
+@register("jpeg")
+class Jpeg(Degradation):
+    """JPEG compression from quality `first` at t = 1 down to `last` at t = T.
+
+    It takes 1 or 3 channels and needs kornia, which looks at the values of the qualities: a GPU is waited for, and
+    torch.func.vmap and the device `meta` are out of its reach.
+
+    >>> D = Jpeg(T=3, first=50, last=2)
+    >>> x0 = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
+    >>> [round((D(x0, torch.tensor([t])) - x0).abs().mean().item(), 2) for t in (0, 1, 3)]
+    [0.0, 0.01, 0.11]
+    """
+
+    T: Levels = 50
+    first: Quality = 75.0
+    last: Quality = 2.0
+
+    def tabulate(self) -> Tables:
+        """Return the table of qualities, 100 at level 0, where it is not used."""
+        need("kornia.enhance", self.name)
+        u = torch.linspace(1, 0, self.T, dtype=torch.float64).flip(0)  # with T = 1 it is the last quality that counts
+        first, last = _steps(torch.tensor([self.first, self.last], dtype=torch.float64))
+        return Tables(torch.cat([torch.full_like(u[:1], 100), _quality(first ** (1 - u) * last**u)]))
+
+    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return the image coded and decoded with quality q_t, and x0 itself at t = 0.
+
+        Raises:
+            ValueError: if x0 has neither 1 nor 3 channels.
+        """
+        from kornia.enhance import jpeg_codec_differentiable
+
+        if x0.shape[1] not in (1, 3):
+            raise ValueError(f"{self.name}: x0 has {x0.shape[1]} channels; JPEG codes 1 or 3")
+        if not len(x0):  # which kornia refuses
+            return x0
+        (quality,) = self.tables.at(t, x0)
+        coded = jpeg_codec_differentiable((x0.expand(-1, 3, -1, -1) + 1) / 2, quality.flatten())
+        return torch.where(t.view(-1, 1, 1, 1) > 0, 2 * coded[:, : x0.shape[1]] - 1, x0)

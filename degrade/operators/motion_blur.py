@@ -1,0 +1,92 @@
+"""Motion blur: the camera, or the object, moves along a straight line while the shutter is open.
+
+    x_t = k_t(angle) * x0,    k_t(angle) a line of length l_t = 1 + (length - 1) t / T pixels, each image's own angle
+
+The kernel is kornia's line of `length` taps, turned by the angle with bilinear weights, times a disc of radius l_t / 2
+with a soft rim one pixel wide, and scaled to sum 1. The disc, not the line, depends on t, so the cost does not, and the
+line grows by any fraction of a pixel; at t = 0 it leaves the middle tap alone. Free are the angle, which is drawn (z,
+in degrees, counter-clockwise), and `direction`, the slope of the weights along the line: 0 is a uniform exposure,
+1 and -1 fade in or out. Borders are reflected. An example of wrapping a library's operator: its per-sample parameters
+become z and one of its numbers becomes the severity.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from degrade.base import Degradation, Latent, Levels, need_z
+from degrade.extras import need
+from degrade.functional.levels import Tables
+from degrade.random import Chance, rand
+from degrade.registry import register
+
+__all__ = ["MotionBlur"]
+
+
+@register("motion_blur")
+class MotionBlur(Degradation):
+    """Blur along a line of up to `length` pixels (odd) at a random angle; needs kornia.
+
+    >>> D = MotionBlur(T=4, length=5)
+    >>> x0 = torch.eye(9).view(1, 1, 9, 9)
+    >>> D(x0, torch.tensor([4]), torch.tensor([0.0]))[0, 0, 4, 1:8].mul(5).round().tolist()
+    [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    """
+
+    affine: ClassVar[bool] = True
+
+    T: Levels = 50
+    length: Annotated[int, Field(ge=3)] = 15
+    direction: Annotated[float, Field(ge=-1, le=1)] = 0.0
+
+    def tabulate(self) -> Tables:
+        """Return the soft discs, (T + 1, length, length)."""
+        need("kornia.filters", self.name)
+        if self.length % 2 == 0:
+            raise ValueError(f"length = {self.length} is even; a line has a middle pixel, so take an odd one")
+        offset = torch.arange(self.length, dtype=torch.float64) - self.length // 2
+        radius = torch.hypot(offset[:, None], offset[None, :])
+        reach = torch.linspace(1, self.length, self.T + 1, dtype=torch.float64) / 2
+        return Tables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
+
+    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
+        """Return angles (B,) in degrees, uniform in [0, 360)."""
+        return 360 * rand((len(x0),), x0, generator)
+
+    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return x0 blurred along the angles z.
+
+        Raises:
+            ValueError: if a side of x0 is not larger than half the line, or z is not one angle per image.
+        """
+        # A GPU may round even x * 1, in TF32, where there is one image of one channel.
+        return torch.where(t.view(-1, 1, 1, 1) > 0, self._filter(x0, self._kernels(x0, t, z)), x0)
+
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+        """Return x0 filtered with the difference of the two kernels."""
+        return self._filter(x0, self._kernels(x0, s, z) - self._kernels(x0, t, z))
+
+    def _kernels(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return k_t for every image, (B, length, length)."""
+        from kornia.filters import get_motion_kernel2d
+
+        angle = need_z(self.name, z, (len(x0),)).to(x0)
+        (disc,) = self.tables.at(t, x0)
+        line = get_motion_kernel2d(self.length, angle, torch.full_like(angle, self.direction), "bilinear")
+        kernels: Tensor = disc * line
+        return kernels / kernels.sum((1, 2), keepdim=True)
+
+    def _filter(self, x0: Tensor, kernels: Tensor) -> Tensor:
+        from kornia.filters import filter2d
+
+        if min(x0.shape[2:]) <= self.length // 2:
+            raise ValueError(
+                f"{self.name}: x0 is {tuple(x0.shape)}; a line of {self.length} pixels with reflected borders needs "
+                f"sides of more than {self.length // 2}: take a shorter length"
+            )
+        filtered: Tensor = filter2d(x0, kernels, "reflect")
+        return filtered

@@ -1,0 +1,92 @@
+"""Strips: one image at growing severity, and sheets of such strips with captions.
+
+A strip is D(x0, t, z) for one image, one z and several t. A sheet puts strips below each other, each with its title on
+the left and its severities underneath. Pillow draws it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade.base import Degradation, map_latent
+from degrade.extras import need
+from degrade.image_io import to_pillow
+
+__all__ = ["Strip", "sheet", "strip"]
+
+PAPER, INK, PALE = "#ffffff", "#1d2433", "#8a91a0"
+MARGIN, GAP, CAPTION = 28, 6, 26
+
+
+class Strip(NamedTuple):
+    """A title, a subtitle, and panels (n, C, H, W) with one caption each."""
+
+    title: str
+    subtitle: str
+    panels: Tensor
+    captions: Sequence[str]
+
+
+def severities(T: int, count: int) -> list[int]:
+    """Return at most `count` different severities spread evenly over 0..T, both ends included.
+
+    >>> severities(200, 5), severities(3, 5)
+    ([0, 50, 100, 150, 200], [0, 1, 2, 3])
+    """
+    return sorted({round(t) for t in torch.linspace(0, T, min(count, T + 1)).tolist()})
+
+
+def strip(D: Degradation, x0: Tensor, count: int = 7, subtitle: str = "", seed: int = 0) -> Strip:
+    """Degrade one image (C, H, W) to `count` severities from 0 to T under one z.
+
+    >>> import degrade
+    >>> strip(degrade.make("gaussian_noise", T=20), torch.zeros(3, 8, 8), count=3).captions
+    ['t = 0', 't = 10', 't = 20']
+    """
+    levels = severities(D.T, count)
+    z = D.draw(x0[None], torch.Generator(x0.device).manual_seed(seed))
+    panels = D(
+        x0.expand(len(levels), -1, -1, -1),
+        torch.tensor(levels, device=x0.device),
+        map_latent(lambda part: part.expand(len(levels), *part.shape[1:]), z),
+    )
+    return Strip(D.name, subtitle, panels, [f"t = {t}" for t in levels])
+
+
+def sheet(strips: Sequence[Strip], scale: int = 1) -> Any:
+    """Draw strips of equally large panels below each other, as a Pillow image.
+
+    Args:
+        strips: at least one.
+        scale: how many pixels of the sheet one pixel of a panel takes, along each axis.
+
+    Raises:
+        ImportError: without Pillow.
+    """
+    image, draw, font = (need(f"PIL.{module}", "drawing") for module in ("Image", "ImageDraw", "ImageFont"))
+    title, small = font.load_default(20), font.load_default(13)
+    height, width = (scale * side for side in strips[0].panels.shape[2:])
+    strips = [row._replace(subtitle="\n".join(textwrap.wrap(row.subtitle, 24))) for row in strips]
+    texts = [(title, row.title) for row in strips]
+    texts += [(small, line) for row in strips for line in row.subtitle.split("\n")]
+    left = 2 * MARGIN + round(max(face.getlength(text) for face, text in texts))
+    columns = max(len(row.panels) for row in strips)
+    row_height = height + CAPTION + GAP
+    size = (left + columns * (width + GAP) - GAP + MARGIN, 2 * MARGIN + len(strips) * row_height - GAP)
+    page = image.new("RGB", size, PAPER)
+    pen = draw.Draw(page)
+    for i, row in enumerate(strips):
+        top = MARGIN + i * row_height
+        middle = top + height / 2 - 9 * len(row.subtitle.splitlines())
+        pen.text((MARGIN, middle), row.title, INK, title, anchor="lm")
+        pen.multiline_text((MARGIN, middle + 14), row.subtitle, PALE, small)
+        for j, (panel, caption) in enumerate(zip(row.panels, row.captions)):
+            place = left + j * (width + GAP)
+            page.paste(to_pillow(panel).resize((width, height), image.Resampling.NEAREST), (place, top))
+            pen.text((place + width / 2, top + height + 5), caption, PALE, small, anchor="ma")
+    return page

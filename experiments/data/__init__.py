@@ -1,0 +1,1 @@
+"""Data: sources, archives, data sets and drawn pictures."""

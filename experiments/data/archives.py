@@ -1,0 +1,146 @@
+"""Where pictures come from: a folder, a zip or a set of torchvision, and which of them are held out.
+
+A source of pictures is split in two, for training and for measuring. Torchvision's sets come in two parts. Of a folder
+or zip the top level decides, and no folder further down: if it has a folder called train (or training) and one called
+test (or val, valid, validation), in any case of letters, these are the two parts, and what lies beside them is left
+out. Otherwise one picture in eight, at least one, is held out; a single picture serves both. The top level lies in the
+innermost folder that holds all pictures, so that a zip of one folder is split like the folder itself.
+
+What is left out is named and counted on standard error; see `experiments.data.listing` for what is no picture.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from degrade.seeding import keyed
+from experiments.data.images import Entry
+from experiments.data.listing import Listing, Picture, list_pictures, readable_suffixes
+from experiments.run.command_line import UserError
+
+__all__ = ["TORCHVISION", "Pictures", "from_path", "from_torchvision"]
+
+COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
+TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
+
+# Name on the command line -> class in torchvision.datasets, and how that class is asked for its two parts.
+TRAIN_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
+SPLIT_NAME: tuple[dict[str, Any], dict[str, Any]] = ({"split": "train"}, {"split": "test"})
+TORCHVISION = {
+    "mnist": ("MNIST", TRAIN_FLAG),
+    "fashion_mnist": ("FashionMNIST", TRAIN_FLAG),
+    "kmnist": ("KMNIST", TRAIN_FLAG),
+    "cifar10": ("CIFAR10", TRAIN_FLAG),
+    "cifar100": ("CIFAR100", TRAIN_FLAG),
+    "celeba": ("CelebA", SPLIT_NAME),
+    "svhn": ("SVHN", SPLIT_NAME),
+    "stl10": ("STL10", SPLIT_NAME),
+    "flowers102": ("Flowers102", SPLIT_NAME),
+}
+
+
+class Pictures(NamedTuple):
+    """Pictures to train on, and others to measure on."""
+
+    training: list[Entry]
+    held_out: list[Entry]
+
+
+def from_path(path: Path, seed: int, option: str) -> Pictures:
+    """Return the pictures of a folder (searched recursively) or a zip.
+
+    Args:
+        path: of the folder or zip.
+        seed: of the order of what is held out, and of its choice where the paths do not say it.
+        option: the option that named the path, for messages.
+
+    Raises:
+        UserError: if there is nothing to read.
+    """
+    listing = list_pictures(path, option)
+    if not listing.pictures:
+        found = "; ".join(listing.remarks()) or "it is empty"
+        known = ", ".join(sorted(readable_suffixes() & COMMON))
+        raise UserError(f"{option} {path} holds no images ({found}); name a folder or zip of images, such as {known}")
+    parts = _parts(listing)
+    for line in listing.remarks():
+        print(f"{option} {path}: {line}", file=sys.stderr)
+    if parts is not None:
+        # By name they come class by class; the first few shall be a fair choice of all.
+        return Pictures(parts.training, _shuffled(parts.held_out, seed))
+    entries = [picture.entry for picture in listing.pictures]
+    if len(entries) == 1:
+        return Pictures(entries, entries)
+    return _one_in_eight(entries, seed)
+
+
+def _parts(listing: Listing) -> Pictures | None:
+    """Return the two parts that the top level names, noting what lies beside them as left out; None without both."""
+    pictures, named = listing.pictures, TRAINING | HELD_OUT
+    level = 0
+    while (name := _shared(pictures, level)) is not None and name not in named:
+        level += 1
+    found = {_folder(picture, level) for picture in pictures}
+    if not (found & TRAINING and found & HELD_OUT):
+        return None
+    split = Pictures([], [])
+    for picture in pictures:
+        folder = _folder(picture, level)
+        if folder in named:
+            (split.training if folder in TRAINING else split.held_out).append(picture.entry)
+        else:
+            listing.leave_out("images beside the folders of training and test images", "/".join(picture.parts))
+    return split
+
+
+def _folder(picture: Picture, level: int) -> str | None:
+    """Return the folder that holds the picture at a level, in small letters; None if the picture itself is there."""
+    return picture.parts[level].lower() if level < len(picture.parts) - 1 else None
+
+
+def _shared(pictures: list[Picture], level: int) -> str | None:
+    """Return the one folder at a level that holds all pictures, if there is one."""
+    names = {picture.parts[level] if level < len(picture.parts) - 1 else None for picture in pictures}
+    return (names.pop() or "").lower() or None if len(names) == 1 else None
+
+
+def from_torchvision(name: str, root: Path, download: bool, option: str) -> Pictures:
+    """Return the pictures of a set of torchvision, in `root` or fetched into it.
+
+    Raises:
+        UserError: if it is not there, or cannot be fetched.
+    """
+    import torchvision  # slow to import
+
+    kind, parts = TORCHVISION[name]
+    found: list[list[Entry]] = []
+    for part in parts:
+        try:
+            dataset = getattr(torchvision.datasets, kind)(root, download=download, **part)
+        except Exception as error:  # whatever its downloader raises
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            advice = "fetch it by hand and name its folder or zip" if download else "add --download to fetch it"
+            raise UserError(f"{option} {name}: torchvision has no {kind} in {root} ({reason}); {advice}") from None
+        found.append([(f"{name}[{i}]", partial(_item, dataset, i)) for i in range(len(dataset))])
+    return Pictures(*found)
+
+
+def _item(dataset: Any, i: int) -> Image.Image:
+    picture: Image.Image = dataset[i][0]
+    return picture
+
+
+def _one_in_eight(entries: list[Entry], seed: int) -> Pictures:
+    shuffled, held_out = _shuffled(entries, seed), max(1, len(entries) // 8)
+    return Pictures(shuffled[held_out:], shuffled[:held_out])
+
+
+def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
+    order = torch.randperm(len(entries), generator=keyed("cpu", seed, "held out"))
+    return [entries[i] for i in order.tolist()]

@@ -1,0 +1,144 @@
+"""A study of a diffusion model: samples by several samplers, on their way and at the end, and the variational bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid
+from tqdm import tqdm
+
+from degrade import GaussianNoise, Source
+from degrade.rendering import Strip, sheet
+from degrade.seeding import keyed
+from experiments.data.images import ImageSet
+from experiments.evaluation.metrics import frechet
+from restore import Restorer
+from samplers import DDIM, DDPM, PureNoise, Step, reverse, sample_many, strided
+from samplers.applications.likelihood import bits_per_dim
+
+__all__ = ["SHOWN", "Diffusion", "summary"]
+
+SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
+TERMS = ("L_T", "L_between", "L_0", "total")
+VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
+
+
+class Diffusion:
+    """A trained model and unseen images of its kind.
+
+    Args:
+        D: the forward process.
+        R: the trained restorer.
+        unseen: images that training has not seen.
+        device: where to compute.
+        seed: of everything random in it.
+        batch: images a forward pass.
+        steps: of the strided samplers, at most T.
+    """
+
+    def __init__(
+        self, D: GaussianNoise, R: Restorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
+    ) -> None:
+        self.D, self.R, self.unseen, self.device = D, R, unseen, device
+        self.seed, self.batch = seed, batch
+        few = min(steps, D.T)
+        self.samplers: dict[str, tuple[Step, list[int]]] = {
+            "ancestral, small variance": (DDPM("small"), strided(D.T)),
+            "ancestral, large variance": (DDPM("large"), strided(D.T)),
+            f"ancestral, {few} steps": (DDPM("small"), strided(D.T, few)),
+            f"DDIM, {few} steps": (DDIM(), strided(D.T, few)),
+        }
+
+    def images(self, n: int, use: str) -> Tensor:
+        """Return the first n unseen images, or as many as there are."""
+        if isinstance(self.unseen, ImageSet):
+            return self.unseen.at(torch.arange(min(n, len(self.unseen))))
+        return self.unseen(n, keyed(self.device, self.seed, use))
+
+    @property
+    def noise(self) -> PureNoise:
+        """What samples start from."""
+        C, H, W = self.images(1, "shape").shape[1:]
+        return PureNoise((C, H, W), self.device)
+
+    def samples(self, n: int) -> dict[str, Tensor]:
+        """Return n samples by each sampler, all from the same noise."""
+        return {
+            name: sample_many(self.D, self.R, step, self.noise, n, self.seed, self.batch, times)
+            for name, (step, times) in tqdm(self.samplers.items(), "sampling", disable=None, leave=False)
+        }
+
+    def preview(self, path: Path, n: int = 32) -> Path:
+        """Save a grid of samples by the cheapest sampler."""
+        name, (step, times) = list(self.samplers.items())[-1]
+        return self.grids(path, {name: sample_many(self.D, self.R, step, self.noise, n, self.seed, self.batch, times)})
+
+    def measure(self, made: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the Fréchet distance of each sampler's images, and of unseen images, to other unseen images."""
+        n = len(next(iter(made.values())))
+        real = self.images(2 * n, "real")
+        half = len(real) // 2
+        distances = {name: frechet(x, real[half:]) for name, x in made.items()}
+        return {"samples": n, "frechet": {**distances, "unseen images": frechet(real[:half], real[half:])}}
+
+    def bound(self, n: int, times: int | None) -> dict[str, Any]:
+        """Return the means over n unseen images of the bound and its terms, in bits per dimension.
+
+        Args:
+            n: how many images.
+            times: how many severities, drawn at random; all by default.
+        """
+        x0, T = self.images(n, "bound"), self.D.T
+        chosen = torch.randperm(T - 1, generator=keyed("cpu", self.seed, "severities"))[: times or T - 1] + 2
+        every = sorted(chosen.tolist())
+        found: dict[str, Any] = {"images": len(x0), "times": every}
+        for variance in VARIANCES:
+            bounds = [
+                bits_per_dim(self.D, self.R, part, keyed(self.device, self.seed, "bound", k), variance, every)
+                for k, part in enumerate(torch.split(x0, self.batch))
+            ]
+            means = {name: torch.cat([getattr(b, name) for b in bounds]).mean(0).tolist() for name in TERMS}
+            found[variance] = means
+        return found
+
+    def grids(self, path: Path, made: Mapping[str, Tensor]) -> Path:
+        """Save the samples, one grid for each sampler."""
+        rows = []
+        for name, x in made.items():
+            columns = -(-len(x) // 4)
+            kind, _, detail = name.partition(", ")
+            grid = make_grid(x, columns, padding=1, pad_value=1.0)
+            rows.append(Strip(kind, detail, grid[None], [f"{len(x)} samples"]))
+        sheet(rows, scale=max(1, 64 // x.shape[-1])).save(path)
+        return path
+
+    @torch.no_grad()
+    def on_the_way(self, path: Path, n: int = 10) -> Path:
+        """Save n samples of the ancestral sampler on their way, one to a row."""
+        shown = sorted({t * self.D.T // 1000 for t in SHOWN}, reverse=True)
+        x_T, z = self.noise(n, keyed(self.device, self.seed, "x_T"))
+        walk = reverse(self.D, self.R, DDPM(), x_T, z, generator=keyed(self.device, self.seed, "on the way"))
+        visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
+        panels = torch.stack([visited[t] for t in shown], dim=1)
+        rows = [Strip(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]
+        sheet(rows, scale=max(1, 64 // x_T.shape[-1])).save(path)
+        return path
+
+
+def summary(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that a run ends with."""
+    yield f"Fréchet distance of {measured['samples']} samples to unseen images, on 8 x 8 thumbnails:"
+    for name, distance in measured["frechet"].items():
+        yield f"  {name:<28}{distance:>8.3f}"
+    if "bits_per_dim" in measured:
+        bound = measured["bits_per_dim"]
+        yield f"bits per dimension of {bound['images']} unseen images, {len(bound['times'])} terms between evaluated:"
+        for variance in VARIANCES:
+            row = bound[variance]
+            between = row["total"] - row["L_T"] - row["L_0"]
+            terms = f"L_T {row['L_T']:.5f} + L_1..T-1 {between:.3f} + L_0 {row['L_0']:.3f}"
+            yield f"  {variance + ' variance':<28}{row['total']:>8.3f} = {terms}"

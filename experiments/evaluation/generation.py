@@ -1,0 +1,196 @@
+"""A study of generation: what a trained restorer makes of the draws of a prior, measured and drawn.
+
+The prior is reported on as well: how far its draws lie from D(x0, T, z) of images, beside how far two halves of these
+lie from each other, which is all that a perfect prior could reach.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from degrade import Degradation, Source, map_latent
+from degrade.image_io import to_pillow
+from degrade.rendering import Strip, severities, sheet
+from degrade.seeding import keyed
+from experiments.evaluation.figures import animate
+from experiments.evaluation.metrics import diversity, frechet
+from restore import Restorer
+from samplers import Degraded, Imagined, Prior, Step, reverse, sample_many
+from samplers.loop import inferring
+
+__all__ = ["Generation", "prior_report", "table"]
+
+REPORTED = 512  # draws of a prior that are looked at
+
+
+def prior_report(
+    prior: Prior, D: Degradation, source: Source, n: int = REPORTED, seed: int = 0, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Return how far n draws of a prior lie from n images D(x0, T, z), by the Fréchet distance of thumbnails.
+
+    Args:
+        prior: draws x_T.
+        D: the degradation, able to draw z.
+        source: clean images x0 to which the prior was not fitted.
+        n: how many of each.
+        seed: of the draws.
+        device: where images live.
+
+    Returns:
+        `frechet` of the draws, `floor` of a second half of n images, and of both the first two moments.
+    """
+    degraded = Degraded(D, source)
+    halves = [degraded(n, keyed("cpu", seed, "report", half)).x_T.to(device) for half in range(2)]
+    x_T = prior(n, keyed("cpu", seed, "report", "prior")).x_T.to(device)
+    described = {
+        name: {"mean": float(x.mean()), "std": float(x.std())} for name, x in (("draws", x_T), ("images", halves[0]))
+    }
+    distances = {"frechet": frechet(x_T, halves[0]), "floor": frechet(halves[1], halves[0])}
+    return {"draws_of_each": n, **distances, **described}
+
+
+class Generation:
+    """A trained restorer, a sampler and a prior; image i is the same whatever is asked of it.
+
+    Args:
+        D: the degradation that is walked back.
+        R: undoes it.
+        step: of the walk.
+        prior: where walks start.
+        times: severities of the walk, T first.
+        seed: from which every image follows.
+        batch: images a forward pass.
+    """
+
+    def __init__(
+        self, D: Degradation, R: Restorer, step: Step, prior: Prior, times: Sequence[int], seed: int, batch: int
+    ) -> None:
+        self.D, self.R, self.step, self.prior = D, R, step, prior
+        self.times, self.seed, self.batch = list(times), seed, batch
+
+    def images(self, n: int, jitter: float) -> Tensor:
+        """Return the first n images (n, C, H, W), on the CPU, from starts with this jitter."""
+        prior = dataclasses.replace(self.prior, jitter=jitter)
+        return self._sampled(prior, n)
+
+    def siblings(self, n: int, jitter: float) -> Tensor | None:
+        """Return n images made from one x0 of the prior, told apart by jitter and z alone; None if it draws no x0."""
+        if not isinstance(self.prior, Imagined):
+            return None
+        x0 = self.prior.images(1, keyed("cpu", self.seed, "siblings"))
+        return self._sampled(Degraded(self.D, lambda m, generator: x0.expand(m, *x0.shape[1:]), jitter=jitter), n)
+
+    def _sampled(self, prior: Prior, n: int) -> Tensor:
+        return sample_many(
+            self.D, self.R, self.step, prior, n, self.seed, self.batch, self.times, device="cpu", to="cpu"
+        )
+
+    def walk(self, n: int, jitter: float) -> dict[int, Tensor]:
+        """Return the first n images (n, C, H, W) at every severity they visit."""
+        generators = [keyed("cpu", self.seed, "sample", i) for i in range(n)]
+        prior = dataclasses.replace(self.prior, jitter=jitter)
+        home = next(self.R.parameters()).device
+        x_T, z = map_latent(lambda v: v.to(home), tuple(prior(n, generators)))
+        with inferring(self.R):
+            steps = reverse(self.D, self.R, self.step, x_T, z, self.times, generators)
+            return {self.times[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
+
+    def measure(self, made: dict[float, Tensor], real: Tensor | None) -> list[dict[str, float]]:
+        """Return, for the images made with each jitter, how they differ from each other and from real ones."""
+        rows = []
+        for jitter, x in made.items():
+            far = {} if real is None else {"frechet": frechet(x, real)}
+            rows.append({"jitter": jitter, **_diversities(x), **far})
+        return rows
+
+    def real(self, source: Source, n: int) -> tuple[Tensor, dict[str, float]]:
+        """Return n real images, and what `measure` says of n others."""
+        x, y = (source(n, keyed("cpu", self.seed, "real", half)).cpu() for half in range(2))
+        return x, {**_diversities(y), "frechet": frechet(y, x)}
+
+    def grid(self, path: Path, x: Tensor) -> Path:
+        """Save images as a square grid."""
+        picture = to_pillow(make_grid(x, nrow=math.ceil(len(x) ** 0.5), padding=2, pad_value=1.0))
+        scale = _scale(x)
+        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)
+        return path
+
+    def trajectories(self, path: Path, n: int, jitter: float) -> Path:
+        """Save rows of x_T -> x_0."""
+        walk = self.walk(n, jitter)
+        shown = [self.times[i] for i in severities(len(self.times) - 1, 9)]
+        rows = torch.stack([walk[t] for t in shown], dim=1)
+        captions = [f"t = {t}" for t in shown]
+        return _saved([Strip(f"image {i + 1}", self.step.name, row, captions) for i, row in enumerate(rows)], path)
+
+    def film(self, path: Path, n: int, jitter: float) -> Path:
+        """Save a GIF of n walks."""
+        walk = self.walk(n, jitter)
+        shown = [self.times[i] for i in severities(len(self.times) - 1, 48)]
+        return animate(path, [walk[t] for t in shown], _scale(walk[shown[0]]), 0.08, hold=(0, len(shown) - 1))
+
+    def sweep(self, path: Path, made: dict[float, Tensor], n: int = 8) -> dict[float, float]:
+        """Save a row for each jitter, columns from the same starts, and below them rows in which all are from one.
+
+        Returns:
+            The diversity of the images from one start, by jitter.
+        """
+        rows = [Strip(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()]
+        alike = {jitter: self.siblings(n, jitter) for jitter in made}
+        found = {jitter: diversity(x) for jitter, x in alike.items() if x is not None}
+        rows += [
+            Strip(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)
+            for jitter, x in alike.items()
+            if x is not None
+        ]
+        _saved(rows, path)
+        return found
+
+    def starts(self, path: Path, source: Source | None, n: int = 8) -> Path:
+        """Save a row of draws of the prior, and one of degraded images."""
+        rows = {"prior": self.prior(n, keyed("cpu", self.seed, "report", "prior")).x_T}
+        if source is not None:
+            rows["D(x0, T, z)"] = Degraded(self.D, source)(n, keyed("cpu", self.seed, "report", 0)).x_T
+        return _saved([Strip(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
+
+
+def _diversities(x: Tensor) -> dict[str, float]:
+    return {"diversity": diversity(x), "diversity_without_colors": diversity(x, colors=False)}
+
+
+def _scale(x: Tensor) -> int:
+    return max(1, 96 // x.shape[-1])
+
+
+def _saved(rows: list[Strip], path: Path) -> Path:
+    sheet(rows, _scale(rows[0].panels)).save(path)
+    return path
+
+
+def table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that a program ends with."""
+    real, report, alike = measured["real"], measured["prior_report"], measured["diversity_from_one_start"]
+    yield f"{measured['images']} images in {measured['steps']} steps of {measured['sampler']}:"
+    yield f"{'':<16}{'diversity':>11}{'without colors':>16}{'distance':>11}"
+    rows = {f"jitter {row['jitter']:g}": row for row in measured["made"]} | ({"real images": real} if real else {})
+    for name, row in rows.items():
+        distance = f"{row['frechet']:>11.3f}" if "frechet" in row else ""
+        yield f"{name:<16}{row['diversity']:>11.3f}{row['diversity_without_colors']:>16.3f}{distance}"
+    if real:
+        yield "distance: Fréchet, of 8 x 8 thumbnails, to real images."
+    if alike:
+        yield "diversity from one start: " + ", ".join(f"{value:.3f} with jitter {j:g}" for j, value in alike.items())
+    if report:
+        yield (
+            f"prior {measured['prior']['name']}: {report['frechet']:.3f} from degraded images, which are "
+            f"{report['floor']:.3f} from each other ({report['draws_of_each']} of each)"
+        )

@@ -1,0 +1,116 @@
+"""A study of a restoration: what a trained restorer makes of spoiled images whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from degrade import Degradation, Latent, Source, full, map_latent
+from degrade.rendering import Strip, severities, sheet
+from degrade.seeding import keyed
+from experiments.data.images import ImageSet
+from experiments.evaluation.metrics import frechet, rmse, ssim
+from restore import Restorer
+from samplers import Algorithm1, Algorithm2, Step, direct, sample, strided
+
+__all__ = ["Restoration", "table"]
+
+WALKS: dict[str, Step] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
+
+
+class Restoration:
+    """A trained restorer, unseen images, and what becomes of them at severity T and back.
+
+    Args:
+        D: the degradation.
+        R: undoes it.
+        unseen: images that training has not seen.
+        device: where to compute.
+        seed: of everything random in it.
+        batch: images a forward pass.
+        steps: of a walk, at most; all levels of D by default.
+    """
+
+    def __init__(
+        self,
+        D: Degradation,
+        R: Restorer,
+        unseen: Source,
+        device: torch.device,
+        seed: int,
+        batch: int,
+        steps: int | None = None,
+    ) -> None:
+        self.D, self.R, self.unseen, self.device = D, R, unseen, device
+        self.seed, self.batch = seed, batch
+        self.times = strided(D.T, min(steps or D.T, D.T))
+
+    def images(self, n: int) -> tuple[Tensor, Latent]:
+        """Return the first n unseen images, or as many as there are, and a z for each."""
+        generator = keyed(self.device, self.seed, "restoration")
+        if isinstance(self.unseen, ImageSet):
+            x0 = self.unseen.at(torch.arange(min(n, len(self.unseen))), generator)
+        else:
+            x0 = self.unseen(n, generator)
+        return x0, self.D.draw(x0, generator)
+
+    def restored(self, x0: Tensor, z: Latent) -> dict[str, Tensor]:
+        """Return the images as degraded to severity T and as restored from there by each way, (N, C, H, W) each."""
+        x_T = self.D(x0, full(self.D.T, x0), z)
+        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", "direct", *WALKS)}
+        for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
+            part = slice(first, first + self.batch)
+            x_part, z_part = x_T[part], map_latent(lambda v, part=part: v[part], z)  # type: ignore[misc]
+            made["degraded"].append(x_part)
+            made["direct"].append(direct(self.R, x_part, self.D.T))
+            for name, step in WALKS.items():
+                made[name].append(sample(self.D, self.R, step, x_part, z_part, self.times))
+        return {name: torch.cat(parts) for name, parts in made.items()}
+
+    def measure(self, n: int) -> dict[str, Any]:
+        """Return RMSE, SSIM and the Fréchet distance to the truth for n images, or as many as there are."""
+        x0, z = self.images(n)
+        rows = {
+            name: {"rmse": rmse(x, x0), "ssim": ssim(x, x0), "frechet": frechet(x, x0)}
+            for name, x in self.restored(x0, z).items()
+        }
+        return {"images": len(x0), "severity": self.D.T, "steps": len(self.times) - 1, "samplers": rows}
+
+    def forward_strip(self, path: Path, n: int = 5) -> Path:
+        """Save rows of x0 -> D(x0, t, z)."""
+        x0, z = self.images(n)
+        levels = severities(self.D.T, 8)
+        panels = torch.stack([self.D(x0, full(t, x0), z) for t in levels], dim=1)
+        return _saved(
+            [Strip(f"image {i + 1}", self.D.name, row, [f"t = {t}" for t in levels]) for i, row in enumerate(panels)],
+            path,
+        )
+
+    def restoration_strip(self, path: Path, n: int = 8) -> Path:
+        """Save rows of the truth, what is left of it, and what each way makes of that."""
+        x0, z = self.images(n)
+        columns = {"truth": x0, **self.restored(x0, z)}
+        panels = torch.stack(list(columns.values()), dim=1)
+        return _saved(
+            [Strip(f"image {i + 1}", f"t = {self.D.T}", row, list(columns)) for i, row in enumerate(panels)], path
+        )
+
+
+def _saved(rows: list[Strip], path: Path) -> Path:
+    sheet(rows, scale=max(1, 96 // rows[0].panels.shape[-1])).save(path)
+    return path
+
+
+def table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the table that a run ends with."""
+    n, T, steps = measured["images"], measured["severity"], measured["steps"]
+    yield f"{n} unseen images, restored from severity {T}, iterated in {steps} steps:"
+    yield f"{'':<14}{'RMSE':>8}{'SSIM':>8}{'distance':>11}"
+    for name, row in measured["samplers"].items():
+        yield f"{name:<14}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['frechet']:>11.3f}"
+    yield "distance: Fréchet, of 8 x 8 thumbnails, to the truth."

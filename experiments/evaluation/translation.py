@@ -1,0 +1,158 @@
+"""A study of two sets: what a trained restorer of one makes of the other, measured and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from degrade import Degradation, Source, full
+from degrade.rendering import Strip, severities, sheet
+from degrade.seeding import keyed
+from experiments.evaluation.figures import animate
+from experiments.evaluation.metrics import frechet, resemblance, rmse, ssim
+from restore import Restorer
+from samplers import OtherSet, direct, parse_step, reverse, sample, strided
+
+__all__ = ["SAMPLERS", "Sets", "Study", "report"]
+
+# The samplers of the table and of the picture, as `parse_step` reads them, and their captions there.
+SAMPLERS = {
+    "algorithm1": ("Algorithm 1", "z estimated"),
+    "algorithm1-fixed": ("Algorithm 1", "z fixed"),
+    "algorithm2": ("Algorithm 2", "z estimated"),
+    "algorithm2-fixed": ("Algorithm 2", "z fixed"),
+}
+
+
+class Sets(NamedTuple):
+    """The set that is restored and the other one, for training and, unseen by it, for pictures and measurements."""
+
+    clean: Source
+    other: Source
+    unseen_clean: Source
+    unseen_other: Source
+
+
+class Study:
+    """A trained restorer, the set it restores, the set it starts from, and what one asks of them.
+
+    Args:
+        D: the degradation, with unseen partners.
+        R: restores its images.
+        sets: to measure and to draw.
+        device: where they live.
+        seed: of everything random in it.
+        batch: images a forward pass.
+        steps: of a walk, at most.
+    """
+
+    def __init__(
+        self, D: Degradation, R: Restorer, sets: Sets, device: torch.device, seed: int, batch: int, steps: int
+    ) -> None:
+        self.D, self.R, self.sets, self.device = D, R, sets, device
+        self.seed, self.batch, self.steps = seed, batch, steps
+
+    def times(self, start: int) -> list[int]:
+        """Return the severities that a walk from `start` visits."""
+        return strided(start, min(self.steps, start))
+
+    def generator(self, use: str) -> torch.Generator:
+        """Return the generator for one use."""
+        return keyed(self.device, self.seed, use)
+
+    def pairs(self, n: int, use: str) -> tuple[Tensor, Tensor]:
+        """Return n unseen clean images and their partners."""
+        generator = self.generator(use)
+        x0 = self.sets.unseen_clean(n, generator)
+        return x0, self.D.draw(x0, generator)
+
+    def measure(self, n: int) -> dict[str, Any]:
+        """Measure restorations from half-way against the truth, and what comes of a partner alone as a set."""
+        half = max(1, self.D.T // 2)
+        x0, z = self.pairs(n, "measure")
+        x_half = self.D(x0, full(half, x0), z)
+        starts, _ = OtherSet(self.sets.unseen_other)(n, self.generator("starts"))
+        real = self.sets.clean(n, self.generator("real"))
+        table = {}
+        for name in tqdm(["direct", *SAMPLERS], "measuring", disable=None, leave=False):
+            restored = self.walk(name, x_half, z, half)
+            made = self.walk(name, starts, starts, self.D.T)
+            table[name] = {
+                "rmse": rmse(restored, x0),
+                "ssim": ssim(restored, x0),
+                "frechet": frechet(made, real),
+                "resemblance": resemblance(made, starts),
+            }
+        floor = frechet(self.sets.clean(n, self.generator("real again")), real)
+        return {"half_way": half, "images": n, "samplers": table, "frechet_of_real_images": floor}
+
+    def walk(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
+        """Return the images at the end of the sampler's walk from severity `start`, in batches."""
+        ends = []
+        for x_part, z_part in zip(*(torch.split(v, self.batch) for v in (x, z))):
+            if name == "direct":
+                ends.append(direct(self.R, x_part, start))
+            else:
+                ends.append(sample(self.D, self.R, parse_step(name), x_part, z_part, self.times(start)))
+        return torch.cat(ends)
+
+    def forward_strip(self, path: Path) -> Path:
+        """Rows of x0 -> D(x0, t, z) -> z."""
+        x0, z = self.pairs(5, "pictures")
+        times = strided(self.D.T, min(7, self.D.T))[::-1]
+        panels = torch.stack([self.D(x0, full(t, x0), z) for t in times] + [z], dim=1)
+        captions = ["x0", *(f"t = {t}" for t in times[1:]), "z"]
+        return self.save([Strip(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path)
+
+    def reverse_strip(self, path: Path) -> Path:
+        """Rows of the reverse walk, for each sampler, from the same starts."""
+        starts, _ = OtherSet(self.sets.unseen_other)(2, self.generator("pictures"))
+        times = self.times(self.D.T)
+        shown = [times[k] for k in severities(len(times) - 1, 9)]
+        guess = direct(self.R, starts, self.D.T)
+        walks = {name: self.visited(name, starts) for name in SAMPLERS}
+        rows = []
+        for i, start in enumerate(starts):
+            rows.append(Strip("direct", "R(x_T, T)", torch.stack([start, guess[i]]), [f"t = {self.D.T}", "t = 0"]))
+            for name, walk in walks.items():
+                panels = torch.stack([walk[t][i] for t in shown])
+                rows.append(Strip(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
+        return self.save(rows, path)
+
+    @staticmethod
+    def save(rows: Sequence[Strip], path: Path) -> Path:
+        """Save strips at a size at which faces can be judged."""
+        sheet(rows, scale=max(1, 128 // rows[0].panels.shape[-1])).save(path)
+        return path
+
+    @torch.no_grad()
+    def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:
+        """Return the images at every severity that the sampler visits from x_T = z."""
+        walk = reverse(self.D, self.R, parse_step(name), x_T, x_T, self.times(self.D.T))
+        return {self.D.T: x_T} | {visit.s: visit.x_s for visit in walk}
+
+    def round_trip(self, path: Path, sampler: str) -> Path:
+        """Clean images turn into their partners, and back into clean images."""
+        x0, z = self.pairs(5, "pictures")
+        there = [self.D(x0, full(t, x0), z) for t in strided(self.D.T, min(24, self.D.T))[::-1]]
+        back = list(self.visited(sampler, z).values())
+        frames = [*there, *back]
+        hold = (0, len(there), len(frames) - 1)
+        return animate(path, frames, scale=max(1, 128 // x0.shape[-1]), seconds=0.08, hold=hold)
+
+
+def report(measured: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the table that a run ends with."""
+    half, n = measured["half_way"], measured["images"]
+    yield f"{n} unseen images; restored from severity {half} against the truth, and made from partners alone:"
+    yield f"{'':<18}{'RMSE':>8}{'SSIM':>8}{'distance':>11}{'resemblance':>13}"
+    for name, row in measured["samplers"].items():
+        numbers = f"{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['frechet']:>11.2f}{row['resemblance']:>13.2f}"
+        yield f"{name:<18}{numbers}"
+    yield f"{'real images':<18}{'':>16}{measured['frechet_of_real_images']:>11.2f}"
+    yield "RMSE, SSIM: a fixed z is the true partner. distance: Fréchet, of 8 x 8 thumbnails, to the real images."

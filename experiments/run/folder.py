@@ -1,0 +1,209 @@
+"""Run folders: one folder holds one run, with its configuration beside its results.
+
+config.json   every option, seed included
+log.jsonl     one line per logged step
+model/        checkpoints, see `restore.checkpoint.api`
+samples/      pictures made while training, by step
+tensorboard/  what TensorBoard shows, with --tensorboard
+metrics.json  what was measured at the end
+*.png, *.gif  pictures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from experiments.run.command_line import Options, UserError, validated
+from experiments.run.options import RunOptions
+from restore import DataSpec, Training, resume
+from restore.distributed import process_count
+
+__all__ = ["choose_folder", "claim", "read_log", "stored_config", "take_up", "write_json", "write_text"]
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+# What may differ when a run is continued: how long, how often it reports, and where it computes.
+FREE = {
+    "out",
+    "resume",
+    "device",
+    "compile",
+    "steps",
+    "log_every",
+    "save_every",
+    "sample_every",
+    "keep",
+    "tensorboard",
+    "sample_steps",
+    "eval_images",
+    "sampler",
+}
+
+
+def choose_folder(options: RunOptions, program: str) -> Path:
+    """Return the folder named by --out, or a numbered one under runs/: a new one, or with --resume the newest.
+
+    Of several processes the first one looks at the folder, and the others believe it.
+
+    Raises:
+        UserError: if there is nothing to resume, if the folder holds another run, or if several processes would have to
+            find one number for it.
+    """
+    if process_count() > 1 and options.out is None:
+        raise UserError("several processes need the same folder: name it with --out")
+    if options.out is not None:
+        folder = Path(options.out)
+    else:
+        number = _newest(program)
+        if options.resume and not number:
+            raise UserError(f"--resume: there is no run under runs/{program}-*; name one with --out")
+        folder = _numbered(program, number if options.resume else number + 1)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; name a folder")
+    if not _is_first():
+        return folder
+    holds = folder.is_dir() and any(folder.iterdir())
+    if options.resume and not (folder / "config.json").is_file():
+        raise UserError(f"--resume: {folder} holds no run; leave --resume out to start one there")
+    if holds and not options.resume:
+        raise UserError(f"--out {folder} already holds files; name another folder, or continue a run with --resume")
+    return folder
+
+
+def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> O:
+    """Return the configuration of the run in `folder`, with the explicit values that may differ.
+
+    Raises:
+        UserError: if its file cannot be read, or if an explicit value contradicts it.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{folder / 'config.json'} holds a {type(values).__name__}; it should be a JSON object of options"
+        )
+    stored = validated(model, values)
+    merged = validated(model, {**stored.model_dump(), **explicit, "resume": True})
+    for name in explicit:
+        was, now = getattr(stored, name), getattr(merged, name)
+        if name not in FREE and was != now:
+            raise UserError(
+                f"--{name.replace('_', '-')} {now}: this run was started with {was}; start another with --out"
+            )
+    return merged
+
+
+def _numbered(program: str, number: int) -> Path:
+    return Path("runs") / f"{program}-{number:03d}"
+
+
+def _newest(program: str) -> int:
+    """Return the highest number of a folder under runs/, 0 if there is none."""
+    found = (re.fullmatch(rf"{re.escape(program)}-(\d{{3,}})", path.name) for path in Path("runs").glob(f"{program}-*"))
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def claim(folder: Path, options: RunOptions) -> Path:
+    """Make the folder of a run and write its configuration; of several processes the first one does.
+
+    Of runs that are started together one gets the folder: the others get the next numbers if they are numbered.
+
+    Args:
+        folder: what `choose_folder` returned.
+        options: of the run.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        UserError: if it cannot be made or written, or if another run has got the folder that is named with --out.
+    """
+    if not _is_first():
+        return folder
+    try:
+        while not (options.resume or _is_ours(folder, new=options.out is None)):
+            if options.out is not None:
+                raise UserError(f"--out {folder} was taken by another run just now; name another folder")
+            program, _, number = folder.name.rpartition("-")
+            folder = _numbered(program, int(number) + 1)
+        # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
+        write_json(folder / "config.json", options.model_dump(mode="json", exclude={"out", "resume"}))
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+    return folder
+
+
+def _is_ours(folder: Path, new: bool) -> bool:
+    """Try to become the one run in `folder`, which only one of several can; it must be `new`, or hold no run yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=not new)
+        (folder / "config.json").open("x").close()
+    except FileExistsError:
+        if folder.is_dir():
+            return False
+        raise
+    return True
+
+
+def _is_first() -> bool:
+    """Whether this is the first of the processes that were started together, which they know before they are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def take_up(folder: Path, training: Training, data: DataSpec | None = None) -> None:
+    """Put `training` where the run in `folder` left off; where it was stopped before it saved, that is the beginning.
+
+    Args:
+        folder: of the run.
+        training: of the same network and degradation.
+        data: what it will go on with.
+
+    Raises:
+        UserError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
+    """
+    try:
+        step = resume(folder / "model", training, data)
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise UserError(f"--resume: {error}; start another run with --out") from None
+    if training.rank == 0:
+        print(f"continuing after step {step}", file=sys.stderr)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file all at once."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file all at once: under another name first, then, on disk, renamed."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_log(path: Path, before: int | None = None) -> list[dict[str, Any]]:
+    """Return the lines of a log up to step `before`; a line torn by a crash is left out.
+
+    A resumed run repeats the steps after its checkpoint, so of two lines for one step the later counts.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+            rows[row["step"]] = row
+        except (ValueError, KeyError, TypeError):
+            continue
+    return [rows[step] for step in sorted(rows) if before is None or step <= before]

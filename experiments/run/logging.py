@@ -1,0 +1,170 @@
+"""Watching a training: a progress bar, the file `log.jsonl`, and TensorBoard where it is asked for.
+
+Of several processes the first one reports. All of them look at the losses, at the same steps, and stop at one that is
+not finite.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from degrade.extras import need
+from experiments.run.command_line import UserError
+from experiments.run.folder import read_log, write_text
+from experiments.run.options import TrainOptions
+from restore import Record, Training
+
+__all__ = ["Log"]
+
+MOST = 8  # severities that an error message names
+
+
+class Log:
+    """Mean loss, learning rate, gradient and speed since the last line, every so many steps.
+
+    Args:
+        folder: of the run; lines of steps that `training` has not taken yet are dropped from its log.
+        training: in its present state.
+        options: how often to write, and whether to TensorBoard as well.
+
+    Raises:
+        UserError: if the log cannot be written, or TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, training: Training, options: TrainOptions) -> None:
+        self.path, self.every = folder / "log.jsonl", options.log_every
+        self.reports = training.rank == 0
+        self.per_step = training.config.batch * training.config.accumulate
+        self.steps, self.first = training.config.steps, training.step
+        self.records: list[Record] = []
+        self.board: Any = None
+        if self.reports:
+            with _writing(self.path):
+                write_text(self.path, "".join(json.dumps(row) + "\n" for row in read_log(self.path, self.first)))
+            if options.tensorboard:
+                self.board = _board(folder / "tensorboard", self.first)
+
+    def __enter__(self) -> Log:
+        """Show the bar, and start the clock."""
+        quiet = None if self.reports else True  # None: where standard error is no terminal
+        self.bar = tqdm(total=self.steps, initial=self.first, desc="training", unit=" steps", disable=quiet)
+        self.since = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close bar and board."""
+        self.bar.close()
+        if self.board:
+            with _writing(Path(self.board.log_dir)):
+                self.board.close()
+
+    def add(self, record: Record) -> None:
+        """Count a step; every so often write a line."""
+        self.records.append(record)
+        self.bar.update()
+        if record.step % self.every == 0:
+            self.write()
+
+    def write(self) -> None:
+        """Write the line of the steps since the last one; here, and only here, the host waits for the device.
+
+        Raises:
+            UserError: if a loss or a gradient was not finite, or the line cannot be written.
+        """
+        if not self.records:
+            return
+        last = self.records[-1]
+        losses, norms = (torch.stack([getattr(r, name) for r in self.records]) for name in ("loss", "grad_norm"))
+        finite = (losses.isfinite() & norms.isfinite()).tolist()
+        if not all(finite):
+            raise UserError(_complaint(self.records[finite.index(False)]))
+        seconds = time.perf_counter() - self.since
+        row = {
+            "step": last.step,
+            "loss": float(losses.mean()),
+            "lr": last.lr,
+            "grad_norm": float(last.grad_norm),
+            "images_per_s": len(self.records) * self.per_step / seconds,
+        }
+        if self.reports:
+            self._report(row)
+        self.records, self.since = [], time.perf_counter()
+
+    def _report(self, row: dict[str, Any]) -> None:
+        step, loss, speed = row["step"], row["loss"], row["images_per_s"]
+        with _writing(self.path), self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.board:
+            with _writing(Path(self.board.log_dir)):
+                for name in row.keys() - {"step"}:
+                    self.board.add_scalar(name, row[name], step)
+                self.board.flush()
+        self.bar.set_postfix(loss=f"{loss:.4f}", images_per_s=f"{speed:.0f}")
+        if self.bar.disable and (step == self.steps or step % (10 * self.every) == 0):
+            print(f"step {step}/{self.steps}: loss {loss:.4f}, {speed:.0f} images/s", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def picture(self, step: int) -> Iterator[Path]:
+        """Yield the path of the picture of a step; put what lies there afterwards on the board.
+
+        The time that it takes does not count for the speed.
+        """
+        start = time.perf_counter()
+        path = self.path.parent / "samples" / f"step-{step:08d}.png"
+        with _writing(path):
+            path.parent.mkdir(exist_ok=True)
+            yield path
+            if self.board and path.is_file():
+                self.board.add_image("samples", _read(path), step, dataformats="HWC")
+        self.since += time.perf_counter() - start
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}; the last checkpoint is intact") from None
+
+
+def _board(folder: Path, step: int) -> Any:
+    """Return a writer for TensorBoard whose curves go on after `step`."""
+    try:
+        need("tensorboard", "--tensorboard", extra="watch")
+        writer = need("torch.utils.tensorboard", "--tensorboard", extra="watch").SummaryWriter
+    except ImportError as error:
+        raise UserError(str(error)) from None
+    with _writing(folder):
+        return writer(folder, purge_step=step + 1)
+
+
+def _read(path: Path) -> Tensor:
+    """Return a picture as (H, W, 3) uint8."""
+    from PIL import Image
+    from torchvision.transforms.functional import pil_to_tensor
+
+    with Image.open(path) as picture:
+        pixels: Tensor = pil_to_tensor(picture.convert("RGB"))
+    return pixels.permute(1, 2, 0)
+
+
+def _complaint(record: Record) -> str:
+    advice = "lower --lr or --clip and continue with --resume from the last checkpoint"
+    bad = ~record.losses.isfinite()
+    if not bool(bad.any()):
+        return f"the gradient is not finite at step {record.step}, its loss {float(record.loss):.4g} is; {advice}"
+    values = sorted({str(value) for value in record.losses[bad].tolist()})
+    severities = sorted(set(record.t[bad].tolist()))
+    shown = ", ".join(map(str, severities[:MOST])) + (", ..." if len(severities) > MOST else "")
+    images = f"{int(bad.sum())} of {len(bad)} images"
+    return f"the loss is {' or '.join(values)} from step {record.step} on, for {images}, at t = {shown}; {advice}"

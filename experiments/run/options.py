@@ -1,0 +1,117 @@
+"""The options that experiments have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, ValidationError
+
+from experiments.run.command_line import Numbers, Options, UserError
+from restore import EMAConfig, TrainConfig, UNetConfig
+from restore.distributed import local_rank, per_process, process_count
+
+__all__ = ["DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class DeviceOptions(Options):
+    """Where, and by which dice."""
+
+    device: str = Field("auto", description="cpu, cuda, mps, or auto for the best there is")
+    seed: int = Field(0, description="from which everything random follows")
+
+    def torch_device(self) -> torch.device:
+        """Return the device asked for; of several processes each has its own.
+
+        Raises:
+            UserError: if this machine does not have it.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if name == "cuda" and process_count() > 1:
+            name = f"cuda:{local_rank()}"
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"--device {self.device} is not there ({reason}); try --device auto or cpu") from None
+        return device
+
+
+class RunOptions(DeviceOptions):
+    """The run."""
+
+    preset: str = Field("demo", description="where all other values come from; a name that is none lists them")
+    out: str | None = Field(None, description="folder of the run (default: a new one under runs/)")
+    resume: bool = Field(False, description="continue the run in --out, or the newest one")
+
+
+class NetworkOptions(Options):
+    """The network."""
+
+    size: Count = Field(64, description="side of the images in pixels")
+    width: Count = Field(64, description="channels at the highest resolution")
+    multipliers: Numbers = Field((1, 2, 3), description="channels at each level, as multiples of the width")
+    blocks: Count = Field(1, description="residual blocks at each level")
+    attention: Numbers = Field((8,), description="sides at which self-attention is used; none for nowhere")
+    heads: Count = Field(4, description="attention heads")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
+    groups: Count = Field(8, description="groups of the group norms")
+    patch: Count = Field(4, description="pixels a side that the network sees as one")
+    checkpointing: bool = Field(False, description="less memory for a third more time, with the same results")
+
+    def network(self, channels: int = 3) -> UNetConfig:
+        """Return the network's configuration.
+
+        Raises:
+            UserError: if the values do not go together.
+        """
+        names = ("size", "width", "multipliers", "blocks", "attention", "heads", "dropout", "groups", "patch")
+        more = ("checkpointing",)
+        try:
+            return UNetConfig(channels=channels, **{name: getattr(self, name) for name in names + more})
+        except ValidationError as error:
+            raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+class TrainOptions(Options):
+    """Training."""
+
+    steps: Count = Field(1200, description="optimizer steps")
+    batch: Count = Field(16, description="images per forward pass")
+    accumulate: Count = Field(1, description="forward passes per step, over all processes")
+    lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
+    warmup: int = Field(50, ge=0, description="steps over which the learning rate rises")
+    decay: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate: constant or cosine")
+    loss: Literal["l1", "l2"] = Field("l1", description="l1 or l2")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
+    ema_every: Count = Field(1, description="steps between two updates of the average")
+    ema_start: int = Field(100, ge=0, description="step from which weights are averaged")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="float32 or bfloat16")
+    compile: bool = Field(False, description="compile the network: a minute more to start with, and faster steps")
+    round_input: bool = Field(False, description="round what the network sees to 8 bits")
+    log_every: Count = Field(20, description="steps between two lines of the log")
+    save_every: Count = Field(500, description="steps between two checkpoints")
+    keep: Count = Field(2, description="checkpoints that are kept")
+    sample_every: int | None = Field(None, ge=0, description="steps between two pictures; 0 or none for no pictures")
+    tensorboard: bool = Field(False, description="write curves and pictures for TensorBoard too")
+
+    def training(self, seed: int) -> TrainConfig:
+        """Return the training's configuration.
+
+        Raises:
+            UserError: if the processes cannot share a step.
+        """
+        try:
+            per_process(self.accumulate, process_count())
+        except ValueError as error:
+            raise UserError(f"--{error}") from None
+        names = ("steps", "batch", "accumulate", "lr", "warmup", "decay", "loss", "clip", "precision")
+        more = ("compile", "round_input")
+        ema = EMAConfig(decay=self.ema_decay, every=self.ema_every, start=self.ema_start)
+        return TrainConfig(ema=ema, seed=seed, **{name: getattr(self, name) for name in names + more})

@@ -1,0 +1,198 @@
+"""Specification: everything about a trained restorer but its tensors, as the JSON file `model.json`.
+
+Network, degradation (with its schedule) and prior are names and JSON arguments, so nothing in the file is code: what
+a name means is up to the registries of the program that reads it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from degrade.frozen import frozen
+from degrade.serializable import Named
+from restore.checkpoint.integrity import DamagedError
+from restore.nets.unet import UNet, UNetConfig
+from restore.restorer import Predict, Restorer
+from restore.training import TrainConfig, Training
+
+__all__ = ["FORMAT", "MODEL", "DataSpec", "NamedSpec", "Specification", "describe", "dump", "read_specification"]
+
+FORMAT = 2  # raised when a reader of today could not read a file of tomorrow
+MODEL = "model.json"
+
+
+def _json(value: Any) -> Any:
+    """Return a value as it will be read back from JSON: what JSON cannot hold is refused when it is given."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except TypeError as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+@frozen
+class NamedSpec:
+    """A degradation or a prior by name and arguments, which its registry makes it of again.
+
+    >>> NamedSpec("pure_noise", {"shape": (3, 8, 8)}).arguments
+    {'shape': [3, 8, 8]}
+    """
+
+    name: str
+    arguments: Annotated[dict[str, Any], BeforeValidator(_json)] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, named: Named) -> NamedSpec:
+        """Return the specification of an object.
+
+        Raises:
+            ValueError: if its class is not registered: another one, or none, would be rebuilt from the specification.
+        """
+        if not named.registered:
+            instead = f"a file would rebuild {named.name!r} in its place" if named.name else "no file can rebuild it"
+            raise ValueError(
+                f"the class {type(named).__name__} is not registered, so {instead}; register it under a name of its"
+                " own, as with @degrade.register('...')"
+            )
+        return cls(named.name, named.arguments)
+
+
+@frozen
+class DataSpec:
+    """What a restorer was trained on.
+
+    Args:
+        name: of the data set.
+        images: how many there are; None where they are drawn without end.
+        sha256: a fingerprint of them in hexadecimal digits, if one was taken.
+    """
+
+    name: str
+    images: int | None = None
+    sha256: str | None = None
+
+    def is_like(self, other: DataSpec) -> bool:
+        """Return whether both are the same data: by their fingerprints if both have one, else by name and number.
+
+        >>> DataSpec("faces.zip", 10, "ab").is_like(DataSpec("/elsewhere/faces.zip", 10, "ab"))
+        True
+        >>> DataSpec("faces.zip", 10).is_like(DataSpec("faces.zip", 11, "ab"))
+        False
+        """
+        if self.sha256 and other.sha256:
+            return self.sha256 == other.sha256
+        return (self.name, self.images) == (other.name, other.images)
+
+    def __str__(self) -> str:
+        count = "" if self.images is None else f", {self.images} images"
+        return f"{self.name}{count}" + (f", sha256 {self.sha256[:12]}" if self.sha256 else "")
+
+
+@frozen
+class Specification:
+    """What `model.json` holds.
+
+    Args:
+        step: optimizer steps taken.
+        network: of the restorer.
+        degradation: that it undoes.
+        predict: what its network puts out.
+        clamp: whether x0_hat is clamped to [-1, 1].
+        training: how it was trained.
+        prior: where its trajectories start, if that is known.
+        data: what it was trained on, if that is known.
+        normalization: how a value v of an 8-bit image becomes a number for the network.
+        versions: of the programs that wrote it.
+        format: of the checkpoint.
+    """
+
+    step: Annotated[int, Field(ge=0)]
+    network: UNetConfig
+    degradation: NamedSpec
+    predict: Predict
+    clamp: bool
+    training: TrainConfig
+    prior: NamedSpec | None = None
+    data: DataSpec | None = None
+    normalization: Literal["v / 127.5 - 1"] = "v / 127.5 - 1"
+    versions: dict[str, str] = Field(default_factory=dict)
+    format: Literal[2] = 2
+
+
+_SPECIFICATION = TypeAdapter(Specification)
+
+
+def network_of(restorer: Restorer) -> UNetConfig:
+    """Return the configuration of a restorer's network.
+
+    Raises:
+        TypeError: if it is not a `UNet`.
+    """
+    net = getattr(restorer.net, "_orig_mod", restorer.net)
+    if not isinstance(net, UNet):
+        raise TypeError(f"only a restore.UNet can be saved, not {type(net).__name__}: nothing else can be rebuilt")
+    return net.config
+
+
+def describe(training: Training, prior: NamedSpec | None = None, data: DataSpec | None = None) -> Specification:
+    """Return the specification of what `training` has reached.
+
+    Raises:
+        TypeError: if its network is not a `UNet`.
+    """
+    restorer = training.restorer
+    return Specification(
+        step=training.step,
+        network=network_of(restorer),
+        degradation=NamedSpec.of(restorer.degradation),
+        predict=restorer.predict,
+        clamp=restorer.clamp,
+        training=training.config,
+        prior=prior,
+        data=data,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "degrade-restore": _version("degrade-restore"),
+        },
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # run from its source
+
+
+def dump(specification: Specification) -> bytes:
+    """Return the content of `model.json`."""
+    return _SPECIFICATION.dump_json(specification, indent=2) + b"\n"
+
+
+def read_specification(checkpoint: str | Path) -> Specification:
+    """Return what the `model.json` of a checkpoint says.
+
+    Raises:
+        ValueError: if it says something else than a specification of this format.
+    """
+    path = Path(checkpoint) / MODEL
+    try:
+        return _SPECIFICATION.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DamagedError(f"{MODEL} is missing, so this library did not write it") from None
+    except OSError as error:
+        raise DamagedError(f"{MODEL} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        faults = error.errors()
+    for fault in faults:  # another format explains every other fault
+        if fault["loc"] == ("format",):
+            raise DamagedError(f"{MODEL}: format: {fault['input']!r} is not {FORMAT}, the one this library reads")
+    where = ".".join(map(str, faults[0]["loc"])) or "the file"
+    raise DamagedError(f"{MODEL}: {where}: {faults[0]['msg']}")

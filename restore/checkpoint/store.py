@@ -1,0 +1,114 @@
+"""A folder of checkpoints: put one in, list them, take one out, each in a single step that a crash cannot halve.
+
+step-00001234       a checkpoint; its number orders them
+step-00001234~      the one it replaces, for the moment between two renamings
+.partial-NAME-PID   being written or removed by the process of that number, and rubbish if there is no such process
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from restore.checkpoint.integrity import File, to_disk, write
+
+__all__ = ["checkpoints", "path_of", "put", "remove", "remove_leftovers", "step_of"]
+
+NAME = re.compile(r"step-(\d{8,})~?")
+PARTIAL = re.compile(r"\.partial-.*-(\d+)")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in `folder`, whole or not, the oldest first.
+
+    Args:
+        folder: of checkpoints, or of a run, whose checkpoints are in `model`, or a checkpoint itself.
+    """
+    if not folder.is_dir():
+        return []
+    if NAME.fullmatch(folder.name) or (folder / "model.json").is_file():
+        return [folder]
+    found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    if not found and (folder / "model").is_dir():
+        return checkpoints(folder / "model")
+    return sorted(found, key=lambda path: (step_of(path), not path.name.endswith("~")))
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step in a checkpoint's name.
+
+    >>> step_of(Path("model/step-00001234"))
+    1234
+    """
+    return int(checkpoint.name.removeprefix("step-").removesuffix("~"))
+
+
+def put(folder: Path, step: int, files: Iterable[File]) -> Path:
+    """Write the checkpoint of a step, replacing one of the same step; return its path.
+
+    Args:
+        folder: made if missing.
+        step: of the checkpoint.
+        files: (name, content), taken one at a time.
+
+    Raises:
+        OSError: if it cannot be written; everything is as before then.
+    """
+    target = path_of(folder, step)
+    aside = target.with_name(target.name + "~")
+    partial = _partial(target)
+    partial.mkdir(parents=True)
+    try:
+        write(partial, files)
+        if os.path.lexists(target):
+            remove(aside)
+            target.rename(aside)
+        partial.rename(target)
+        to_disk(folder)
+    finally:
+        _discard(partial)
+    remove(aside)
+    return target
+
+
+def remove(checkpoint: Path) -> None:
+    """Remove a checkpoint, if it is there; of a link to a folder, the link and not what it points to."""
+    if os.path.lexists(checkpoint):
+        _discard(checkpoint.rename(_partial(checkpoint)))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that are no more have left half-written or half-removed."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        found = PARTIAL.fullmatch(path.name)
+        if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    if path.is_symlink():  # which rmtree refuses to follow
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".partial-{path.name}-{os.getpid()}")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

@@ -1,0 +1,279 @@
+"""The configuration files of diffusers, and what they mean here.
+
+`config.json` of a UNet2DModel is a `UNetConfig` where time is embedded by sines and cosines, no class is given and no
+block has skip connections of its own in pixels; `scheduler_config.json` is the `gaussian_noise` that the network was
+trained on and what it predicts. Any other option is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from degrade import GaussianNoise
+from degrade.functional.schedules import PUBLISHED, Cosine, Linear
+from degrade.registry import build
+from restore.nets.unet import UNetConfig
+from restore.restorer import Predict, Restorer
+
+__all__ = ["Noise", "network_options", "noise_options", "read_network", "read_noise"]
+
+UNET = "UNet2DModel"
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
+
+# Kinds of levels, without the first letters of their names in older files: whether they attend, and how they end (None:
+# as the option `downsample_type` or `upsample_type` says).
+OLDER = "UNetRes"
+DOWN: dict[str, tuple[bool, str | None]] = {
+    "DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None),
+}  # fmt: skip
+UP: dict[str, tuple[bool, str | None]] = {
+    "UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None),
+}  # fmt: skip
+
+# Options with few possible values: what diffusers takes where a file is silent, then those that can be expressed.
+NETWORK: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu", "silu", "swish", "mish", "gelu", "relu"),
+    "add_attention": (True, True, False),
+    "center_input_sample": (False, False, True),
+    "class_embed_type": (None, None),
+    "downsample_padding": (1, 0, 1),
+    "downsample_type": ("conv", "conv", "resnet", None),
+    "mid_block_type": ("UNetMidBlock2D", "UNetMidBlock2D", None),
+    "num_class_embeds": (None, None),
+    "resnet_time_scale_shift": ("default", "default", "scale_shift"),
+    "time_embedding_type": ("positional", "positional"),
+    "upsample_type": ("conv", "conv", "resnet", None),
+}
+NOISE: dict[str, tuple[Any, ...]] = {
+    "beta_schedule": ("linear", "linear", "squaredcos_cap_v2"),
+    "clip_sample": (True, True, False),
+    "clip_sample_range": (1.0, 1.0),
+    "prediction_type": ("epsilon", "epsilon", "sample", "v_prediction"),
+    "rescale_betas_zero_snr": (False, False),
+    "thresholding": (False, False),
+    "trained_betas": (None, None),
+}
+# Those that ours has too, with diffusers' defaults.
+SHAPE: dict[str, Any] = {
+    "attention_head_dim": 8,
+    "attn_norm_num_groups": None,
+    "block_out_channels": (224, 448, 672, 896),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "dropout": 0.0,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 3,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-5,
+    "norm_num_groups": 32,
+    "num_train_timesteps": None,  # of an embedding that is learned
+    "out_channels": 3,
+    "sample_size": None,
+    "time_embedding_dim": None,
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+}
+SIZE = 32  # of the images of a network whose file does not say it, where its levels allow it
+AMOUNT: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
+PREDICT: dict[str, Predict] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+
+
+class Noise(NamedTuple):
+    """What a scheduler says of the network: its degradation, what it predicts, and whether x0_hat is clamped."""
+
+    degradation: GaussianNoise
+    predict: Predict
+    clamp: bool
+
+
+def read_network(file: Path) -> tuple[UNetConfig, bool]:
+    """Return the shape that a `config.json` describes, and whether its embedding of time has the cosines first.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: in one line, naming every option that cannot be expressed.
+    """
+    options = _read(file, (UNET,), NETWORK, SHAPE)
+    _expect_expressible(file, options)
+    channels, scale_shift = options["block_out_channels"], options["resnet_time_scale_shift"] == "scale_shift"
+    last, width, size = len(channels) - 1, channels[0], options["sample_size"]
+    if size is None:
+        size = max(SIZE, 2**last)
+    elif isinstance(size, list):
+        size = min(size)
+    down, up = _levels(options, "down", DOWN), _levels(options, "up", UP)[::-1]
+    attention, attention_up = (tuple(size >> n for n, (a, _) in enumerate(way) if a) for way in (down, up))
+    groups = options["norm_num_groups"]
+    mid_groups = options["attn_norm_num_groups"] or (0 if scale_shift else groups)
+    mid_block = ("attention" if options["add_attention"] else "resnets") if options["mid_block_type"] else "none"
+    config = build(
+        UNetConfig, size=size, channels=options["in_channels"], width=width,
+        multipliers=tuple(c / width if c % width else c // width for c in channels),
+        blocks=options["layers_per_block"], attention=attention, dropout=options["dropout"],
+        groups=groups, shift=-1, freq_shift=options["freq_shift"],
+        time_embedding_dim=options["time_embedding_dim"] or None,
+        attention_up=None if attention_up == attention else attention_up,
+        num_head_channels=options["attention_head_dim"],
+        mid_block=mid_block, mid_block_scale_factor=options["mid_block_scale_factor"],
+        mid_attention_groups=None if mid_groups == groups else mid_groups,
+        resblock_down=tuple(size >> n for n, (_, end) in enumerate(down) if end == "resnet" and n < last),
+        resblock_up=tuple(size >> n for n, (_, end) in enumerate(up) if end == "resnet" and n > 0),
+        use_scale_shift_norm=scale_shift, act_fn="silu" if options["act_fn"] == "swish" else options["act_fn"],
+        norm_eps=options["norm_eps"], downsample_padding=options["downsample_padding"],
+        center_input_sample=options["center_input_sample"],
+    )  # fmt: skip
+    return config, options["flip_sin_to_cos"]
+
+
+def _expect_expressible(file: Path, options: dict[str, Any]) -> None:
+    unknown = [name for name in options if name not in NETWORK | SHAPE and options[name] is not None]
+    channels, size = options["block_out_channels"], options["sample_size"]
+    sides = size if isinstance(size, list) else [1 if size is None else size]
+    for name, possible, expected in (
+        *((name, False, "options known here") for name in unknown),
+        ("sample_size", all(isinstance(side, int) for side in sides), "sides of images"),
+        ("out_channels", options["out_channels"] == options["in_channels"], "as many as in_channels"),
+        ("block_out_channels", channels[0] % 2 == 0, "an even first number"),
+        *(
+            (name, len(options[name]) == len(channels), "one for each of block_out_channels")
+            for name in ("down_block_types", "up_block_types")
+        ),
+        *(
+            (name, {kind.removeprefix(OLDER) for kind in options[name]} <= kinds.keys(), " and ".join(kinds))
+            for name, kinds in (("down_block_types", DOWN), ("up_block_types", UP))
+        ),
+        ("freq_shift", channels[0] // 2 > options["freq_shift"], f"less than {channels[0] // 2}"),
+    ):
+        if not possible:
+            raise ValueError(f"{file}: {name} {options[name]!r} cannot be expressed; only {expected} can")
+
+
+def _levels(options: dict[str, Any], way: str, kinds: dict[str, tuple[bool, str | None]]) -> list[tuple[bool, str]]:
+    """Return whether each level attends, and how it ends."""
+    found = [kinds[kind.removeprefix(OLDER)] for kind in options[f"{way}_block_types"]]
+    return [(attention, end or options[f"{way}sample_type"] or "conv") for attention, end in found]
+
+
+def read_noise(file: Path | None) -> Noise:
+    """Return what a `scheduler_config.json` says; diffusers' defaults where there is none.
+
+    How it walks (`variance_type`, `timestep_spacing`, ...) is left to the sampler step.
+
+    Raises:
+        ValueError: in one line, naming every option that cannot be expressed.
+
+    >>> read_noise(None).degradation.schedule
+    Linear(name='linear', beta_1=None, beta_T=None)
+    """
+    defaults = {name: default for name, (default, *_) in NOISE.items()} | AMOUNT
+    options = defaults if file is None else _read(file, SCHEDULERS, NOISE, AMOUNT)
+    schedule: Linear | Cosine = Cosine()
+    if options["beta_schedule"] == "linear":
+        betas = options["beta_start"], options["beta_end"]
+        published = (options["num_train_timesteps"], *betas) == PUBLISHED
+        schedule = Linear() if published else build(Linear, beta_1=betas[0], beta_T=betas[1])
+    degradation = build(GaussianNoise, T=options["num_train_timesteps"], schedule=schedule)
+    return Noise(degradation, PREDICT[options["prediction_type"]], options["clip_sample"])
+
+
+def network_options(config: UNetConfig) -> dict[str, Any]:
+    """Return the `config.json` of a network; its `shift` goes into the weights.
+
+    Raises:
+        ValueError: naming the field that a UNet2DModel has no option for, such as `patch`.
+    """
+    dims = {c // config.heads for c in config.attended_widths}
+    down, up = (list(zip(config.sides, way)) for way in config.attends)
+    ends = [
+        {"resnet" if side in resblock else "conv" for side, attention in way if attention} or {"conv"}
+        for way, resblock in ((down[:-1], config.resblock_down), (up[1:], config.resblock_up))
+    ]
+    alike = "either none or all of the levels with attention"
+    for name, possible, expected in (
+        ("patch", config.patch == 1, "1"),
+        ("multipliers", config.multipliers[0] == 1, "those that start with 1"),
+        ("heads", config.num_head_channels or config.heads == 1 or len(dims) < 2,
+         "1, or as many where all that attend are equally wide,"),
+        ("width", config.width % 2 == 0, "an even one"),
+        ("mid_attention_groups", config.mid_norm_groups or config.use_scale_shift_norm, "1 or more"),
+        ("resblock_down", len(ends[0]) == 1, alike),
+        ("resblock_up", len(ends[1]) == 1, alike),
+    ):  # fmt: skip
+        if not possible:
+            raise ValueError(f"diffusers cannot express {name} {getattr(config, name)}; only {expected} can be written")
+    shape = {
+        "act_fn": config.act_fn,
+        "add_attention": config.mid_block == "attention",
+        "attention_head_dim": config.num_head_channels or (max(dims, default=None) if config.heads > 1 else None),
+        "attn_norm_num_groups": config.mid_norm_groups or None,
+        "block_out_channels": list(config.widths),
+        "center_input_sample": config.center_input_sample,
+        "down_block_types": [_kind(DOWN, attention, side in config.resblock_down) for side, attention in down],
+        "downsample_padding": config.downsample_padding,
+        "downsample_type": ends[0].pop(),
+        "dropout": config.dropout,
+        "flip_sin_to_cos": False,
+        "freq_shift": config.freq_shift,
+        "in_channels": config.channels,
+        "layers_per_block": config.blocks,
+        "mid_block_scale_factor": config.mid_block_scale_factor,
+        "mid_block_type": None if config.mid_block == "none" else "UNetMidBlock2D",
+        "norm_eps": config.norm_eps,
+        "norm_num_groups": config.groups,
+        "out_channels": config.channels,
+        "resnet_time_scale_shift": "scale_shift" if config.use_scale_shift_norm else "default",
+        "sample_size": config.size,
+        "time_embedding_dim": config.time_embedding_dim,
+        "up_block_types": [_kind(UP, attention, side in config.resblock_up) for side, attention in reversed(up)],
+        "upsample_type": ends[1].pop(),
+    }
+    return {"_class_name": UNET} | {name: ours for name, (_, ours, *_) in NETWORK.items()} | shape
+
+
+def _kind(kinds: dict[str, tuple[bool, str | None]], attention: bool, residual: bool) -> str:
+    plain, resnet, attending = kinds
+    return attending if attention else resnet if residual else plain
+
+
+def noise_options(restorer: Restorer) -> dict[str, Any]:
+    """Return the `scheduler_config.json` of what a restorer was trained on.
+
+    Raises:
+        ValueError: unless that is `gaussian_noise` with linear betas, which for the published process without betas
+            of its own means T = 1000, or the default cosine.
+    """
+    D = restorer.degradation
+    schedule = D.schedule if isinstance(D, GaussianNoise) else None
+    possible = (PUBLISHED[0] == D.T or schedule != Linear()) if isinstance(schedule, Linear) else schedule == Cosine()
+    if not possible:
+        raise ValueError(f"diffusers cannot express {D}; write its network alone: to_diffusers(restorer.net, folder)")
+    betas: dict[str, Any] = {"beta_schedule": "squaredcos_cap_v2"}
+    if isinstance(schedule, Linear):
+        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_1 or PUBLISHED[1]}
+        betas["beta_end"] = schedule.beta_T or PUBLISHED[2]
+    [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.predict]
+    own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clamp}
+    return {"_class_name": SCHEDULERS[0]} | betas | own
+
+
+def _read(
+    file: Path, classes: tuple[str, ...], fixed: dict[str, tuple[Any, ...]], free: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the options in a file, completed by diffusers' defaults; refuse values that are not ours."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; diffusers' save_pretrained writes it")
+    try:
+        found = json.loads(file.read_text())
+        options = {name: default for name, (default, *_) in fixed.items()} | free
+        options |= {name: value for name, value in found.items() if name[:1] != "_"}
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"{file} holds no JSON object: {error}") from None
+    faults = [(name, options[name], ours) for name, (_, *ours) in fixed.items() if options[name] not in ours]
+    if (cls := found.get("_class_name", classes[0])) not in classes:
+        faults.insert(0, ("the class", cls, list(classes)))
+    if faults:
+        each = (f"{name} {value!r}; only {' or '.join(map(repr, ours))} can" for name, value, ours in faults)
+        raise ValueError(f"{file}: cannot be expressed: {', '.join(each)}")
+    return options

@@ -1,0 +1,1 @@
+"""Whole tasks built on samplers: restoring a picture, estimating a severity, likelihood."""

@@ -1,0 +1,287 @@
+"""Severity: how far a picture is spoiled that nobody degraded on purpose, and how sure one can be.
+
+D(R(x, t), t) = x alone does not say it: a blurred picture is a consistent restoration, at a small t, of another blurred
+picture. So the picture is compared with pictures that are known to be at severity t, by a few summaries phi:
+
+    log p(x | t) = log N(phi(x); mu_t, C_t)        t ~ U{0..T}        p(t | x) = p(x | t) / sum_s p(x | s)
+
+mu_t and C_t are mean and covariance of phi over simulated x_t = D(x0, t, z): a synthetic likelihood (Wood, "Statistical
+inference for noisy nonlinear ecological dynamic systems", Nature 466, 2010). The estimate is the median of p(t | x),
+the interval is the shortest that holds 90 % of it. Where do the x0 come from?
+
+* `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t. The
+  likelihood is calibrated on them (see `samplers.applications.calibration`), so the interval holds the truth nine times
+  in ten for single pictures like them, on average over severities 0..T; more often where the levels are so few that one
+  is enough.
+* None: the picture's own restorations, x0 = R(x, t), asked at c = t only, with a fixed tolerance in place of C_t. It
+  takes an R that restores well whatever severity it is told, as networks for noise nearly do. One that undoes what it
+  is told, as for blur, finds itself confirmed by every smaller severity: it is asked around the estimate, and where
+  its answers differ much the estimate is not sure.
+
+phi are logarithms of energies, of bands an octave wide and of what differs between channels, in x and in what R leaves
+to explain: in z where x and R(x, c) determine it (noise), with how much of R(x, c) is in it; in x - D(R(x, c), c, z)
+where z is None or known; in R(x, c) - x where z is neither. One more is how much of x is flat. An energy counts above
+that of rounding to 8 bits; a picture in 8 bits, as files are, is compared with pictures that were rounded and clipped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade import Degradation, Latent, full, map_latent, round_to_8bit
+from degrade.precision import to_float64
+from degrade.random import Chance
+from samplers.applications.calibration import (
+    TOLERANCE,
+    Likelihood,
+    Simulated,
+    calibrated,
+    held_out_levels,
+    knot_levels,
+    shortest,
+)
+from samplers.applications.summaries import energies, summaries
+from samplers.base import Restore
+from samplers.latent import drawn, hidden, is_random
+from samplers.loop import inferring
+
+__all__ = ["Severity", "estimate_severity"]
+
+HELD_OUT = 4  # severities of each reference picture that the interval is tried on
+DRAWS = 8  # of z at each severity
+STEADY = 0.15  # share of a restoration up to which it may depend on the severity told
+TYPICAL = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
+PROBES = (0.15, 0.4, 0.65, 0.9)  # severities that R is told, over T
+NEITHER = "no picture tells its z: give z, or reference pictures"
+
+
+class Severity(NamedTuple):
+    """An estimated severity.
+
+    Args:
+        t: the estimate, in 0..T.
+        low: with `high`, the shortest interval that holds 90 % of the probability.
+        high: see `low`.
+        sure: whether the interval is narrower than T / 4 and the picture is like others at that severity.
+        why: in a few words, what speaks against trusting it; empty if it is sure.
+        levels: the severities considered.
+        scores: their log likelihoods, up to a constant.
+    """
+
+    t: int
+    low: int
+    high: int
+    sure: bool
+    why: str
+    levels: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+def estimate_severity(
+    D: Degradation,
+    R: Restore,
+    x: Tensor,
+    z: Latent = None,
+    reference: Tensor | None = None,
+    knots: int = 16,
+    batch: int = 64,
+    generator: Chance = None,
+) -> Severity:
+    """Estimate the severity of a degraded picture.
+
+    Args:
+        D: what was done to it.
+        R: a restorer of D.
+        x: (n, C, H, W) the picture, or cuts of it that are all at the one severity sought.
+        z: what is random about D in x, if it is known; batch first.
+        reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
+        knots: at how many severities reference pictures are degraded, 2 or more; in between, mu and C are interpolated.
+        batch: pictures in one call of R, 1 or more.
+        generator: of what is drawn.
+
+    Raises:
+        TypeError: if `knots` or `batch` is not an integer.
+        ValueError: if x, the reference or what R returns is not finite; if x is no batch of pictures of a float type;
+            if the reference pictures are not of the size and the device of x, fewer than two, or all the same; if
+            `knots` < 2 or `batch` < 1.
+
+    >>> import degrade
+    >>> D, x0 = degrade.make("blur", T=20, widths="constant", std=1.0), torch.rand(1, 3, 32, 32)
+    >>> found = estimate_severity(D, lambda x_t, t: x0.expand_as(x_t), D(x0, torch.tensor([7])))
+    >>> found.t, found.sure
+    (7, True)
+    """
+    _check_pictures("x", x)
+    if reference is not None:
+        _check_reference(reference, x)
+    _check_count("knots", knots, 2)
+    _check_count("batch", batch, 1)
+    told = z is not None or not hidden(D, x, generator)
+    in_8_bits = bool((x - round_to_8bit(x)).abs().max() < 1e-4)
+    view = _View(D, R, told, in_8_bits, batch, generator)
+    with inferring(R):
+        if reference is not None:
+            return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, knots)), D.T)
+        if not told:
+            return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
+        found = _conclude(*_by_itself(view, x, z), D.T)
+        if found.sure and _wavering(R, x, found.t, D.T) > STEADY:
+            return found._replace(sure=False, why="without reference pictures, much depends on what severity R is told")
+        return found
+
+
+def _check_pictures(name: str, x: Tensor) -> None:
+    if x.ndim != 4 or not x.numel() or not x.is_floating_point():
+        raise ValueError(f"{name} is {x.dtype} {tuple(x.shape)}: give float pictures (n, C, H, W) in [-1, 1], n >= 1")
+    bad = int(x.numel() - x.isfinite().sum())
+    if bad:
+        raise ValueError(f"{name} has {bad} values of {x.numel()} that are nan or infinite: give finite pictures")
+
+
+def _check_reference(reference: Tensor, x: Tensor) -> None:
+    if len(reference) < 2 or reference.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
+        )
+    _check_pictures("reference", reference)
+    if reference.device != x.device:
+        raise ValueError(f"reference is on {reference.device} and x on {x.device}: move one to the other")
+    if torch.equal(reference, reference[:1].expand_as(reference)):
+        raise ValueError(f"the {len(reference)} pictures of reference are all the same: give different ones")
+
+
+def _check_count(name: str, value: int, least: int) -> None:
+    if type(value) is not int:
+        raise TypeError(f"{name} is {value!r}: give an integer, {least} or more")
+    if value < least:
+        raise ValueError(f"{name} is {value}: give {least} or more")
+
+
+class _View(NamedTuple):
+    """How summaries are taken."""
+
+    D: Degradation
+    R: Restore
+    told: bool  # whether z is None, known, or determined
+    in_8_bits: bool
+    batch: int
+    generator: Chance
+
+    def degraded(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+        """Return D(x0, t, z), in 8 bits if that is how the picture came."""
+        x_t = self.D(x0, t, z)
+        return round_to_8bit(x_t) if self.in_8_bits else x_t
+
+    def left(self, x: Tensor, c: Tensor, z: Latent) -> Tensor:
+        """Return summaries of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
+        parts = []
+        for first in range(0, len(x), self.batch):
+            at = slice(first, first + self.batch)
+            part, level, z_part = x[at], c[at], map_latent(lambda v, at=at: v[at], z)  # type: ignore[misc]
+            x0_hat = self.R(part, level)
+            if not x0_hat.isfinite().all():
+                raise ValueError(f"R returns nan or infinite values at severities {_range(level)}: check its weights")
+            if not self.told:
+                parts.append(energies(x0_hat - part))
+            elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
+                noise = _last(found)
+                # Noise knows nothing of the image; what is explained by too little or too much of it does.
+                along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
+                parts.append(torch.cat([energies(noise), to_float64(along[:, None])], 1))
+            else:
+                parts.append(energies(part - self.D(x0_hat, level, found)))
+        return torch.cat(parts)
+
+    def placeholder(self, x: Tensor, z: Latent) -> Latent:
+        """Return z, or one that is drawn where it is not known."""
+        return drawn(self.D, x, self.generator) if z is None else z
+
+
+def _range(t: Tensor) -> str:
+    return f"{int(t.min())}..{int(t.max())}"
+
+
+def _last(z: Latent) -> Latent:
+    """Return the part of z that is estimated: a composition's last."""
+    return _last(z[-1]) if isinstance(z, tuple) else z
+
+
+def _images(z: Latent, x: Tensor) -> bool:
+    return isinstance(_last(z), Tensor) and _last(z).shape == x.shape
+
+
+def _probed(view: _View, x: Tensor, z: Latent) -> Tensor:
+    """Return all summaries (n, features) of pictures, with R told a few severities."""
+    T = view.D.T
+    probes = sorted({max(1, round(T * share)) for share in PROBES})
+    return torch.cat([summaries(x), *(view.left(x, full(c, x), z) for c in probes)], 1).cpu()
+
+
+def _likelihood(view: _View, z: Latent, reference: Tensor, knots: int) -> Likelihood:
+    """Return the likelihood of summaries at each severity, from reference pictures degraded to known severities."""
+    T = view.D.T
+    # The picture may be in several cuts, which have one z.
+    z = map_latent(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
+
+    def simulated(t: Tensor) -> Tensor:
+        held = view.placeholder(reference, z)
+        return _probed(view, view.degraded(reference, t.to(reference.device), held), held)
+
+    at = knot_levels(T, knots)
+    levels = held_out_levels(T, len(reference), HELD_OUT)
+    at_knots = torch.stack([simulated(t.expand(len(reference))) for t in at])
+    return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
+
+
+def _by_reference(view: _View, x: Tensor, z: Latent, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
+    """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
+    observed = _probed(view, x, view.placeholder(x, z))
+    # Cuts of one picture are much alike: n of them count as sqrt(n).
+    scores = likelihood.scores(observed).sum(0) / len(x) ** 0.5
+    return torch.arange(len(scores)), scores, likelihood.deviations(observed.mean(0))
+
+
+def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tensor]:
+    """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
+    D = view.D
+    levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
+    # Where z is drawn, several draws say how much of a summary is chance.
+    draws = DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
+    means, variances = [], []
+    for level in levels.tolist():
+        t = full(level, x)
+        held = view.placeholder(x, z)
+        observed = torch.cat([summaries(x), view.left(x, t, held)], 1).mean(0)
+        x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
+        held = view.placeholder(x0_hat, z)
+        again = view.degraded(x0_hat, every, held)
+        simulated = torch.cat([summaries(again), view.left(again, every, held)], 1).view(draws, len(x), -1).mean(1)
+        means.append(observed - simulated.mean(0))
+        variances.append(simulated.var(0, correction=0) * (1 + 1 / draws) + TOLERANCE**2)
+    variance = torch.stack(variances).cpu()
+    deviation = torch.stack(means).cpu().square() / variance
+    return levels, -(deviation + variance.log()).sum(1) / 2, deviation.mean(1)
+
+
+def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
+    """Return how far restorations told t - T / 10 and t + T / 10 are apart, over how far the one told t is from x."""
+    near = [min(max(1, t + more), T) for more in (-max(1, T // 10), 0, max(1, T // 10))]
+    low, middle, high = (R(x, full(level, x)) for level in near)
+    apart, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
+    return float(apart / change.clamp(min=1e-6))
+
+
+def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> Severity:
+    share = scores.softmax(0)
+    low, high = map(int, shortest(share[None]))
+    middle = min(int((share.cumsum(0) < 0.5).sum()), len(levels) - 1)
+    t, ends = int(levels[middle]), (int(levels[low]), int(levels[high]))
+    why = ""
+    if ends[1] - ends[0] >= T / 4:
+        why = "pictures like it come of many severities"
+    elif away[middle] > TYPICAL:
+        why = "no severity makes pictures like it"
+    return Severity(t, *ends, not why, why, tuple(levels.tolist()), tuple(scores.tolist()))

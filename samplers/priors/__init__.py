@@ -1,0 +1,1 @@
+"""Priors over x_T: where a trajectory starts."""

@@ -1,0 +1,237 @@
+"""Fitting a prior: from images and a degradation to something that starts can be drawn from.
+
+What is needed to draw x_T depends on how much of an image D leaves at T, and that is measured. Let y be the k x k
+version of an image x0 and E y its enlargement (`samplers.priors.low_resolution`), or an empty image for k = 0. y is
+corrected by what D can still tell of it, y <- y + reduce(D(x0, T, z) - D(E y, T, z)), a few times (Landweber's
+iteration), since a filter need not respect the mean of a block. Then
+
+    off(k) = rms of D(x0, T, z) - D(E y, T, z)    over pixels and images, in units of [-1, 1]
+
+and the least k with off(k) <= tolerance (one step of 8 bits by default) holds all that is left of an image:
+
+    k = 0            D forgets x0, z is all there is: `Forgotten` (noise, interpolation, masks to a color)
+    k = 1, 2, ...    a Gaussian mixture on the y of the images: `LowResolution` (1 x 1 is the mean color)
+    none             too much is left to be drawn: `Degraded`, starts from images themselves (snow, decolor)
+
+So a new degradation has its prior without saying anything about it. Mixtures are fitted by scikit-learn's
+GaussianMixture (extra `priors`) with full covariances; drawing from them needs torch alone.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from degrade import Degradation, Latent, Source, full
+from degrade.extras import need
+from degrade.random import randint
+from degrade.seeding import key_seed, keyed
+from samplers.priors.base import TOLERANCE, Degraded, Forgotten, Prior, PureNoise, UniformColor
+from samplers.priors.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
+
+__all__ = ["TOLERANCE", "Kind", "Rest", "fit_prior", "rest"]
+
+Kind = Literal["auto", "pure_noise", "forgotten", "uniform_color", "low_resolution", "degraded"]
+PROBES = 128  # images on which off(k) is measured
+ROUNDS = 4  # corrections of a k x k version
+
+
+class Rest(NamedTuple):
+    """What D leaves of an image at T: a k x k version, enlarged in one of two ways, off by `off`."""
+
+    k: int
+    enlargement: Enlargement
+    off: float
+
+
+def rest(
+    D: Degradation,
+    x0: Tensor,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    sizes: Sequence[int] | None = None,
+) -> Rest | None:
+    """Return the least k within the tolerance, with the better enlargement for it; None if there is none.
+
+    Args:
+        D: the degradation, able to draw z.
+        x0: (B, C, H, W) images in [-1, 1].
+        tolerance: how far off D(x0, T, z) may be, as the root of the mean square over all pixels.
+        seed: of z.
+        sizes: the k to try; 0 and on, as far as low-resolution pictures go, by default.
+
+    >>> import degrade
+    >>> x0 = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    >>> rest(degrade.make("pixelate", T=2, filter="area"), x0)[:2]
+    (4, 'blocks')
+    >>> rest(degrade.make("mask_to_color", T=3, std=2.0), x0)[0], rest(degrade.make("inpaint", T=3), x0)
+    (0, None)
+    """
+    t, z = full(D.T, x0), D.draw(x0, keyed("cpu", seed, "z"))
+    x_T = D(x0, t, z)
+    for k in range(largest(x0) + 1) if sizes is None else sizes:
+        tried = []
+        for how in ENLARGEMENTS if k > 1 else ENLARGEMENTS[:1]:
+            kept = enlarge(version(D, x0, z, how, k), how, *x0.shape[2:]) if k else torch.zeros_like(x0)
+            tried.append(Rest(k, how, float((D(kept, t, z) - x_T).pow(2).mean().sqrt())))
+        best = min(tried, key=lambda one: one.off)
+        if best.off <= tolerance:
+            return best
+    return None
+
+
+def version(D: Degradation, x0: Tensor, z: Latent, how: Enlargement, k: int) -> Tensor:
+    """Return y (B, C, k, k), the version of images x0 whose enlargement D turns into nearly the same at T."""
+    t, y = full(D.T, x0), reduce(x0, how, k)
+    x_T = D(x0, t, z)
+    for _ in range(ROUNDS):
+        y = y + reduce(x_T - D(enlarge(y, how, *x0.shape[2:]), t, z), how, k)
+    return y
+
+
+def largest(x0: Tensor) -> int:
+    """Return the largest k of low-resolution pictures of images (B, C, H, W)."""
+    height, width = x0.shape[2:]
+    return min(height, width, math.isqrt(MOST // x0.shape[1]))
+
+
+def fit_prior(
+    D: Degradation,
+    images: Source | Tensor,
+    kind: Kind = "auto",
+    *,
+    n: int = 2000,
+    k: int | None = None,
+    components: int = 1,
+    jitter: float = 0.0,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> Prior:
+    """Return a prior over x_T, fitted to clean images.
+
+    Args:
+        D: the degradation, able to draw z.
+        images: a source of clean images in [-1, 1], of which n are drawn; or a tensor of them, all of which are used.
+        kind: which prior; `auto` follows the module's rule, the others are taken, with a warning that names how far
+            off they are where they do not suit.
+        n: how many images to draw.
+        k: side of the low-resolution pictures; the least that the rule finds by default.
+        components: of the mixture.
+        jitter: of the prior; the paper takes 0.002 for generation from blur.
+        tolerance: of the rule.
+        seed: of the images drawn, of z, and of the mixture's first guess.
+
+    Returns:
+        The prior, with its live objects, on the device of the images.
+
+    Raises:
+        ValueError: for an unknown kind, too few images for a mixture, or if there is no such k.
+        ImportError: if a mixture is to be fitted without scikit-learn.
+
+    >>> import degrade
+    >>> D = degrade.make("blur", T=4, to_mean=True, kernel_size=3)
+    >>> x0 = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    >>> prior = fit_prior(D, x0, jitter=0.002)
+    >>> prior.name, prior.k, prior(2).x_T.shape
+    ('low_resolution', 1, torch.Size([2, 3, 8, 8]))
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(Kind))}")
+    if k is not None and kind != "low_resolution":
+        raise ValueError(f"k = {k} is the side of low-resolution pictures; it needs kind = 'low_resolution'")
+    x0 = _read(images, n, seed)
+    _compare(D, x0[:PROBES], kind, tolerance, seed)
+    shape: Any = tuple(x0.shape[1:])
+    if kind == "pure_noise":
+        return PureNoise(shape, x0.device, jitter=jitter)
+    left = _left(D, x0[:PROBES], kind, k, tolerance, seed)
+    if kind == "forgotten" or (kind == "auto" and left is not None and left.k == 0):
+        return Forgotten(D, shape, x0.device, jitter=jitter)
+    if kind == "uniform_color":
+        low, high = (tuple(color.tolist()) for color in torch.aminmax(x0.mean((2, 3)), dim=0))
+        return UniformColor(D, shape, low, high, x0.device, jitter=jitter)
+    if left is None:
+        return Degraded(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=jitter)
+    mixture = _mixture(D, x0, left, components, seed)
+    return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=jitter)
+
+
+def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
+    """Return the images to fit a prior to, n of a source."""
+    x0 = images if isinstance(images, Tensor) else images(n, keyed("cpu", seed, "images of the prior"))
+    if x0.ndim != 4 or not len(x0):
+        raise ValueError(f"the images to fit a prior to are {tuple(x0.shape)}; it needs (n, C, H, W), n of 1 or more")
+    return x0
+
+
+def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int) -> Rest | None:
+    """Return what the rule says, where `kind` asks it.
+
+    Raises:
+        ValueError: if a low-resolution prior is asked for and there is no such k.
+    """
+    if kind == "auto":
+        return rest(D, x0, tolerance, seed)
+    if kind != "low_resolution":
+        return None
+    most = largest(x0)
+    if k is not None and not 1 <= k <= most:
+        raise ValueError(f"k = {k}: low-resolution pictures of images {tuple(x0.shape[1:])} have a side of 1 to {most}")
+    if k is not None:
+        return rest(D, x0, math.inf, seed, [k])
+    left = rest(D, x0, tolerance, seed, range(1, most + 1))
+    if left is None:
+        at_most = rest(D, x0, math.inf, seed, [most])
+        off = at_most.off if at_most else math.inf
+        raise ValueError(
+            f"{D.name or type(D).__name__} leaves more of an image at T = {D.T} than low-resolution pictures hold: "
+            f"{most} x {most} is off by {off:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded'"
+        )
+    return left
+
+
+def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
+    """Warn if D makes something else of images x0 at T than starts of this kind are."""
+    if kind == "pure_noise":
+        shape: Any = tuple(x0.shape[1:])
+        PureNoise(shape).accept(D)
+    if kind not in ("forgotten", "uniform_color"):
+        return
+    kept = torch.zeros_like(x0) if kind == "forgotten" else x0.mean((2, 3), keepdim=True).expand_as(x0)
+    t, z = full(D.T, x0), D.draw(x0, keyed("cpu", seed, "z"))
+    off = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
+    if off > tolerance:
+        warnings.warn(
+            f"{kind} starts are off by {off:.3f} (rms) from what {D.name} makes of the images at T = {D.T}, where"
+            f" {tolerance:.3f} would pass; kind = 'auto' takes what suits",
+            stacklevel=3,
+        )
+
+
+def chosen(images: Tensor) -> Source:
+    """Return a source that draws from images (N, C, H, W), with replacement."""
+
+    def source(n: int, generator: torch.Generator | None) -> Tensor:
+        return images[randint(len(images), (n,), images, generator)]
+
+    return source
+
+
+def _mixture(D: Degradation, x0: Tensor, left: Rest, components: int, seed: int) -> tuple[Any, Any, Any]:
+    """Return weights, means and covariances of the mixture fitted to the versions of images x0, as nested lists."""
+    z = D.draw(x0, keyed("cpu", seed, "z of the prior"))
+    y = version(D, x0, z, left.enlargement, left.k).flatten(1).double()
+    n, numbers = y.shape
+    if components < 1 or n <= components * numbers:
+        raise ValueError(
+            f"components = {components} of {numbers} numbers each cannot be fitted to {n} images: "
+            f"take 1 component or more and, for each, more than {numbers} images; or a smaller k"
+        )
+    mixture = need("sklearn.mixture", "fitting a mixture", "priors").GaussianMixture
+    fitted = mixture(components, max_iter=500, random_state=key_seed(seed, "mixture") % 2**32).fit(y.cpu().numpy())
+    return fitted.weights_.tolist(), fitted.means_.tolist(), fitted.covariances_.tolist()

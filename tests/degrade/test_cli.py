@@ -1,0 +1,146 @@
+"""The command line and the gallery: what they print, draw and refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+from degrade.cli import main
+from degrade.demo_image import landscape
+from degrade.image_io import photograph, to_pillow
+from degrade.pairs import pairs
+from degrade.rendering import GAP, MARGIN, sheet, strip
+from experiments.gallery import gallery
+from experiments.gallery import main as draw_gallery
+
+
+def test_list_aligns_names_arguments_and_descriptions(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines if line[0] != " "}
+    assert set(rows) == set(degrade.names())
+    start = rows["decolor"].index(degrade.get("decolor").__doc__.split("\n")[0].strip())
+    assert all(row[start - 1] == " " != row[start] for row in rows.values())
+    assert f"{' ' * start}T=1000  schedule=linear" in lines
+    assert f"{' ' * start}T=200  parts=[blur, gaussian_noise]  heat=0.5" in lines
+    assert "source" not in "".join(lines[1:2])
+
+
+def test_show_writes_the_strip_and_prints_its_path(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "decolor", "T=4", "--size", "16", "--count", "3"]) == 0
+    assert capsys.readouterr().out == "decolor.png\n"
+    with Image.open("decolor.png") as page:
+        right = page.crop((page.width - MARGIN - 128, MARGIN, page.width - MARGIN, MARGIN + 128)).resize((16, 16), 0)
+    expected = to_pillow(degrade.make("decolor", T=4)(landscape(16)[None], torch.tensor([4]))[0])
+    assert right.tobytes() == expected.tobytes()
+
+
+def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
+    photo, out = tmp_path / "photo.jpg", tmp_path / "strip.png"
+    Image.new("RGB", (60, 40), "orange").save(photo)
+    assert main(["show", "--count", "2", "interpolation", "schedule=straight", "--out", str(out), "T=3"]) == 0
+    assert main(["show", "gaussian_noise", "T=3", "--image", str(photo), 'schedule={"name":"cosine","s":0.1}',
+                 "--out", str(out), "--seed", "1"]) == 0  # fmt: skip
+    assert capsys.readouterr().out == f"{out}\n{out}\n"
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["blur", "T=3", "std=.5", "to_mean=True"], degrade.make("blur", T=3, std=0.5, to_mean=True)),
+        (["blur", "T=+3", "std=2", "to_mean=false"], degrade.make("blur", T=3, std=2.0)),
+    ],
+)
+def test_the_text_of_a_command_line_becomes_numbers(words, expected):
+    assert degrade.make(words[0], **pairs(words[1:])) == expected
+
+
+def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
+    assert main(["check", "mask_to_color", "T=3", "--size", "16"]) == 0
+    assert capsys.readouterr().out.count(" holds ") == 8
+    assert main(["check", "tests.degrade.test_laws:Broken", "law=independence"]) == 1
+    out = capsys.readouterr().out
+    assert "independence  BROKEN off by " in out
+    assert out.count("\n") == 8
+    assert main(["check", "degrade.operators.noise:GaussianNoise", "T=3", "--channels", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["list", "T=3"], "list takes no arguments"),
+        (["show"], "required: name"),
+        (["show", "blurr"], "no degradation is called 'blurr': did you mean 'blur'"),
+        (["show", "blur", "T"], "'T' is no option and no key=value"),
+        (["show", "blur", "--colour"], "'--colour' is no option"),
+        (["show", "blur", "T=0"], "blur: T = 0"),
+        (["show", "blur", "T=3.0"], "blur: T = 3.0: input should be a valid integer"),
+        (["show", "blur", 'T="3"'], "blur: T = '3': input should be a valid integer"),
+        (["show", "blur", "strength=3"], "blur: strength = 3: unexpected keyword argument"),
+        (["show", "blur", "--size", "big"], "invalid int value: 'big'"),
+        (["show", "blur", "--size", "0"], "at least 1"),
+        (["show", "blur", "--out", "/no/such/folder/a.png"], "/no/such/folder/a.png"),
+        (["show", "blur", "--out", "a.nonsense"], "unknown file extension"),
+        (["show", "blur", "--image", __file__], "is not a picture that can be read"),
+        (["show", "pixelate", "T=9"], "pixelate: "),
+        (["check", "no_such_module:Class"], "No module named 'no_such_module'"),
+        (["check", "degrade.operators.noise:Nothing"], "degrade.operators.noise:Nothing is None; it needs a class"),
+        (["check", "degrade.base:Degradation", "T=a"], "Degradation: T = 'a'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_code_2(words, message, capsys):
+    try:
+        code = main(words)
+    except SystemExit as stop:  # argparse's way out
+        code = stop.code
+    found = capsys.readouterr()
+    assert code == 2
+    assert found.out == ""
+    assert message in found.err
+    assert found.err.startswith("python -m degrade: ")
+    assert found.err.count("\n") == 1
+
+
+def test_it_runs_as_a_module():
+    run = subprocess.run([sys.executable, "-m", "degrade", "show", "nothing"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith("python -m degrade: no degradation is called 'nothing'")
+
+
+def test_a_strip_shows_one_z_at_every_severity():
+    x0 = landscape(16)
+    D = degrade.make("gaussian_noise", T=8)
+    row = strip(D, x0, count=5, seed=3)
+    z = D.draw(x0[None], torch.Generator().manual_seed(3)).expand(5, -1, -1, -1)
+    assert torch.equal(row.panels, D(x0.expand(5, -1, -1, -1), torch.tensor([0, 2, 4, 6, 8]), z))
+    page = sheet([row, row], scale=2)
+    assert page.height == 2 * MARGIN + 2 * (32 + 26 + GAP) - GAP
+
+
+def test_the_gallery_has_a_row_for_every_degradation(tmp_path, capsys):
+    face = landscape(32)
+    rows = gallery(face, count=2)
+    assert [row.title for row in rows] == list(degrade.names())
+    assert all(row.panels.shape == (2, 3, 32, 32) for row in rows)
+    assert all(torch.equal(row.panels[0], face) for row in rows)
+    photo, out = tmp_path / "photo.png", tmp_path / "gallery.png"
+    to_pillow(face).save(photo)
+    draw_gallery(["--size", "32", "--count", "2", "--image", str(photo), "--out", str(out)])
+    assert capsys.readouterr().out == f"{out}\n"
+    with Image.open(out) as page:
+        assert page.height > 2 * len(rows) * 32
+
+
+def test_pictures_survive_the_way_to_a_file_and_back(tmp_path):
+    x0 = landscape(24)
+    to_pillow(x0).save(tmp_path / "a.png")
+    assert (photograph(tmp_path / "a.png", 24) - x0).abs().max() <= 1 / 255 + 1e-6

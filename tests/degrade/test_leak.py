@@ -1,0 +1,64 @@
+"""Rounding to 8 bits, and the leak that it closes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import degrade
+from degrade.functional.quantization import round_to_8bit
+from degrade.leak import held_out_r2
+from experiments.data.drawn import DrawnFaces
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return DrawnFaces(32, torch.device("cpu"))(400, torch.Generator().manual_seed(0))
+
+
+def blur(sigma, **arguments):
+    return degrade.make("blur", T=1, total_sigma=[sigma], boundary="symmetric", **arguments)
+
+
+def test_rounding_keeps_every_8_bit_value_and_nothing_between():
+    levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+    assert torch.equal(round_to_8bit(levels), levels)
+    x = torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 3 - 1.5
+    rounded = round_to_8bit(x)
+    assert torch.equal(round_to_8bit(rounded), rounded)
+    assert (rounded - x.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6
+    assert rounded.unique().numel() <= 256
+
+
+def test_a_wide_blur_leaks_in_float32_and_much_less_in_8_bits(faces):
+    leaked = degrade.leak(blur(16.0), faces)
+    assert leaked.plain > 0.85
+    assert leaked.plain - leaked.rounded > 0.1
+    color_alone = degrade.leak(blur(16.0, to_mean=True), faces)
+    assert leaked.rounded - color_alone.rounded < leaked.plain - color_alone.plain - 0.1
+    assert abs(color_alone.plain - color_alone.rounded) < 0.02
+    assert "8 bits" in str(leaked)
+
+
+def test_the_ends_of_the_scale(faces):
+    assert degrade.leak(degrade.make("gaussian_noise", T=1), faces).rounded > 0.95
+    noise = degrade.leak(degrade.make("gaussian_noise"), faces)
+    assert abs(noise.plain) < 0.1
+    assert degrade.leak(degrade.make("mask_to_color", color=[0.0, 0.0, 0.0]), faces).plain < 0.01
+
+
+def test_the_read_out_is_ridge_regression():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 5, generator=generator, dtype=torch.float64)
+    y = x @ torch.randn(5, 3, generator=generator, dtype=torch.float64) + 2
+    assert held_out_r2(x, y) > 1 - 1e-12
+    # Noise as strong as the signal halves the best R^2; a read-out without a ridge would do worse.
+    noisy = y + y.std() * torch.randn(400, 3, generator=generator, dtype=torch.float64)
+    assert 0.35 < held_out_r2(x, noisy) < 0.65
+    wide = torch.randn(400, 2000, generator=generator, dtype=torch.float64)
+    assert -0.1 < held_out_r2(wide, y) < 0.1
+
+
+def test_too_few_images():
+    with pytest.raises(ValueError, match=r"15 images.* 16 at least"):
+        degrade.leak(degrade.make("gaussian_noise"), torch.zeros(15, 1, 8, 8))

@@ -1,0 +1,145 @@
+"""Mixtures: what they compute, where partners come from, and how they are paired."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import degrade
+from degrade.functional.schedules import Cosine, Linear, Straight
+from degrade.operators.coupling import couple
+from tests.cases import images, partners
+
+SCHEDULES = [Linear(), Cosine(), Straight(), Linear(beta_1=0.01, beta_T=0.3), Cosine(s=0.0, max_beta=0.9)]
+VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "straight"]
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+levels = st.integers(1, 2000)
+
+
+def seed(number):
+    return torch.Generator().manual_seed(number)
+
+
+def noise(**arguments):
+    return degrade.make("gaussian_noise", **arguments)
+
+
+@every_schedule
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_mixture_is_its_formula(schedule, dtype):
+    D, x0, z = noise(T=9, schedule=schedule), images(10, 2, 4, 4, dtype=dtype), images(10, 2, 4, 4, seed=1, dtype=dtype)
+    a, b = (table.to(dtype) for table in schedule(9))
+    x_t = D(x0, torch.arange(10), z)
+    for t in range(10):
+        torch.testing.assert_close(x_t[t], a[t] * x0[t] + b[t] * z[t], rtol=0, atol=0)
+    assert torch.equal(x_t[0], x0[0])
+
+
+@every_schedule
+@given(T=levels, data=st.data())
+def test_estimate_inverts_apply(schedule, T, data):
+    D = noise(T=T, schedule=schedule)
+    t = torch.tensor([data.draw(st.integers(1, T)) for _ in range(3)])
+    x0, z, other = (images(3, 1, 4, 4, seed=k) for k in range(3))
+    found = D.estimate(D(x0, t, z), x0, t, other)
+    _, b = schedule(T)
+    assert ((found - z).abs().amax((1, 2, 3)) <= 1e-15 / b[t] + 1e-14).all()
+    assert torch.equal(D.estimate(D(x0, t, z), x0, t, None), found)
+
+
+@every_schedule
+def test_half_precision_is_full_precision_rounded(schedule):
+    D, x0 = noise(T=20, schedule=schedule), images(4, 3, 8, 8, dtype=torch.bfloat16)
+    z, t = D.draw(x0, seed(0)), torch.tensor([0, 1, 10, 20])
+    assert z.dtype == torch.bfloat16
+    x_t = D(x0, t, z)
+    assert x_t.dtype == torch.bfloat16
+    assert torch.equal(x_t, D(x0.float(), t, z.float()).bfloat16())
+    assert torch.equal(x_t[0], x0[0])
+    z_hat = D.estimate(x_t, x0, t.clamp(min=1), z)
+    assert z_hat.dtype == torch.float32
+    assert torch.equal(D(x0, t, z_hat)[1:], x_t[1:])
+
+
+@every_schedule
+def test_single_precision_is_double_precision_to_a_few_bits(schedule):
+    D, x0, z = noise(T=1000, schedule=schedule), images(4, 3, 8, 8), images(4, 3, 8, 8, seed=1)
+    t = torch.tensor([1, 2, 500, 1000])
+    single = D(x0.float(), t, z.float())
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), D(x0, t, z), rtol=0, atol=5e-7)
+    torch.testing.assert_close(D.coefficients(t, x0.float())[1].double(), D.coefficients(t, x0)[1], rtol=1e-7, atol=0)
+
+
+def test_interpolation_without_a_source_says_how_to_give_one():
+    D = degrade.make("interpolation")
+    with pytest.raises(ValueError, match=r"no source to draw partners from; .*make\('interpolation', source=\.\.\.\)"):
+        D.draw(images(2, 3, 4, 4))
+    x0 = images(2, 3, 4, 4)
+    assert torch.equal(D(x0, torch.tensor([0, 0]), -x0), x0)
+
+
+@pytest.mark.parametrize("given_shape", [(2, 1, 4, 4), (2, 3, 8, 8), (1, 3, 4, 4), (3, 4, 4)], ids=str)
+@pytest.mark.parametrize("coupling", ["independent", "optimal"])
+def test_partners_of_another_shape_are_refused(given_shape, coupling):
+    D = degrade.make("interpolation", coupling=coupling, source=lambda n, generator: torch.zeros(given_shape))
+    with pytest.raises(ValueError, match="interpolation: ") as caught:
+        D.draw(images(2, 3, 4, 4))
+    assert str(given_shape) in str(caught.value)
+    assert "(2, 3, 4, 4)" in str(caught.value)
+
+
+def test_partners_come_from_the_source_with_the_generator_in_the_precision_of_x0():
+    asked = []
+
+    def source(n, generator):
+        asked.append(n)
+        return partners(3, 4, 4)(n, generator)
+
+    D, x0 = degrade.make("interpolation", source=source), images(5, 3, 4, 4, dtype=torch.float32)
+    z = D.draw(x0, seed(3))
+    assert asked == [5]
+    assert torch.equal(z, partners(3, 4, 4)(5, seed(3)).float())
+
+
+def squares(x0, z):
+    """Total squared distance of the pairs."""
+    return (x0 - z).double().square().sum().item()
+
+
+@given(st.integers(1, 5), st.integers(0, 10**6))
+def test_the_optimal_coupling_is_the_best_of_all_permutations(n, number):
+    x0, z = images(n, 2, 3, 3, seed=number), 2 * images(n, 2, 3, 3, seed=number + 1) + 0.5
+    found = couple("optimal", x0, z)
+    least = min(squares(x0, z[list(order)]) for order in itertools.permutations(range(n)))
+    assert squares(x0, found) == pytest.approx(least, rel=1e-12)
+    assert sorted(found.flatten(1).tolist()) == sorted(z.flatten(1).tolist())
+
+
+def test_the_optimal_coupling_of_a_shuffled_batch_undoes_the_shuffle():
+    x0 = images(16, 3, 4, 4)
+    order = torch.randperm(16, generator=seed(0))
+    D = degrade.make("interpolation", coupling="optimal", source=lambda n, generator: x0[order] + 0.01)
+    assert torch.equal(D.draw(x0), x0 + 0.01)
+    assert D.draw(x0.bfloat16()).dtype == torch.bfloat16
+
+
+def test_the_independent_coupling_keeps_the_order():
+    x0, z = images(5, 3, 4, 4), images(5, 3, 4, 4, seed=1)
+    assert torch.equal(couple("independent", x0, z), z)
+    D = degrade.make("interpolation", source=lambda n, generator: z)
+    assert D.coupling == "independent"
+    assert torch.equal(D.draw(x0), z)
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    x0 = images(2, 1, 2, 2)
+    assert couple("independent", x0, -x0) is not None
+    with pytest.raises(ImportError, match=r"'optimal' needs scipy: pip install 'degrade-restore\[optimal\]'"):
+        couple("optimal", x0, -x0)

@@ -1,0 +1,289 @@
+"""The main experiment as its users meet it: the whole run, interruption, photographs, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import restore
+from experiments import celeba_to_afhq
+from experiments.celeba_to_afhq import Config
+from experiments.data.drawn import DrawnAnimals
+from experiments.run.command_line import UserError, parse, run_main
+from tests.photographs import photographs
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
+NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+TRAINING = ["--batch", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
+TINY = [*NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
+CPU = torch.device("cpu")
+
+
+def run(*arguments):
+    celeba_to_afhq.main([*TINY, *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    run("--out", out)
+    return out
+
+
+def test_a_run_leaves_everything_it_promises(finished, capsys):
+    names = {p.name for p in finished.iterdir()}
+    pictures = {"forward.png", "reverse.png", "round_trip.gif", "learning_curve.png"}
+    assert names == {"config.json", "log.jsonl", "metrics.json", "model", *pictures}
+    for name in pictures:
+        with Image.open(finished / name) as picture:
+            assert min(picture.size) > 60
+    with Image.open(finished / "round_trip.gif") as gif:
+        assert gif.n_frames == 22  # there in 10 steps, back in 10, both ends each time
+    assert json.loads((finished / "config.json").read_text())["seed"] == 0
+    assert [json.loads(line)["step"] for line in (finished / "log.jsonl").read_text().splitlines()] == [2, 4, 6]
+
+
+def test_the_measurements_are_those_of_the_samplers(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    rows = metrics["samplers"]
+    assert set(rows) == {"direct", "algorithm1", "algorithm1-fixed", "algorithm2", "algorithm2-fixed"}
+    for key in ("rmse", "ssim", "frechet", "resemblance"):
+        # On a mixture the two algorithms agree when z is estimated, and differ when it is fixed.
+        assert rows["algorithm1"][key] == pytest.approx(rows["algorithm2"][key], rel=1e-3, abs=1e-4)
+    assert rows["algorithm1-fixed"]["rmse"] > 1.01 * rows["algorithm2-fixed"]["rmse"]
+
+
+def test_the_model_of_a_run_loads(finished):
+    R = restore.load(finished / "model")
+    assert R.degradation.T == 10
+    assert R(torch.zeros(1, 3, 16, 16), torch.tensor([5])).isfinite().all()
+
+
+def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    take_step = restore.Training._take_step
+
+    def interrupted(training, data):
+        if training.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take_step(training, data)
+
+    monkeypatch.setattr(restore.Training, "_take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3, saved"):
+        run("--out", out)
+    run("--out", out, "--resume")
+    whole, parts = (restore.load(folder / "model").state_dict() for folder in (finished, out))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert (finished / "metrics.json").read_text() == (out / "metrics.json").read_text()
+
+
+def test_resuming_with_another_network_is_refused(finished):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
+    with pytest.raises(UserError, match="--width 16: this run was started with 8"):
+        run("--out", finished, "--resume", "--width", 16)
+    assert before == {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
+
+
+def stopped(folder, number):
+    """Start a long run as a user would and send it a signal once it trains; return (exit code, what it said)."""
+    command = [sys.executable, SCRIPT, *TINY, "--steps", "100000", "--out", folder]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    log = folder / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_within_a_step_and_it_can_be_continued(number, tmp_path):
+    out = tmp_path / "out"
+    code, said = stopped(out, number)
+    assert code == 130
+    found = re.search(r"stopped after step (\d+), saved; continue with --resume --out (\S+)", said)
+    assert found, said
+    assert "Traceback" not in said
+    step = int(found[1])
+    assert restore.latest(out / "model").name == f"step-{step:08d}"
+    run("--out", out, "--resume", "--steps", step + 2)
+    assert restore.latest(out / "model").name == f"step-{step + 2:08d}"
+
+
+def test_photographs_from_a_folder_and_a_zip(tmp_path, capsys):
+    faces = photographs(tmp_path / "faces" / "deep" / "down").parents[1]
+    animals = photographs(tmp_path / "animals", drawn=DrawnAnimals)
+    archive = shutil.make_archive(str(tmp_path / "animals"), "zip", animals)
+    run("--celeba", faces, "--afhq", archive, "--out", tmp_path / "out", "--restore", "afhq", "--coupling", "optimal")
+    assert "resemblance" in capsys.readouterr().out
+    assert (tmp_path / "out" / "reverse.png").is_file()
+
+
+def broken(tmp_path):
+    """Folders and files that are wrong, by name."""
+    paths = {name: tmp_path / name for name in ("empty", "texts", "truncated", "small", "file.txt", "zip.zip", "full")}
+    for name in ("empty", "texts", "truncated", "full"):
+        paths[name].mkdir()
+    (paths["texts"] / "notes.txt").write_text("no image")
+    (paths["full"] / "precious.txt").write_text("keep me")
+    (paths["truncated"] / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    photographs(paths["small"], n=2, size=12)
+    paths["file.txt"].write_text("text")
+    with zipfile.ZipFile(paths["zip.zip"], "w") as archive:
+        archive.writestr("notes.txt", "no image")
+    (tmp_path / "torn.zip").write_bytes(paths["zip.zip"].read_bytes()[:-30])
+    (tmp_path / "config.json").write_text("{broken")
+    (tmp_path / "list.json").write_text("[1]")
+    return tmp_path
+
+
+BAD = [
+    ("--celeba {0}/nowhere --afhq {0}/small", "--celeba {0}/nowhere does not exist"),
+    ("--celeba {0}/empty --afhq {0}/small", "--celeba {0}/empty holds no images"),
+    ("--celeba {0}/texts --afhq {0}/small", "holds no images"),
+    ("--celeba {0}/zip.zip --afhq {0}/small", "--celeba {0}/zip.zip holds no images"),
+    ("--celeba {0}/torn.zip --afhq {0}/small", "neither a folder nor a zip"),
+    ("--celeba {0}/file.txt --afhq {0}/small", "neither a folder nor a zip"),
+    ("--celeba {0}/truncated --afhq {0}/small", "none of its 1 images can be used"),
+    ("--celeba {0}/small --afhq {0}/small", "12 x 12 pixels, fewer than --size 16"),
+    ("--celeba {0}/small", "--celeba is given and --afhq is not"),
+    ("--download", "AFHQ has no automatic download: get it with"),
+    ("--T 0", "--T 0: input should be greater than or equal to 1"),
+    ("--steps 0", "--steps 0: input should be greater than or equal to 1"),
+    ("--sample-steps 0", "--sample-steps 0: input should be"),
+    ("--sample-steps 11", "--sample-steps 11 is more than --T 10"),
+    ("--sampler algoritm2", "--sampler algoritm2: no sampler is called 'algoritm2': did you mean 'algorithm2'"),
+    ("--sampler ddpm", "--sampler ddpm: Ancestral(estimate=True, eta=1.0, variance='small') needs 'gaussian_noise'"),
+    ("--preset big", "--preset big: choose from demo, paper"),
+    ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear' or 'straight'"),
+    ("--size 17", "size 17 does not divide by 4"),
+    ("--attention 5", r"attention at [5]: the levels have sides [8, 4]"),
+    ("--lr fast", "--lr fast: input should be a valid number"),
+    ("--lr nan", "--lr nan: input should be"),
+    ("--multipliers 1,x", "--multipliers x: input should be a valid integer"),
+    ("--out {0}/full", "--out {0}/full already holds files"),
+    ("--out {0}/file.txt", "--out {0}/file.txt is a file"),
+    ("--out {0}/file.txt/deeper", "cannot be written"),
+    ("--out {0}/full --resume", "--resume: {0}/full holds no run"),
+    ("--device tpu", "--device tpu is not there"),
+    ("--device cuda:7", "--device cuda:7 is not there"),
+    ("--config {0}/nowhere.json", "--config {0}/nowhere.json: "),
+    ("--config {0}/config.json", "should be a JSON object of options"),
+    ("--config {0}/list.json", "holds a list"),
+    ("--colour red", "unrecognized arguments: --colour red"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    broken(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [*TINY, "--out", f"{tmp_path}/new", *arguments.format(tmp_path).split()]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    assert run_main(celeba_to_afhq.main, "celeba_to_afhq") == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("skipped")]
+    assert len(lines) == 1
+    assert message.format(tmp_path) in lines[0]
+    assert before == sorted(tmp_path.rglob("*")), "something was left behind"
+
+
+def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"T": 50, "lr": 0.5, "multipliers": [1, 2]}))
+    presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--lr", "0.25"]
+    config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
+    assert (config.size, config.T, config.lr, config.multipliers) == (128, 50, 0.25, (1, 2))
+    assert config.clip is None
+
+
+def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
+    argv = ["--config", str(finished / "config.json"), "--out", str(tmp_path / "new")]
+    config, _ = parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
+    assert (config.resume, config.size, config.multipliers) == (False, 16, (1, 2))
+    assert {"out", "resume"}.isdisjoint(json.loads((finished / "config.json").read_text()))
+
+
+def test_the_paper_preset_is_the_paper():
+    config = Config(**celeba_to_afhq.PRESETS["paper"])
+    training = config.training(0)
+    assert (config.size, config.T, config.schedule, training.loss) == (128, 200, "cosine", "l1")
+    assert config.coupling == "independent"
+    assert (training.lr, training.batch, training.accumulate, training.steps) == (2e-5, 32, 2, 700_000)
+    assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
+    config.network()
+
+
+def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in ("001", "002"):
+        run("--steps", 1)
+        assert (tmp_path / "runs" / f"celeba_to_afhq-{number}" / "metrics.json").is_file()
+    run("--steps", 2, "--resume")
+    assert restore.latest("runs/celeba_to_afhq-002/model").name == "step-00000002"
+    monkeypatch.chdir(tmp_path / "runs")
+    with pytest.raises(UserError, match="there is no run"):
+        run("--resume")
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run("--out", out, "--steps", 2)
+    monkeypatch.setattr(restore.training, "LOSSES", {"l1": lambda out, *_, **__: out * float("nan")})
+    with pytest.raises(UserError, match="the loss is nan from step 3 on"):
+        run("--out", out, "--steps", 6, "--resume")
+    assert restore.latest(out / "model").name == "step-00000002"
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_checkpoint(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run("--out", out, "--steps", 2)
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"step 4 cannot be saved .*No space left.*the one before is intact"):
+        run("--out", out, "--resume", "--steps", 6)
+    assert restore.latest(out / "model").name == "step-00000002"
+    assert [p.name for p in (out / "model").iterdir()] == ["step-00000002"]
+
+
+def test_celeba_is_fetched_by_torchvision(tmp_path, monkeypatch):
+    called = []
+
+    def offline(root, download, split):
+        called.append((str(root), download, split))
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.CelebA", offline)
+    with pytest.raises(UserError, match=r"--celeba celeba: .*no CelebA in data \(no network\); fetch it by hand"):
+        run("--download", "--afhq", tmp_path)
+    assert called == [("data", True, "train")]
+
+
+def test_help_reads_well(capsys):
+    with pytest.raises(SystemExit) as stop:
+        celeba_to_afhq.main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for heading in ("The run:", "The data:", "The degradation and its walks back:", "The network:", "Training:"):
+        assert heading in said
+    assert re.search(r"--sample-steps STEPS +steps of a walk", said)
+    assert max(map(len, said.splitlines())) <= 130

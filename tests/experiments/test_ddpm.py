@@ -1,0 +1,154 @@
+"""The diffusion experiment: what it leaves behind, the published settings, and what a user gets wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+import restore
+from experiments import ddpm
+from experiments.data.drawn import DrawnFaces
+from experiments.ddpm import Config
+from experiments.evaluation.diffusion import Diffusion
+from experiments.run.command_line import UserError, parse
+from restore import UNet
+from samplers import load_prior
+from samplers.applications.likelihood import bits_per_dim
+from tests.oracles import GaussianMean
+
+NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+TRAINING = ["--batch", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
+TINY = [*NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
+CPU = torch.device("cpu")
+
+
+def run(*arguments):
+    ddpm.main([*TINY, *map(str, arguments)])
+
+
+def config(*arguments):
+    return parse(Config, ddpm.PRESETS, [*map(str, arguments)], "ddpm.py", "")[0]
+
+
+def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
+    out = tmp_path / "out"
+    run("--out", out, "--sample-every", 4, "--sample-steps", 3)
+    pictures = {"samples.png", "reverse.png", "learning_curve.png"}
+    assert {p.name for p in out.glob("*.png")} == pictures
+    assert [p.name for p in (out / "samples").iterdir()] == ["step-00000004.png"]
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 60
+    measured = json.loads((out / "metrics.json").read_text())
+    names = ["ancestral, small variance", "ancestral, large variance", "ancestral, 3 steps", "DDIM, 3 steps"]
+    assert list(measured["frechet"]) == [*names, "unseen images"]
+    bound = measured["bits_per_dim"]
+    assert (bound["images"], bound["times"]) == (3, [2, 3, 4, 5, 6])
+    for variance in ("small", "large"):
+        row = bound[variance]
+        assert row["total"] == pytest.approx(row["L_T"] + sum(row["L_between"]) + row["L_0"])
+    assert bound["small"]["L_0"] == bound["large"]["L_0"]  # both take the variance of the step before
+    assert "small variance" in capsys.readouterr().out
+    R = restore.load(out / "model")
+    assert (R.predict, R.clamp, R.degradation) == ("eps", True, degrade.make("gaussian_noise", T=6))
+    assert load_prior(out / "model").name == "pure_noise"
+
+
+def study(steps=10, T=40):
+    """A study of drawn faces whose restorer knows the posterior mean for standard normal pixels."""
+    D = degrade.make("gaussian_noise", T=T)
+    n = 3 * 8 * 8
+    exact = GaussianMean(D, torch.zeros(n, dtype=torch.float64), torch.eye(n, dtype=torch.float64))
+
+    def R(x_t, t):
+        return exact(x_t.double(), t).float()
+
+    return Diffusion(D, R, DrawnFaces(8), CPU, seed=0, batch=2, steps=steps), R
+
+
+def test_samples_by_the_exact_restorer_have_its_distribution():
+    made = study(T=20)[0].samples(40)
+    for name, x in made.items():
+        spread = 0.05 if "large" not in name else 0.2  # the larger variance is too large for normal data
+        assert float(x.mean()) == pytest.approx(0, abs=0.05), name
+        assert float(x.std()) == pytest.approx(1, abs=spread), name
+
+
+def test_the_bound_of_a_study_is_the_mean_over_its_images():
+    one, R = study()
+    found = one.bound(4, 5)
+    assert len(found["times"]) == 5
+    assert all(2 <= t <= 40 for t in found["times"])
+    x0 = one.images(4, "bound")
+    whole = bits_per_dim(one.D, R, x0, torch.Generator().manual_seed(1), "small", found["times"])
+    assert found["small"]["L_T"] == pytest.approx(float(whole.L_T.mean()))
+    # Another noise: the terms agree as far as four images tell.
+    assert found["small"]["total"] == pytest.approx(float(whole.total.mean()), rel=0.05)
+    assert one.bound(4, 5) == found
+
+
+def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "experiments.evaluation.diffusion.sheet", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
+    )
+    one, _ = study(T=1000)
+    one.R = lambda x_t, t: torch.zeros_like(x_t)
+    one.on_the_way(tmp_path / "reverse.png", n=2)
+    assert len(shown) == 2
+    times = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)
+    assert list(shown[0].captions) == [f"t = {t}" for t in times]
+    # With a guess of 0 the state at severity t is noise of standard deviation b_t.
+    b = one.D.schedule(1000)[1]
+    for panel, t in zip(shown[0].panels, times):
+        assert float(panel.std()) == pytest.approx(float(b[t]), rel=0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("cifar10", 35_746_307), ("mnist", None)])
+def test_presets_are_what_was_published(name, parameters):
+    given = config("--preset", name)
+    training = given.training(0)
+    assert (given.data, given.size, given.T, given.schedule, given.predict) == (name, 32, 1000, "linear", "eps")
+    assert (training.loss, training.ema.decay, training.decay, given.dropout) == ("l2", 0.9999, "constant", 0.1)
+    if name == "cifar10":
+        assert (training.lr, training.batch, training.steps, given.flip) == (2e-4, 128, 800_000, True)
+        assert given.framing(32).side == 32
+    else:
+        assert (training.lr, training.batch, given.fit, given.heads) == (2e-5, 64, "pad", 8)
+        assert training.steps == 75 * 60_000 // 64
+    with torch.device("meta"):
+        net = UNet(given.network(3 if name == "cifar10" else 1))
+    assert parameters in (None, sum(p.numel() for p in net.parameters()))
+
+
+BAD = [
+    ("--T 1", "--T 1: input should be greater than or equal to 2"),
+    ("--schedule sigmoid", "--schedule sigmoid: gaussian_noise: schedule"),
+    ("--schedule straight", "predict 'eps' cannot recover x0 at t = 6"),
+    ("--predict noise", "--predict noise: input should be 'x0', 'eps' or 'v'"),
+    ("--data nowhere", "--data nowhere does not exist"),
+    ("--preset lsun", "--preset lsun: choose from demo, mnist, cifar10"),
+    ("--samples 0", "--samples 0: input should be greater"),
+    ("--sample-steps 0", "--sample-steps 0: input should be greater"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, tmp_path):
+    with pytest.raises(UserError) as error:
+        run("--out", tmp_path / "out", *arguments.split())
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [["--quick"], ["--config", "small.json"]])
+def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.json").write_text('{"quick": true}')
+    assert config("--preset", "mnist").width == 64
+    assert config("--preset", "mnist", *given).width == ddpm.QUICK["width"]

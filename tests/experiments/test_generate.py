@@ -1,0 +1,209 @@
+"""Generating from a trained model, end to end, and what a user may get wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+from degrade.seeding import keyed
+from experiments import generate
+from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from experiments.evaluation.generation import Generation, prior_report
+from experiments.evaluation.metrics import diversity
+from experiments.run.command_line import UserError, run_main
+from restore import Restorer, TrainConfig, Training, UNet, UNetConfig, save
+from samplers import PRIORS, Algorithm2, Degraded, OtherSet, UniformColor, fit_prior, strided
+
+SIZE = 8
+faces = DrawnFaces(SIZE)
+TO_MEAN = {"T": 4, "kernel_size": 5, "boundary": "circular", "to_mean": True}
+NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.json", "prior.json"}
+
+
+def model(D):
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(size=SIZE, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
+    return Training(Restorer(net, D), TrainConfig(steps=3, batch=8, lr=1e-3))
+
+
+def run(folder, D, prior=None, config=None):
+    """A run folder with a model that was trained for three steps."""
+    training = model(D)
+    for _ in training.run(faces):
+        pass
+    save(folder / "model", training, prior=prior)
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def blurred(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("blurred"), degrade.make("blur", **TO_MEAN), config={"data": "drawn", "seed": 0})
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("colored"), degrade.make("mask_to_color", T=4, std=2.0))
+
+
+def made(folder, *words):
+    generate.main(["--model", str(folder), "--images", "4", "--fit-images", "60", "--device", "cpu", *map(str, words)])
+
+
+def result(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_from_blur_with_a_fitted_color(blurred, capsys):
+    made(blurred, "--sweep", "0,0.1")
+    folder = blurred / "generate"
+    assert {file.name for file in folder.iterdir()} == NAMES | {"sweep.png"}
+    prior, metrics = result(folder, "prior.json"), result(folder, "metrics.json")
+    assert (prior["name"], prior["arguments"]["k"], prior["arguments"]["jitter"]) == ("low_resolution", 1, 0.002)
+    assert [row["jitter"] for row in metrics["made"]] == [0.002, 0.0, 0.1]
+    alike = metrics["diversity_from_one_start"]
+    assert alike["0.0"] == 0 < 0.01 < alike["0.1"]
+    assert metrics["prior_report"]["floor"] < 0.1
+    with Image.open(folder / "grid.png") as grid, Image.open(folder / "walks.gif") as walks:
+        assert grid.size[0] > 2 * 96
+        assert walks.format == "GIF"
+    printed = capsys.readouterr().out
+    assert "diversity from one start: 0.000 with jitter 0, " in printed
+    assert "prior low_resolution:" in printed
+
+
+def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
+    made(colored / "model", "--out", tmp_path / "here", "--sampler", "algorithm2-fixed", "--sample-steps", 2)
+    assert result(tmp_path / "here", "prior.json")["name"] == "forgotten"
+    metrics = result(tmp_path / "here", "metrics.json")
+    assert metrics["real"] is metrics["prior_report"] is None
+    assert metrics["steps"] == 2
+
+
+def test_from_another_set(tmp_path):
+    D = degrade.make("interpolation", T=3, schedule="straight", source=DrawnAnimals(SIZE))
+    made(run(tmp_path, D, config={"data": "drawn", "other": None}))
+    assert result(tmp_path / "generate", "prior.json")["name"] == "forgotten"
+
+
+@pytest.mark.parametrize("kind", ["degraded", "other_set"])
+def test_a_saved_prior_is_used_and_given_its_images(tmp_path, kind):
+    D = degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE))
+    prior = Degraded(D, faces, jitter=0.25) if kind == "degraded" else OtherSet(DrawnAnimals(SIZE), jitter=0.25)
+    made(run(tmp_path, D, prior, {"data": "drawn"}))
+    assert result(tmp_path / "generate", "prior.json") == {"name": kind, "arguments": {"jitter": 0.25}}
+    assert result(tmp_path / "generate", "metrics.json")["made"][0]["jitter"] == 0.25
+
+
+def test_a_saved_prior_gives_way_to_the_one_asked_for(tmp_path):
+    D = degrade.make("blur", **TO_MEAN)
+    saved = UniformColor(D, (3, SIZE, SIZE), (-0.5,) * 3, (0.5,) * 3)
+    folder = run(tmp_path, D, saved, {"data": "drawn"})
+    for words, name in (((), "uniform_color"), (("--k", 2), "low_resolution"), (("--prior", "degraded"), "degraded")):
+        made(folder, *words)
+        assert result(folder / "generate", "prior.json")["name"] == name
+
+
+def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
+    folder = run(tmp_path, degrade.make("mask_to_color", T=3, std=2.0), config={"data": str(tmp_path / "gone.zip")})
+    made(folder)
+    assert "going without the images of the run: --data" in capsys.readouterr().err
+    assert result(folder / "generate", "metrics.json")["real"] is None
+
+
+@pytest.fixture(scope="module")
+def study():
+    D = degrade.make("blur", **TO_MEAN)
+    prior = fit_prior(D, faces, n=60)
+    return Generation(D, model(D).restorer, Algorithm2(), prior, strided(4), seed=0, batch=3)
+
+
+def test_pictures_and_numbers_are_of_the_same_images(study):
+    """Image i does not depend on how many are asked for, and the trajectories end in it."""
+    five, two, walk = study.images(5, 0.01), study.images(2, 0.01), study.walk(2, 0.01)
+    torch.testing.assert_close(five[:2], two, rtol=0, atol=1e-5)
+    torch.testing.assert_close(walk[0], two, rtol=0, atol=1e-5)
+    assert list(walk) == [4, 3, 2, 1, 0]
+
+
+def test_images_from_one_start_differ_by_jitter_alone(study):
+    assert diversity(study.siblings(4, 0.0)) < 1e-6
+    small, large = (diversity(study.siblings(4, jitter)) for jitter in (0.01, 0.1))
+    assert 0 < small < large
+    assert diversity(study.images(4, 0.0)) > 0.01
+
+
+def test_diversity_is_the_distance_of_pairs():
+    x = torch.rand(6, 3, 4, 4, generator=keyed("cpu", 0), dtype=torch.float64) * 2 - 1
+    pairs = [(x[i] - x[j]).div(2).pow(2).mean() for i in range(6) for j in range(i)]
+    assert diversity(x) == pytest.approx(float(torch.stack(pairs).mean().sqrt()))
+    assert diversity(x + 0.0, colors=False) < diversity(x)
+
+
+def test_the_report_tells_a_good_prior_from_a_bad_one():
+    D = degrade.make("blur", **TO_MEAN)
+    good, bad = fit_prior(D, faces), UniformColor(D, (3, SIZE, SIZE), (-1.0,) * 3, (1.0,) * 3)
+    reports = [prior_report(prior, D, faces, n=200) for prior in (good, bad)]
+    assert reports[0]["floor"] == reports[1]["floor"] > 0
+    assert reports[0]["frechet"] < 5 * reports[0]["floor"] < reports[1]["frechet"]
+    assert reports[0]["draws"]["mean"] == pytest.approx(reports[0]["images"]["mean"], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sampler", "algorithm3"], "--sampler algorithm3: no sampler is called 'algorithm3': did you mean"),
+        (["--sampler", "ddpm"], "--sampler ddpm: .* needs 'gaussian_noise', not 'blur'"),
+        (["--sample-steps", "9"], "--sample-steps 9 is more than T = 4; choose 4 or fewer"),
+        (["--prior", "gmm"], "--prior gmm: no kind of prior is called 'gmm': choose from auto"),
+        (
+            ["--prior", "low_resolution", "--components", "60", "--fit-images", "90"],
+            "--prior low_resolution: components = 60 of 3 numbers each",
+        ),
+        (["--k", "99"], "--prior auto: k = 99: low-resolution pictures"),
+        (["--data", "nowhere.zip"], "--data nowhere.zip does not exist"),
+        (["--jitter", "-1"], "--jitter -1: input should be greater than or equal to 0"),
+        (["--sweep", "0,x"], "--sweep x: input should be a valid number"),
+        (["--images", "1"], "--images 1: input should be greater than or equal to 2"),
+        (["--device", "cuda:99"], "--device cuda:99 is not there"),
+    ],
+)
+def test_bad_input_ends_in_one_line(blurred, tmp_path, words, message):
+    with pytest.raises(UserError, match=message) as error:
+        generate.main(["--model", str(blurred), "--out", str(tmp_path / "out"), *words])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_that_are_not_there_or_not_enough(colored, tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match="--model is missing; name the folder of a run"):
+        generate.main([])
+    with pytest.raises(UserError, match=r"--model .*nowhere"):
+        generate.main(["--model", str(tmp_path / "nowhere")])
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(UserError, match=r"--out .*file cannot be written"):
+        made(colored, "--out", file)
+    blind = run(tmp_path / "blind", degrade.make("blur", **TO_MEAN))
+    with pytest.raises(UserError, match="blur leaves something of an image at T = 4; name images to fit it to with"):
+        made(blind)
+    alone = run(tmp_path / "alone", degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE)))
+    with pytest.raises(UserError, match="starts from images of another set; name them with --other"):
+        made(alone)
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--images", "many"])
+    assert run_main(generate.main, "generate.py") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_written_rebuilds_the_prior(blurred, tmp_path):
+    made(blurred, "--out", tmp_path, "--jitter", "0.05", "--prior", "uniform_color")
+    spec = result(tmp_path, "prior.json")
+    D = degrade.make("blur", **TO_MEAN)
+    prior = PRIORS.make(spec["name"], **spec["arguments"], D=D)
+    assert prior == fit_prior(D, faces, "uniform_color", n=60, jitter=0.05)

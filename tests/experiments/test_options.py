@@ -1,0 +1,68 @@
+"""Options: text becomes numbers where the command line is read, and no value is coerced after that."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments import generate, restore_image
+from experiments.run.command_line import UserError, explicit_values, parse, validated
+from experiments.run.presets import DEMO
+from experiments.train import Config
+
+PRESETS = {"demo": DEMO}
+
+
+def config(*argv):
+    return parse(Config, PRESETS, argv, "train.py", "")[0]
+
+
+def test_the_text_of_a_command_line_becomes_numbers():
+    numbers = config("--steps", "7", "--lr", "1", "--dropout", ".5", "--clip", "none", "--multipliers", "1,2")
+    assert (numbers.steps, numbers.lr, numbers.dropout, numbers.clip) == (7, 1.0, 0.5, None)
+    assert (numbers.multipliers, config("--attention", "none").attention) == ((1, 2), ())
+    assert isinstance(numbers.lr, float)
+    texts = config("--data", "7", "--out", "none", "--channels", "3", "--set", "T=3", "std=.5", "to_mean=True")
+    assert (texts.data, texts.out, texts.channels) == ("7", None, "3")
+    assert texts.set == {**DEMO["set"], "T": 3, "std": 0.5, "to_mean": True}
+    values = explicit_values(generate.Config, ["--sweep", "0,0.01"], "generate.py", "")
+    assert validated(generate.Config, values).sweep == (0.0, 0.01)
+    for text, severity in (("5", 5), ("auto", "auto")):
+        values = explicit_values(restore_image.Config, ["--severity", text], "restore_image.py", "")
+        assert validated(restore_image.Config, values).severity == severity
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": "7"}, "--steps 7: input should be a valid integer"),
+        ({"steps": True}, "--steps True: input should be a valid integer"),
+        ({"steps": 7.0}, "--steps 7.0: input should be a valid integer"),
+        ({"lr": "1e-3"}, "--lr 1e-3: input should be a valid number"),
+        ({"compile": "no"}, "--compile no: input should be a valid boolean"),
+        ({"quick": 1}, "--quick 1: input should be a valid boolean"),
+        ({"multipliers": [1, "2"]}, "--multipliers 2: input should be a valid integer"),
+        ({"data": 7}, "--data 7: input should be a valid string"),
+        ({"set": 3}, "--set 3: input should be a valid dictionary"),
+        ({"preset": ["demo"]}, r"--preset \['demo'\]: choose from demo"),
+    ],
+)
+def test_no_value_of_a_file_is_coerced(values, message, tmp_path):
+    (tmp_path / "options.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=f"^{message}"):
+        config("--config", str(tmp_path / "options.json"))
+
+
+@pytest.mark.parametrize("text", ["7.0", "seven", "1_0.", ""])
+def test_text_that_is_no_whole_number_is_refused(text):
+    with pytest.raises(UserError, match=f"^--steps {text}: input should be a valid integer"):
+        config("--steps", text)
+
+
+def test_a_file_of_options_may_give_what_json_spells(tmp_path):
+    given = {"steps": 7, "lr": 1, "multipliers": [1, 2], "clip": None, "set": {"T": 3}, "attention": []}
+    (tmp_path / "options.json").write_text(json.dumps(given))
+    read = config("--config", str(tmp_path / "options.json"))
+    assert (read.steps, read.lr, read.multipliers, read.clip, read.attention) == (7, 1.0, (1, 2), None, ())
+    assert validated(Config, json.loads(json.dumps(read.model_dump(mode="json")))) == read

@@ -1,0 +1,253 @@
+"""Training from the command line: any degradation, any data, the paper's settings, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+import restore
+from experiments import train
+from experiments.data.datasets import Datasets
+from experiments.data.drawn import DrawnFaces
+from experiments.evaluation.metrics import frechet, rmse
+from experiments.evaluation.restoration import Restoration
+from experiments.run.command_line import UserError, parse
+from experiments.run.presets import DEMO, PRESETS, quick
+from experiments.train import Config
+from restore import UNet
+from samplers import load_prior
+from tests.photographs import photographs
+
+NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+TRAINING = ["--batch", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
+TINY = [*NETWORK, *TRAINING, "--eval-images", "4", "--device", "cpu"]
+CPU = torch.device("cpu")
+FACES = Datasets("drawn", DrawnFaces(16), DrawnFaces(16), 3)
+
+
+def run(*arguments):
+    train.main([*TINY, *map(str, arguments)])
+
+
+def config(*arguments):
+    presets = {"demo": DEMO, **PRESETS}
+    return parse(Config, presets, [*map(str, arguments)], "train.py", "")[0]
+
+
+def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
+    for part, n in (("train", 6), ("test", 3)):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for i in range(n):
+            Image.linear_gradient("L").resize((12, 12)).rotate(30 * i).save(tmp_path / "set" / part / f"{i}.png")
+    out = tmp_path / "out"
+    run("--data", tmp_path / "set", "--fit", "pad", "--set", "T=3", "--out", out, "--sample-every", 2)
+    assert sorted(p.name for p in out.glob("*.png")) == ["forward.png", "learning_curve.png", "restored.png"]
+    assert sorted(p.name for p in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+    measured = json.loads((out / "metrics.json").read_text())
+    assert (measured["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
+    assert set(measured["samplers"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
+    assert "3 unseen images, restored from severity 3" in capsys.readouterr().out
+    specification = restore.read_specification(restore.latest(out / "model"))
+    assert (specification.network.channels, specification.data.images) == (1, 6)
+    assert len(specification.data.sha256) == 64
+    R = restore.load(out / "model")
+    assert R.degradation == degrade.make("blur", T=3, widths="special_6", kernel_size=11)
+    assert R(torch.zeros(1, 1, 16, 16), torch.tensor([2])).isfinite().all()
+
+
+def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
+    faces = photographs(tmp_path / "faces", n=9, size=20)
+    run("--data", faces, "--out", tmp_path / "whole", "--set", "T=3")
+    stop = restore.Training.run
+
+    def stopped(training, data):
+        for record in stop(training, data):
+            yield record
+            if record.step == 2:
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(restore.Training, "run", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3")
+    run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3", "--resume")
+    whole, parts = (restore.load(tmp_path / name / "model").state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert (tmp_path / "whole" / "metrics.json").read_text() == (tmp_path / "parts" / "metrics.json").read_text()
+
+    (faces / "0.png").unlink()
+    with pytest.raises(UserError, match="--resume"):
+        run("--data", faces, "--out", tmp_path / "parts", "--resume", "--steps", 6)
+    with pytest.raises(UserError, match="this run was started with"):
+        run("--data", faces, "--out", tmp_path / "parts", "--resume", "--set", "T=5")
+
+
+@degrade.register("fade_of_test_train")
+class Fade(degrade.Degradation):
+    """A plugin's degradation."""
+
+    T: degrade.Levels = 3
+    floor: float = 0.0
+
+    def apply(self, x0, t, z):
+        return x0 * (1 - (1 - self.floor) * t / self.T).view(-1, 1, 1, 1)
+
+
+def test_a_plugin_and_a_mixture_train_like_the_built_in(tmp_path):
+    run("--degradation", "fade_of_test_train", "--set", "floor=0.5", "T=2", "--out", tmp_path / "fade")
+    assert restore.load(tmp_path / "fade" / "model").degradation == Fade(T=2, floor=0.5)
+    run("--degradation", "interpolation", "--set", "T=3", "schedule=straight", "--out", tmp_path / "morph")
+    R = restore.load(tmp_path / "morph" / "model", source=DrawnFaces(16))
+    assert (R.degradation.T, R.degradation.schedule.name) == (3, "straight")
+
+
+@pytest.mark.parametrize("name", degrade.names())
+def test_every_registered_degradation_is_built_and_tried(name):
+    D = train.degradation(config("--size", 16, "--degradation", name, "--set", "T=2"), FACES, CPU)
+    assert (D.name, D.T) == (name, 2)
+
+
+def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_off():
+    D = degrade.make("inpaint", T=6, std=0.5, center="random")
+    truth = {}
+
+    def R(x_t, t):
+        return truth["x0"][: len(x_t)]
+
+    study = Restoration(D, R, DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
+    x0, z = study.images(5)
+    truth["x0"] = x0
+    rows = study.measure(5)["samplers"]
+    expected = rmse(D(x0, degrade.full(6, x0), z), x0)
+    assert rows.pop("degraded")["rmse"] == pytest.approx(expected)
+    assert expected > 0.05
+    for name, row in rows.items():
+        assert row["rmse"] < 1e-6, name
+        assert row["ssim"] == pytest.approx(1), name
+        assert row["frechet"] < 1e-6, name
+
+
+def test_a_single_image_and_images_that_are_all_the_same_can_be_measured():
+    x = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+    same = torch.full((4, 3, 16, 16), 0.2) + 1e-8 * torch.randn(4, 3, 16, 16)
+    shifted = frechet(same, same + 0.4)  # 192 numbers, each off by 0.2 of 1
+    assert shifted == pytest.approx(192 * 0.2**2, rel=1e-4)
+
+
+def test_a_prior_is_fitted_and_saved_with_the_model(tmp_path):
+    arguments = ["T=4", "to_mean=true", "kernel_size=5"]
+    run("--set", *arguments, "--prior", "auto", "--jitter", 0.002, "--out", tmp_path / "out")
+    prior = load_prior(tmp_path / "out" / "model")
+    assert (prior.name, prior.k, prior.jitter) == ("low_resolution", 1, 0.002)
+
+
+def test_arguments_add_to_those_of_the_preset_of_the_same_degradation():
+    assert config("--preset", "mnist-blur", "--set", "T=9").set == {**PRESETS["mnist-blur"]["set"], "T": 9}
+    assert config("--preset", "mnist-blur", "--degradation", "snow", "--set", "level=2").set == {"level": 2}
+    assert config("--preset", "mnist-blur", "--degradation", "snow").set == {}
+
+
+PUBLISHED = {
+    "mnist-blur": ("mnist", 32, "blur", {"T": 20, "kernel_size": 11, "std": 7.0, "boundary": "circular"}),
+    "mnist-inpaint": ("mnist", 32, "inpaint", {"T": 50, "std": 0.1, "center": "random"}),
+    "mnist-pixelate": ("mnist", 32, "pixelate", {"T": 3}),
+    "cifar10-blur": ("cifar10", 32, "blur", {"T": 50, "widths": "special_6"}),
+    "cifar10-snow": ("cifar10", 32, "snow", {"T": 200, "level": 3}),
+    "celeba-blur": ("celeba", 128, "blur", {"T": 200, "kernel_size": 15, "boundary": "reflect"}),
+    "celeba-inpaint": ("celeba", 128, "inpaint", {"T": 100, "std": 0.2, "center": "middle"}),
+    "celeba-snow": ("celeba", 128, "snow", {"T": 200, "level": 4}),
+    "generation-blur": ("celeba", 128, "blur", {"T": 300, "kernel_size": 27, "to_mean": True}),
+    "generation-mask": ("celeba", 128, "mask_to_color", {"T": 750, "std": 0.05}),
+    "generation-pixelate": ("celeba", 128, "pixelate", {"T": 6}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets_are_what_was_published(name):
+    data, size, degradation, arguments = PUBLISHED[name]
+    given = config("--preset", name)
+    assert (given.data, given.size, given.degradation) == (data, size, degradation)
+    assert degrade.make(degradation, **given.set).arguments.items() >= arguments.items()
+    training = given.training(0)
+    assert (training.loss, training.lr, training.steps) == ("l1", 2e-5, 700_000)
+    assert (training.batch, training.accumulate) == (32, 2)
+    assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
+    assert given.round_input == (name in ("mnist-inpaint", "generation-blur"))
+    assert (given.prior is not None) == name.startswith("generation")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_whole_and_has_a_quick_variant(name):
+    small = Config(**quick(PRESETS[name]))
+    for given in (Config(**PRESETS[name]), small):
+        D = degrade.make(given.degradation, **given.set)
+        with torch.device("meta"):
+            UNet(given.network(1 if given.data == "mnist" else 3))
+        assert given.prior != "auto" or D.T > 0
+    assert isinstance(PRESETS[name], Mapping)
+    assert small.set == PRESETS[name]["set"]
+    assert small.steps < 5000
+
+
+def test_the_network_of_cifar_has_the_published_size():
+    with torch.device("meta"):
+        net = UNet(config("--preset", "cifar10-blur").network())
+    assert sum(p.numel() for p in net.parameters()) == 35_746_307
+
+
+BAD = [
+    ("--data nowhere", "--data nowhere does not exist"),
+    ("--degradation blurr", "no degradation is called 'blurr': did you mean 'blur'"),
+    ("--set T", "--set: 'T' is no option and no key=value"),
+    ("--set kernel=3", "blur: it has no argument kernel; --set takes T, widths, std"),
+    ("--set kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
+    ("--degradation pixelate --set T=9", "--degradation pixelate: pixelate: x0 is 16 x 16, too small"),
+    ("--degradation mask_to_color --set T=3 color=[0.5]", "mask_to_color"),
+    ("--degradation interpolation --set source=1", "it has no argument source"),
+    ("--degradation interpolation --other nowhere", "--other nowhere does not exist"),
+    ("--degradation interpolation --data {0}/gray", "turns images into others; name those with --other"),
+    ("--degradation interpolation --data {0}/gray --other {0}/color", "--other {0}/color has 3 channels"),
+    ("--data {0}/gray --channels 2", "--channels 2: input should be 'auto', '1' or '3'"),
+    ("--data {0}/gray --margin 0.5", "--margin 0.5: input should be greater than or equal to 1"),
+    ("--data {0}/gray --fit squeeze", "--fit squeeze: input should be 'crop' or 'pad'"),
+    ("--prior guess", "--prior guess: input should be"),
+    ("--prior low_resolution --degradation inpaint --set T=3", "--prior low_resolution: inpaint leaves more"),
+    ("--preset mnist-blurr", "--preset mnist-blurr: choose from demo, mnist-blur"),
+    ("--data {0}/small", "fewer than --size 16; --fit pad puts it in a black square"),
+]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    photographs(folder / "color", n=3, size=20)
+    for name, size in (("gray", 20), ("small", 12)):
+        (folder / name).mkdir()
+        for i in range(3):
+            Image.new("L", (size, size), i).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, pictures, tmp_path):
+    with pytest.raises(UserError) as error:
+        run("--out", tmp_path / "out", *arguments.format(pictures).split())
+    assert message.format(pictures) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [["--quick"], ["--config", "small.json"]])
+def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.json").write_text('{"quick": true}')
+    assert config("--preset", "mnist-blur").steps == 700_000
+    small = config("--preset", "mnist-blur", *given)
+    assert (small.steps, small.width) == (2000, 48)
+    assert config(*given).steps == DEMO["steps"]
