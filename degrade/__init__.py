@@ -11,9 +11,9 @@ random in z; `degrade.base` states the contract and its laws. It is made by name
 torch.Size([4, 3, 32, 32])
 """
 
-from degrade.base import Degradation, Latent, Levels, full, map_latent
-from degrade.functional.quantization import round_to_8bit
-from degrade.laws import LawError, Verdict, check, measure
+from degrade.base import Degradation, NumLevels, Params, expand_level, map_params
+from degrade.functional.quantization import quantize_8bit
+from degrade.laws import LawError, LawResult, check, measure
 from degrade.leak import Leak, leak
 from degrade.operators.blur import Blur
 from degrade.operators.color import Decolor
@@ -22,42 +22,42 @@ from degrade.operators.inpaint import Inpaint
 from degrade.operators.jpeg import Jpeg
 from degrade.operators.mask_to_color import MaskToColor
 from degrade.operators.motion_blur import MotionBlur
-from degrade.operators.noise import GaussianNoise, Interpolation, Mixture
+from degrade.operators.noise import AffinePath, GaussianNoise, Interpolation
 from degrade.operators.pixelate import Pixelate
 from degrade.operators.snow import Snow
-from degrade.random import Chance, Source
+from degrade.random import Generators, Source
 from degrade.registry import get, make, names, register
 
 __all__ = [
+    "AffinePath",
     "Blur",
-    "Chance",
     "Compose",
     "Decolor",
     "Degradation",
     "GaussianNoise",
+    "Generators",
     "Inpaint",
     "Interpolation",
     "Jpeg",
-    "Latent",
     "LawError",
+    "LawResult",
     "Leak",
-    "Levels",
     "MaskToColor",
-    "Mixture",
     "MotionBlur",
+    "NumLevels",
+    "Params",
     "Part",
     "Pixelate",
     "Snow",
     "Source",
-    "Verdict",
     "check",
-    "full",
+    "expand_level",
     "get",
     "leak",
     "make",
-    "map_latent",
+    "map_params",
     "measure",
     "names",
+    "quantize_8bit",
     "register",
-    "round_to_8bit",
 ]

@@ -42,23 +42,23 @@ from torch.func import debug_unwrap
 
 from degrade.frozen import frozen
 from degrade.functional.levels import Readable, compute_dtype
-from degrade.random import Chance
-from degrade.serializable import Named
+from degrade.random import Generators
+from degrade.serializable import Serializable
 
 __all__ = [
     "Degradation",
-    "Latent",
-    "Levels",
-    "full",
-    "map_latent",
-    "need_image_z",
+    "NumLevels",
+    "Params",
+    "check_image_params",
+    "check_param_tuple",
+    "check_params",
+    "expand_level",
+    "map_params",
     "need_severities",
-    "need_z",
-    "need_z_parts",
 ]
 
-Latent = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
-Levels = Annotated[int, Field(ge=1, description="number of severity levels")]
+Params = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
+NumLevels = Annotated[int, Field(ge=1, description="number of severity levels")]
 
 
 def need_severities(name: str, t: Tensor, x: Tensor, lowest: int, highest: int) -> None:
@@ -86,27 +86,27 @@ def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
 
 
-def full(t: int, x: Tensor) -> Tensor:
+def expand_level(t: int, x: Tensor) -> Tensor:
     """Return severity `t` for each of the images `x` (B, ...): (B,) int64 on their device.
 
-    >>> full(7, torch.zeros(2, 3, 8, 8))
+    >>> expand_level(7, torch.zeros(2, 3, 8, 8))
     tensor([7, 7])
     """
     return torch.full((len(x),), t, device=x.device)
 
 
-def map_latent(function: Callable[[Tensor], Tensor], z: Latent) -> Latent:
+def map_params(function: Callable[[Tensor], Tensor], z: Params) -> Params:
     """Apply `function` to every tensor in z, keeping its structure.
 
-    >>> map_latent(lambda v: v[:1], (torch.zeros(4, 2), None))
+    >>> map_params(lambda v: v[:1], (torch.zeros(4, 2), None))
     (tensor([[0., 0.]]), None)
     """
     if isinstance(z, tuple):
-        return tuple(map_latent(function, part) for part in z)
+        return tuple(map_params(function, part) for part in z)
     return None if z is None else function(z)
 
 
-def need_z(name: str, z: Latent, shape: tuple[int, ...]) -> Tensor:
+def check_params(name: str, z: Params, shape: tuple[int, ...]) -> Tensor:
     """Return z if it is a tensor of `shape`.
 
     Raises:
@@ -117,7 +117,7 @@ def need_z(name: str, z: Latent, shape: tuple[int, ...]) -> Tensor:
     return z
 
 
-def need_z_parts(name: str, z: Latent, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
+def check_param_tuple(name: str, z: Params, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
     """Return z if it is a tuple of tensors of `shapes`.
 
     Raises:
@@ -128,7 +128,7 @@ def need_z_parts(name: str, z: Latent, *shapes: tuple[int, ...]) -> tuple[Tensor
     return z
 
 
-def _found(z: Latent) -> Any:
+def _found(z: Params) -> Any:
     if isinstance(z, tuple):
         return tuple(map(_found, z))
     if isinstance(z, Tensor):
@@ -136,17 +136,17 @@ def _found(z: Latent) -> Any:
     return z if z is None else f"a {type(z).__name__}"
 
 
-def need_image_z(name: str, x0: Tensor, z: Latent) -> Tensor:
+def check_image_params(name: str, x0: Tensor, z: Params) -> Tensor:
     """Return z if it is a tensor shaped like x0.
 
     Raises:
         ValueError: if it is None or of another shape.
     """
-    return need_z(name, z, tuple(x0.shape))
+    return check_params(name, z, tuple(x0.shape))
 
 
 @frozen
-class Degradation(Named):
+class Degradation(Serializable):
     """A family of operators D(., t, z) of growing severity t; see the module for the contract and its laws.
 
     A subclass declares its arguments as annotated fields, implements `apply`, and is registered under a name:
@@ -156,7 +156,7 @@ class Degradation(Named):
     ... class Fade(Degradation):
     ...     '''Every pixel fades to mid-gray.'''
     ...
-    ...     T: Levels = 10
+    ...     T: NumLevels = 10
     ...
     ...     def apply(self, x0, t, z):
     ...         return x0 * (1 - t / self.T).view(-1, 1, 1, 1)
@@ -165,7 +165,7 @@ class Degradation(Named):
     [0.75, 0.0]
     """
 
-    T: Levels
+    T: NumLevels
 
     affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
     bounded: ClassVar[bool] = True  # D(x0, t, z) of x0 in [-1, 1] is a picture again, but for what a filter overshoots
@@ -173,17 +173,17 @@ class Degradation(Named):
 
     def __post_init__(self) -> None:
         # Not on first use: what cannot be tabulated is refused where it was chosen, and torch.compile sees a value.
-        object.__setattr__(self, "tables", self.tabulate())
+        object.__setattr__(self, "tables", self.precompute())
 
-    def tabulate(self) -> Readable | None:
+    def precompute(self) -> Readable | None:
         """Return the tables that `apply` reads with `self.tables.at(t, x0)`; called once, at construction."""
         return None
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return D(x0, t, z); x0 comes in float32 or float64, outside autocast, and must not be changed."""
         raise NotImplementedError(f"{type(self).__name__} does not define apply(x0, t, z)")
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> Latent:
+    def draw(self, x0: Tensor, generator: Generators = None) -> Params:
         """Draw z for a batch like `x0` (B, C, H, W), with randomness from `generator` only; None if D has none.
 
         Args:
@@ -192,15 +192,15 @@ class Degradation(Named):
         """
         return None
 
-    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> Latent:
+    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> Params:
         """Return the z with D(x0, t, z) = x_t for t >= 1, given the z in use; by default that z itself."""
         return z
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return D(x0, s, z) - D(x0, t, z), under the conditions of `apply`; an affine D needs one application only."""
         return self.apply(x0, s, z) - self.apply(x0, t, z)
 
-    def __call__(self, x0: Tensor, t: Tensor, z: Latent = None) -> Tensor:
+    def __call__(self, x0: Tensor, t: Tensor, z: Params = None) -> Tensor:
         """Degrade x0 to severity t.
 
         Args:
@@ -218,7 +218,7 @@ class Degradation(Named):
         with _no_autocast(x0.device):
             return self.apply(x0.to(compute_dtype(x0.dtype)), t, z).to(x0.dtype)
 
-    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent = None) -> Tensor:
+    def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Params = None) -> Tensor:
         """Return D(x0, s, z) - D(x0, t, z), the change from levels t to levels s (B,); otherwise as in a call."""
         self._validate(x0, t)
         self._validate(x0, s)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["need"]
+__all__ = ["require"]
 
 
-def need(module: str, user: str, extra: str = "experiments") -> Any:
+def require(module: str, user: str, extra: str = "experiments") -> Any:
     """Return the imported `module` of an optional package.
 
     Args:
@@ -19,7 +19,7 @@ def need(module: str, user: str, extra: str = "experiments") -> Any:
     Raises:
         ImportError: naming the extra, if the package is not installed.
 
-    >>> need("no_such_package", "jpeg")
+    >>> require("no_such_package", "jpeg")
     Traceback (most recent call last):
     ImportError: jpeg needs no_such_package: pip install 'degrade-restore[experiments]'
     """

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from degrade.extras import need
+from degrade.extras import require
 
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -42,7 +42,7 @@ def photograph(path: str | Path, size: int = 128) -> Tensor:
         ValueError: if the file is no picture that Pillow reads.
     """
     picture = as_rgb(opened(path))
-    image, fit = need("PIL.Image", "reading a picture"), need("PIL.ImageOps", "reading a picture").fit
+    image, fit = require("PIL.Image", "reading a picture"), require("PIL.ImageOps", "reading a picture").fit
     return pixels(fit(picture, (size, size), image.Resampling.LANCZOS))
 
 
@@ -53,7 +53,7 @@ def opened(path: str | Path) -> Any:
         ImportError: without Pillow.
         ValueError: if the file is no picture that Pillow reads.
     """
-    image = need("PIL.Image", "reading a picture")
+    image = require("PIL.Image", "reading a picture")
     try:
         with image.open(path) as file:
             file.load()
@@ -70,7 +70,7 @@ def pixels(picture: Any) -> Tensor:
     """
     picture = _upright(picture)
     if _is_deep(picture):
-        numpy = need("numpy", "reading a 16-bit picture")
+        numpy = require("numpy", "reading a 16-bit picture")
         values = numpy.asarray(picture, dtype=numpy.float64)
         white = _white(picture.mode, float(values.min()), float(values.max()))
         return torch.from_numpy(2 * (values.clip(0, white) / white) - 1).float()[None]
@@ -85,7 +85,7 @@ def like(picture: Any, x: Tensor) -> Any:
     The metadata in its `info`, among it the color profile and the EXIF data, is that of `picture` upright; a profile is
     left out where it describes other channels than those of the result, as that of a CMYK picture does.
     """
-    image, picture = need("PIL.Image", "writing a picture"), _upright(picture)
+    image, picture = require("PIL.Image", "writing a picture"), _upright(picture)
     if _is_deep(picture):
         values = ((x[0].detach().cpu().double().clamp(-1, 1) + 1) * 32767.5).round().to(torch.uint16)
         out = image.fromarray(values.numpy())
@@ -106,7 +106,7 @@ def _upright(picture: Any) -> Any:
     """Return a Pillow image turned as its EXIF orientation says, without that tag; itself if there is nothing to do."""
     if picture.getexif().get(ORIENTATION, 1) == 1:
         return picture
-    return need("PIL.ImageOps", "reading a picture").exif_transpose(picture)
+    return require("PIL.ImageOps", "reading a picture").exif_transpose(picture)
 
 
 def _white(mode: str, low: float, high: float) -> int:
@@ -132,7 +132,7 @@ def to_pillow(x: Tensor) -> Any:
     values = ((x.detach().cpu().float().expand(3, -1, -1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     height, width = values.shape[1:]
     data = values.permute(1, 2, 0).numpy().tobytes()
-    return need("PIL.Image", "writing a picture").frombytes("RGB", (width, height), data)
+    return require("PIL.Image", "writing a picture").frombytes("RGB", (width, height), data)
 
 
 def as_rgb(picture: Any) -> Any:
@@ -141,6 +141,6 @@ def as_rgb(picture: Any) -> Any:
     if _is_deep(picture):
         picture = to_pillow(pixels(picture))
     if picture.has_transparency_data:
-        image, picture = need("PIL.Image", "reading a picture"), picture.convert("RGBA")
+        image, picture = require("PIL.Image", "reading a picture"), picture.convert("RGBA")
         picture = image.alpha_composite(image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")

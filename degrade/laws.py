@@ -15,16 +15,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, full, map_latent
+from degrade.base import Degradation, Params, expand_level, map_params
 from degrade.registry import make
 
-__all__ = ["LAWS", "LawError", "Verdict", "check", "measure"]
+__all__ = ["LAWS", "LawError", "LawResult", "check", "measure"]
 
 # Largest difference that counts as equal, where a result may be computed in another order.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
-class Verdict(NamedTuple):
+class LawResult(NamedTuple):
     """What one law was found to be off by, where it was worst, and how much it may be."""
 
     law: str
@@ -52,10 +52,10 @@ class Case(NamedTuple):
 
     D: Degradation
     x0: Tensor
-    z: Latent
+    z: Params
     seed: int
 
-    def draw(self) -> Latent:
+    def draw(self) -> Params:
         """Draw the same z again."""
         return self.D.draw(self.x0, torch.Generator(self.x0.device).manual_seed(self.seed))
 
@@ -64,9 +64,9 @@ class Case(NamedTuple):
         T = self.D.T
         return [t for t in range(T + 1) if T <= 16 or t in {0, 1, 2, T // 4, T // 2, T - 1, T}][first:]
 
-    def full(self, t: int) -> Tensor:
+    def expand_level(self, t: int) -> Tensor:
         """Severity t for every image."""
-        return full(t, self.x0)
+        return expand_level(t, self.x0)
 
 
 Deviation = tuple[float, str]
@@ -79,7 +79,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
 
 def identity(case: Case) -> Iterator[Deviation]:
     """D(x0, 0, z) = x0."""
-    yield _gap(case.D(case.x0, case.full(0), case.z), case.x0), "t = 0"
+    yield _gap(case.D(case.x0, case.expand_level(0), case.z), case.x0), "t = 0"
 
 
 def function(case: Case) -> Iterator[Deviation]:
@@ -87,10 +87,10 @@ def function(case: Case) -> Iterator[Deviation]:
     D, x0 = case.D, case.x0
     before, host_state = x0.clone(), torch.random.get_rng_state()
     for t in case.levels(0):
-        x_t = D(x0, case.full(t), case.z)
+        x_t = D(x0, case.expand_level(t), case.z)
         yield (0.0 if x_t.shape == x0.shape else math.inf), f"shape {tuple(x_t.shape)} at t = {t}"
-        yield _gap(x_t, D(x0, case.full(t), case.z)), f"the same call twice, t = {t}"
-        yield _gap(x_t, D(x0, case.full(t), case.draw())), f"z drawn twice from one seed, t = {t}"
+        yield _gap(x_t, D(x0, case.expand_level(t), case.z)), f"the same call twice, t = {t}"
+        yield _gap(x_t, D(x0, case.expand_level(t), case.draw())), f"z drawn twice from one seed, t = {t}"
     yield _gap(x0, before), "x0 changed in place"
     same = torch.equal(host_state, torch.random.get_rng_state())
     yield (0.0 if same else math.inf), "numbers taken from torch's global generator"
@@ -99,9 +99,9 @@ def function(case: Case) -> Iterator[Deviation]:
 def consistency(case: Case) -> Iterator[Deviation]:
     """D(x0', t, estimate(x_t, x0', t, z)) = x_t when x_t = D(x0', t, z)."""
     for t in case.levels(1):
-        x_t = case.D(case.x0, case.full(t), case.z)
-        z = case.D.estimate(x_t, case.x0, case.full(t), case.z)
-        yield _gap(case.D(case.x0, case.full(t), z), x_t), f"t = {t}"
+        x_t = case.D(case.x0, case.expand_level(t), case.z)
+        z = case.D.estimate(x_t, case.x0, case.expand_level(t), case.z)
+        yield _gap(case.D(case.x0, case.expand_level(t), z), x_t), f"t = {t}"
 
 
 def independence(case: Case) -> Iterator[Deviation]:
@@ -109,11 +109,11 @@ def independence(case: Case) -> Iterator[Deviation]:
     D, x0 = case.D, case.x0
     others = x0.clone()
     others[1:] = -others[1:].flip(-1)
-    z_others = map_latent(lambda v: torch.cat([v[:1], v[1:].flip(0)]), case.z)
+    z_others = map_params(lambda v: torch.cat([v[:1], v[1:].flip(0)]), case.z)
     for t in case.levels(0):
-        mixed = case.full(t)
+        mixed = case.expand_level(t)
         mixed[1:] = D.T - t
-        alone = D(x0, case.full(t), case.z)[:1]
+        alone = D(x0, case.expand_level(t), case.z)[:1]
         yield _gap(D(others, mixed, z_others)[:1], alone), f"image 0 at t = {t}, all others changed"
 
 
@@ -126,10 +126,10 @@ def batching(case: Case) -> Iterator[Deviation]:
         batch = D(x0, t, z)
         for i in range(len(x0)):
             row = slice(i, i + 1)
-            alone = D(x0[row], t[row], map_latent(operator.itemgetter(row), z))
+            alone = D(x0[row], t[row], map_params(operator.itemgetter(row), z))
             yield _gap(batch[row], alone), f"image {i} of {len(x0)}, t = {int(t[i])}"
     for dtype in (torch.float32, torch.bfloat16):
-        x_t = D(x0.to(dtype), case.full(D.T), z)
+        x_t = D(x0.to(dtype), case.expand_level(D.T), z)
         kept = x_t.dtype == dtype and x_t.device == x0.device
         yield (0.0 if kept else math.inf), f"{dtype} on {x0.device} became {x_t.dtype} on {x_t.device}"
 
@@ -138,7 +138,7 @@ def difference(case: Case) -> Iterator[Deviation]:
     """D.delta(x0, t, s, z) = D(x0, s, z) - D(x0, t, z), for one pair of severities and for a batch of mixed pairs."""
     D, x0, z = case.D, case.x0, case.z
     levels = case.levels(0)
-    pairs = [(case.full(t), case.full(s)) for t, s in [*pairwise(levels[::-1]), (D.T, 0), (0, D.T)]]
+    pairs = [(case.expand_level(t), case.expand_level(s)) for t, s in [*pairwise(levels[::-1]), (D.T, 0), (0, D.T)]]
     mixed = [torch.tensor([values[i % len(values)] for i in range(len(x0))]) for values in (levels[::-1], levels)]
     for t, s in [*pairs, (mixed[0].to(x0.device), mixed[1].to(x0.device))]:
         yield _gap(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z)), f"t = {t.tolist()}, s = {s.tolist()}"
@@ -159,9 +159,9 @@ def drawing(case: Case) -> Iterator[Deviation]:
     for i in range(len(x0)):
         row = slice(i, i + 1)
         alone = D.draw(x0[row], [own(i)])
-        z = map_latent(operator.itemgetter(row), together)
+        z = map_params(operator.itemgetter(row), together)
         for t in case.levels(1):
-            level = case.full(t)[row]
+            level = case.expand_level(t)[row]
             yield _gap(D(x0[row], level, z), D(x0[row], level, alone)), f"z of image {i} drawn alone, t = {t}"
 
 
@@ -171,9 +171,9 @@ def rebuilding(case: Case) -> Iterator[Deviation]:
     if not D.name:
         yield math.inf, f"{type(D).__name__} has no name: decorate it with @degrade.register('...')"
         return
-    again = make(D.name, **D.arguments, **D.injected)
+    again = make(D.name, **D.arguments, **D.runtime)
     yield (0.0 if again == D else math.inf), f"{D!r} became {again!r}"
-    yield _gap(again(case.x0, case.full(D.T), case.z), D(case.x0, case.full(D.T), case.z)), f"t = {D.T}"
+    yield _gap(again(case.x0, case.expand_level(D.T), case.z), D(case.x0, case.expand_level(D.T), case.z)), f"t = {D.T}"
 
 
 LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
@@ -183,7 +183,7 @@ LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
 EXACT = {"identity", "function"}
 
 
-def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
+def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     """Run every law on a degradation and return one verdict per law, each with the largest deviation found.
 
     Args:
@@ -201,11 +201,11 @@ def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
     for name, law in LAWS.items():
         # A deviation that is not a number is the worst of all; max() alone would pass over it.
         size, where = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
-        verdicts.append(Verdict(name, size, where, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
+        verdicts.append(LawResult(name, size, where, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
     return verdicts
 
 
-def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[Verdict]:
+def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     """Run every law on a degradation, as `measure` does, and insist that it holds.
 
     Raises:

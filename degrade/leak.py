@@ -5,7 +5,7 @@
 
 A level that erases to the eye may erase nothing in float32: blur multiplies a fine detail by 1e-5, and a network
 multiplies it by 1e5. R^2 is the share of the coarse picture's variance that a linear map finds; 1 is all of it, 0 none
-beyond the mean picture. Measured again after `round_to_8bit`, it tells what is left when x_T passes through a file. The
+beyond the mean picture. Measured again after `quantize_8bit`, it tells what is left when x_T passes through a file. The
 difference is what a network might live on in training and miss in use. What D means to keep (the mean color under blur)
 counts in both.
 
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from degrade.base import Degradation, full
-from degrade.functional.quantization import round_to_8bit
+from degrade.base import Degradation, expand_level
+from degrade.functional.quantization import quantize_8bit
 from degrade.precision import to_float64
 
 __all__ = ["Leak", "leak"]
@@ -67,9 +67,9 @@ def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
         raise ValueError(f"x0 holds {len(x0)} images; a read-out fitted on half of them needs 16 at least")
     generator = torch.Generator(x0.device).manual_seed(seed)
     x0 = x0[torch.randperm(len(x0), generator=generator, device=x0.device)].float()
-    x_T = D(x0, full(D.T, x0), D.draw(x0, generator))
+    x_T = D(x0, expand_level(D.T, x0), D.draw(x0, generator))
     y = to_float64(adaptive_avg_pool2d(x0, size).flatten(1))
-    return Leak(*(held_out_r2(to_float64(seen.flatten(1)), y) for seen in (x_T, round_to_8bit(x_T))))
+    return Leak(*(held_out_r2(to_float64(seen.flatten(1)), y) for seen in (x_T, quantize_8bit(x_T))))
 
 
 def held_out_r2(x: Tensor, y: Tensor) -> float:

@@ -1,6 +1,6 @@
 """Random numbers from the generators passed in, placed where the images are.
 
-Every drawing function takes one generator for a whole batch, or one for each image of it (`Chance`). With one each,
+Every drawing function takes one generator for a whole batch, or one for each image of it (`Generators`). With one each,
 what an image draws does not depend on the batch it is in: image 17 is the same alone, among 4 or among 512.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
 
-__all__ = ["Chance", "Source", "from_source", "rand", "randint", "randn", "randn_like"]
+__all__ = ["Generators", "Source", "rand", "randint", "randn", "randn_like", "sample_source"]
 
-Chance = torch.Generator | Sequence[torch.Generator] | None  # None draws from torch's global generator
+Generators = torch.Generator | Sequence[torch.Generator] | None  # None draws from torch's global generator
 Source = Callable[[int, torch.Generator | None], Tensor]  # (n, generator) -> (n, C, H, W) images in [-1, 1]
 
 
-def randn_like(x: Tensor, generator: Chance = None) -> Tensor:
+def randn_like(x: Tensor, generator: Generators = None) -> Tensor:
     """Return standard normal numbers shaped like `x`, on its device and in its dtype.
 
     They are drawn on the generator's device and in float32 or wider, so a CPU generator gives the same numbers on
@@ -35,22 +35,22 @@ def randn_like(x: Tensor, generator: Chance = None) -> Tensor:
     return randn(tuple(x.shape), x, generator).to(x)
 
 
-def randn(shape: tuple[int, ...], like: Tensor, generator: Chance = None) -> Tensor:
+def randn(shape: tuple[int, ...], like: Tensor, generator: Generators = None) -> Tensor:
     """Return standard normal numbers on the device of `like` and in its compute precision; see `randn_like`."""
     return _drawn(torch.randn, shape, like, generator, dtype=compute_dtype(like.dtype))
 
 
-def rand(shape: tuple[int, ...], like: Tensor, generator: Chance = None) -> Tensor:
+def rand(shape: tuple[int, ...], like: Tensor, generator: Generators = None) -> Tensor:
     """Return numbers uniform in [0, 1) on the device of `like` and in its compute precision; see `randn_like`."""
     return _drawn(torch.rand, shape, like, generator, dtype=compute_dtype(like.dtype))
 
 
-def randint(n: int, shape: tuple[int, ...], like: Tensor, generator: Chance = None) -> Tensor:
+def randint(n: int, shape: tuple[int, ...], like: Tensor, generator: Generators = None) -> Tensor:
     """Return int64 numbers uniform in 0..n-1 on the device of `like`; see `randn_like`."""
     return _drawn(lambda size, **how: torch.randint(n, size, **how), shape, like, generator, dtype=torch.int64)
 
 
-def from_source(source: Source, n: int, generator: Chance = None) -> Tensor:
+def sample_source(source: Source, n: int, generator: Generators = None) -> Tensor:
     """Return n images of a source, which is asked for one at a time where each has a generator of its own.
 
     Raises:
@@ -71,7 +71,9 @@ def _count(generators: int, n: int) -> str:
     return f"{generators} generators for a batch of {n} images; pass one for all, or one each"
 
 
-def _drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], like: Tensor, generator: Chance, **how: Any) -> Tensor:
+def _drawn(
+    draw: Callable[..., Tensor], shape: tuple[int, ...], like: Tensor, generator: Generators, **how: Any
+) -> Tensor:
     if generator is None:
         return draw(shape, device=like.device, **how)
     if isinstance(generator, torch.Generator):

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade.base import Degradation, map_latent
-from degrade.extras import need
+from degrade.base import Degradation, map_params
+from degrade.extras import require
 from degrade.image_io import to_pillow
 
 __all__ = ["Strip", "sheet", "strip"]
@@ -53,7 +53,7 @@ def strip(D: Degradation, x0: Tensor, count: int = 7, subtitle: str = "", seed: 
     panels = D(
         x0.expand(len(levels), -1, -1, -1),
         torch.tensor(levels, device=x0.device),
-        map_latent(lambda part: part.expand(len(levels), *part.shape[1:]), z),
+        map_params(lambda part: part.expand(len(levels), *part.shape[1:]), z),
     )
     return Strip(D.name, subtitle, panels, [f"t = {t}" for t in levels])
 
@@ -68,7 +68,7 @@ def sheet(strips: Sequence[Strip], scale: int = 1) -> Any:
     Raises:
         ImportError: without Pillow.
     """
-    image, draw, font = (need(f"PIL.{module}", "drawing") for module in ("Image", "ImageDraw", "ImageFont"))
+    image, draw, font = (require(f"PIL.{module}", "drawing") for module in ("Image", "ImageDraw", "ImageFont"))
     title, small = font.load_default(20), font.load_default(13)
     height, width = (scale * side for side in strips[0].panels.shape[2:])
     strips = [row._replace(subtitle="\n".join(textwrap.wrap(row.subtitle, 24))) for row in strips]

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-__all__ = ["Named"]
+__all__ = ["Serializable"]
 
 
-class Named:
+class Serializable:
     """A base of dataclasses that `registry.make(value.name, **value.arguments)` rebuilds.
 
     >>> import degrade
@@ -32,11 +32,11 @@ class Named:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that rebuild this object, as JSON values; what was injected is left out."""
-        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.injected))
+        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.runtime))
         return values
 
     @property
-    def injected(self) -> dict[str, Any]:
+    def runtime(self) -> dict[str, Any]:
         """The live objects it was given (fields that take no part in comparison), such as a source of images."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {f.name: getattr(self, f.name) for f in fields if not f.compare}

@@ -30,13 +30,13 @@ from degrade import Degradation, Source, make
 from degrade.operators.coupling import Coupling
 from experiments.data.datasets import DataOptions as Reading
 from experiments.data.datasets import load_data
-from experiments.evaluation.translation import SAMPLERS, Sets, Study, report
-from experiments.run.command_line import Options, UserError, run_main, validated
+from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
+from experiments.run.command_line import Options, UsageError, run_main, validated
 from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.run.training import Trainable, begin, finish, train
-from restore import DataSpec
-from samplers import parse_step
+from experiments.run.training import TrainerOptions, start_run, train, write_results
+from restore import DatasetInfo
+from samplers import parse_sampler
 
 __all__ = ["Config", "main"]
 
@@ -69,7 +69,7 @@ class DegradationOptions(DataOptions):
     @model_validator(mode="after")
     def _fitting(self) -> DegradationOptions:
         try:
-            parse_step(self.sampler).accept(self.degradation())
+            parse_sampler(self.sampler).check_compatible(self.degradation())
         except ValueError as error:
             raise ValueError(f"--sampler {self.sampler}: {error}") from None
         if self.sample_steps is not None and self.sample_steps > self.T:
@@ -81,7 +81,7 @@ class DegradationOptions(DataOptions):
         return make("interpolation", T=self.T, schedule=self.schedule, coupling=self.coupling, source=source)
 
 
-class Config(Trainable, DegradationOptions):
+class Config(TrainerOptions, DegradationOptions):
     """Everything."""
 
 
@@ -94,40 +94,40 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def load_sets(config: Config, device: torch.device) -> tuple[Sets, DataSpec]:
+def load_sets(config: Config, device: torch.device) -> tuple[Sets, DatasetInfo]:
     """Return the four sources of images, photographs or drawings, and what the first one is."""
     celeba = "celeba" if config.download else config.celeba
     if config.afhq is None and config.download:
-        raise UserError(AFHQ_ADVICE)
+        raise UsageError(AFHQ_ADVICE)
     if (celeba is None) != (config.afhq is None):
         given, missing = ("--celeba", "--afhq") if config.afhq is None else ("--afhq", "--celeba")
-        raise UserError(f"{given} is given and {missing} is not; give both, or neither for drawn pictures")
+        raise UsageError(f"{given} is given and {missing} is not; give both, or neither for drawn pictures")
     reading = validated(Reading, {"channels": "3", "download": config.download})
     faces, animals = (
         load_data(reading, config.size, config.seed, device, name or drawn, option)
         for name, drawn, option in ((celeba, "drawn", "--celeba"), (config.afhq, "drawn-animals", "--afhq"))
     )
     clean, other = (faces, animals) if config.restore == "celeba" else (animals, faces)
-    return Sets(clean.training, other.training, clean.held_out, other.held_out), clean.spec
+    return Sets(clean.training, other.training, clean.validation, other.validation), clean.spec
 
 
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
-    config, folder = begin(Config, PRESETS, argv, PROGRAM, __doc__ or "")
+    config, folder = start_run(Config, PRESETS, argv, PROGRAM, __doc__ or "")
     device, network = config.torch_device(), config.network()
     sets, spec = load_sets(config, device)
     training, folder = train(config, folder, network, config.degradation(sets.other), sets.clean, data_spec=spec)
     if training.rank:  # the first process measures and draws
         return
     D = config.degradation(sets.unseen_other)
-    study = Study(D, training.ema, sets, device, config.seed, config.batch, config.sample_steps or 20)
+    study = TranslationEvaluator(D, training.ema, sets, device, config.seed, config.batch, config.sample_steps or 20)
     measured = study.measure(config.eval_images)
     pictures = [
         study.forward_strip(folder / "forward.png"),
         study.reverse_strip(folder / "reverse.png"),
         study.round_trip(folder / "round_trip.gif", config.sampler),
     ]
-    finish(folder, measured, report(measured), pictures, f"{config.loss} loss of {PROGRAM}")
+    write_results(folder, measured, report(measured), pictures, f"{config.loss} loss of {PROGRAM}")
 
 
 if __name__ == "__main__":

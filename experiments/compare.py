@@ -22,13 +22,13 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 from pydantic import BeforeValidator, Field
 
 from degrade import Degradation
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments import generate
 from experiments.evaluation.comparison import Comparison, draw, table
-from experiments.run.command_line import Numbers, UserError, explicit_values, run_main, validated
+from experiments.run.command_line import IntList, UsageError, explicit_values, run_main, validated
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
-from samplers import parse_step
+from samplers import parse_sampler
 
 __all__ = ["Config", "main"]
 
@@ -55,7 +55,7 @@ class Config(ModelOptions):
     samplers: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
         ("algorithm1", "algorithm2", "heun", "indi", "average"), description="such as algorithm2-fixed,ddim:eta=0.5"
     )
-    steps: Numbers = Field((2, 5, 10, 20), description="numbers of steps")
+    steps: IntList = Field((2, 5, 10, 20), description="numbers of steps")
     start: Count | None = Field(None, description="severity that is restored from (default: the last)")
     images: int = Field(64, ge=2, description="images that are restored, and on which the change is measured")
     batch: Count = Field(32, description="images a forward pass")
@@ -65,20 +65,20 @@ def check(config: Config, D: Degradation) -> int:
     """Return the severity to start from, with samplers and numbers of steps found to suit D.
 
     Raises:
-        UserError: if they do not.
+        UsageError: if they do not.
     """
     start = D.T if config.start is None else config.start
     if start > D.T:
-        raise UserError(f"--start {start} is more than T = {D.T}; choose {D.T} or less")
+        raise UsageError(f"--start {start} is more than T = {D.T}; choose {D.T} or less")
     if not config.steps or min(config.steps) > start:
-        raise UserError(f"--steps {','.join(map(str, config.steps))}: name one of at most {start}, the start")
+        raise UsageError(f"--steps {','.join(map(str, config.steps))}: name one of at most {start}, the start")
     if not config.samplers:
-        raise UserError("--samplers is empty; name one, such as algorithm2")
+        raise UsageError("--samplers is empty; name one, such as algorithm2")
     for name in config.samplers:
         try:
-            parse_step(name).accept(D)
+            parse_sampler(name).check_compatible(D)
         except ValueError as error:
-            raise UserError(f"--samplers {name}: {error}") from None
+            raise UsageError(f"--samplers {name}: {error}") from None
     return start
 
 
@@ -89,19 +89,19 @@ def main(argv: Sequence[str]) -> None:
     named = {name: getattr(config, name) for name in ("model", "data", "other", "device", "seed")}
     model = generate.load_model(validated(generate.Config, named), device)
     if model.data is None:
-        raise UserError("the images of the run are not known; name some with --data, or --data drawn")
+        raise UsageError("the images of the run are not known; name some with --data, or --data drawn")
     D = model.R.degradation
     start = check(config, D)
     folder = Path(config.out) if config.out else model.folder / "compare"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
 
-    x0 = model.data.held_out(config.images, keyed(device, config.seed, "restored"))
-    z = D.draw(x0, keyed(device, config.seed, "degraded"))
+    x0 = model.data.validation(config.images, seeded_generator(device, config.seed, "restored"))
+    z = D.draw(x0, seeded_generator(device, config.seed, "degraded"))
     comparison = Comparison(D, model.R, x0, z, start, config.seed, config.batch)
-    data = model.data.training(config.images, keyed(device, config.seed, "measured"))
+    data = model.data.training(config.images, seeded_generator(device, config.seed, "measured"))
     measured = {
         **{"model": str(config.model), "trained_steps": model.specification.step, "data": model.data.name},
         **{"degradation": {"name": D.name, "arguments": D.arguments}, "device": str(device)},

@@ -29,12 +29,12 @@ from pydantic import Field
 
 from degrade import GaussianNoise, make
 from experiments.data.datasets import DataOptions, load_data
-from experiments.evaluation.diffusion import Diffusion, summary
-from experiments.run.command_line import UserError, run_main
+from experiments.evaluation.diffusion import DiffusionEvaluator, summary
+from experiments.run.command_line import UsageError, run_main
 from experiments.run.options import Count
-from experiments.run.training import Trainable, begin, finish, train
+from experiments.run.training import TrainerOptions, start_run, train, write_results
 from restore import Predict, Restorer
-from samplers import PureNoise
+from samplers import StandardNormal
 
 __all__ = ["Config", "main"]
 
@@ -46,8 +46,8 @@ class DiffusionOptions(DataOptions):
 
     T: int = Field(1000, ge=2, description="number of noise levels")
     schedule: str = Field("linear", description="linear (beta from 1e-4 to 0.02), cosine or straight")
-    predict: Predict = Field("eps", description="what the network predicts: eps, x0 or v")
-    clamp: bool = Field(True, description="clamp the guessed image to [-1, 1] when sampling")
+    prediction_type: Predict = Field("eps", description="what the network predicts: eps, x0 or v")
+    clip_sample: bool = Field(True, description="clamp the guessed image to [-1, 1] when sampling")
     sample_steps: Count = Field(50, description="steps of the strided samplers")
     samples: Count = Field(64, description="images drawn by each sampler")
     bound_images: int = Field(32, ge=0, description="unseen images whose bound is evaluated; 0 for none")
@@ -60,12 +60,20 @@ class DiffusionOptions(DataOptions):
         return super().over({**preset, **QUICK} if given.get("quick") is True else preset, given)
 
 
-class Config(Trainable, DiffusionOptions):
+class Config(TrainerOptions, DiffusionOptions):
     """Everything."""
 
 
 HO: dict[str, Any] = {
-    **{"loss": "l2", "accumulate": 1, "warmup": 0, "decay": "constant", "clip": None, "flip": None, "margin": 1.0},
+    **{
+        "loss": "l2",
+        "accumulate": 1,
+        "warmup": 0,
+        "decay": "constant",
+        "max_grad_norm": None,
+        "flip": None,
+        "margin": 1.0,
+    },
     **{"ema_decay": 0.9999, "ema_every": 1, "ema_start": 0, "size": 32, "patch": 1, "dropout": 0.1, "groups": 32},
     **{"log_every": 100, "save_every": 1000},
 }
@@ -81,37 +89,53 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     },
     "cifar10": {
         **{**HO, "data": "cifar10", "flip": True, "width": 128, "multipliers": (1, 2, 2, 2), "blocks": 2},
-        **{"attention": (16,), "heads": 1, "lr": 2e-4, "warmup": 5000, "clip": 1.0, "batch": 128, "steps": 800_000},
+        **{
+            "attention": (16,),
+            "heads": 1,
+            "lr": 2e-4,
+            "warmup": 5000,
+            "max_grad_norm": 1.0,
+            "batch": 128,
+            "steps": 800_000,
+        },
     },
 }
 QUICK: dict[str, Any] = {
     **{"width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 4, "groups": 8, "dropout": 0.0},
-    **{"lr": 1e-3, "warmup": 100, "decay": "cosine", "clip": 1.0, "batch": 64, "steps": 5000, "ema_decay": 0.999},
+    **{
+        "lr": 1e-3,
+        "warmup": 100,
+        "decay": "cosine",
+        "max_grad_norm": 1.0,
+        "batch": 64,
+        "steps": 5000,
+        "ema_decay": 0.999,
+    },
     **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8},
 }
 
 
 def main(argv: Sequence[str]) -> None:
     """Train, sample, measure."""
-    config, folder = begin(Config, PRESETS, argv, PROGRAM, __doc__ or "")
+    config, folder = start_run(Config, PRESETS, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
     try:
         D = make("gaussian_noise", T=config.T, schedule=config.schedule)
     except ValueError as error:
-        raise UserError(f"--schedule {config.schedule}: {error}") from None
+        raise UsageError(f"--schedule {config.schedule}: {error}") from None
     assert isinstance(D, GaussianNoise)
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
 
-    def study(R: Restorer) -> Diffusion:
-        return Diffusion(D, R, data.held_out, device, config.seed, config.batch, config.sample_steps)
+    def study(R: Restorer) -> DiffusionEvaluator:
+        return DiffusionEvaluator(D, R, data.validation, device, config.seed, config.batch, config.sample_steps)
 
     def picture(path: Path, R: Restorer) -> Path:
         return study(R).preview(path)
 
     shape = config.network(data.channels)
-    start: dict[str, Any] = {"prior": PureNoise((data.channels, config.size, config.size)), "data_spec": data.spec}
+    start: dict[str, Any] = {"prior": StandardNormal((data.channels, config.size, config.size)), "data_spec": data.spec}
     training, folder = train(
-        config, folder, shape, D, data.training, config.predict, config.clamp, picture=picture, **start
+        config, folder, shape, D, data.training, config.prediction_type, config.clip_sample, picture=picture, **start
     )
     if training.rank:  # the first process samples and measures
         return
@@ -121,7 +145,7 @@ def main(argv: Sequence[str]) -> None:
     if config.bound_images:
         measured["bits_per_dim"] = final.bound(config.bound_images, config.bound_times)
     pictures = [final.grids(folder / "samples.png", made), final.on_the_way(folder / "reverse.png")]
-    finish(folder, measured, summary(measured), pictures, f"{config.loss} loss of {config.predict}")
+    write_results(folder, measured, summary(measured), pictures, f"{config.loss} loss of {config.prediction_type}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import degrade
 from degrade.image_io import photograph
 from degrade.rendering import Strip, sheet, strip
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.run.command_line import UserError, run_main
+from experiments.run.command_line import UsageError, run_main
 
 __all__ = ["gallery", "main"]
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     """Write the picture and print where it is.
 
     Raises:
-        UserError: if the photograph cannot be read, the size does not suit a degradation, or nothing can be written.
+        UsageError: if the photograph cannot be read, the size does not suit a degradation, or nothing can be written.
     """
     parser = argparse.ArgumentParser(description="Draw every registered degradation over its severities.")
     parser.add_argument("--image", metavar="PHOTO", help="a picture of yours, as a second row each")
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=2, help="of the face and of every z")
     options = parser.parse_args(argv)
     if options.size < 16 or options.count < 2:
-        raise UserError(f"--size {options.size} --count {options.count}: take 16 pixels and 2 severities at least")
+        raise UsageError(f"--size {options.size} --count {options.count}: take 16 pixels and 2 severities at least")
     try:
         face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
         rows = gallery(face, options.count, options.seed)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
             rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
         sheet(rows).save(options.out)
     except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
+        raise UsageError(str(error)) from None
     print(options.out)
 
 

@@ -31,13 +31,13 @@ from pydantic import Field
 
 from degrade import Degradation, get
 from experiments.data.datasets import DataOptions, Datasets, load_data
-from experiments.evaluation.generation import Generation, prior_report, table
-from experiments.run.command_line import UserError, explicit_values, run_main, validated
+from experiments.evaluation.generation import GenerationEvaluator, prior_report, table
+from experiments.run.command_line import UsageError, explicit_values, run_main, validated
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
-from restore import Restorer, Specification, latest, load
-from restore.checkpoint.config import read_specification
-from samplers import Prior, Step, fit_prior, load_prior, parse_step, rest, strided
+from restore import CheckpointConfig, Restorer, latest, load
+from restore.checkpoint.config import read_checkpoint_config
+from samplers import Prior, Sampler, fit_prior, load_prior, measure_remaining_detail, parse_sampler, spaced_timesteps
 from samplers.priors.fit import Kind
 
 __all__ = ["Config", "main"]
@@ -80,7 +80,7 @@ class Model(NamedTuple):
     """A trained restorer, what is known about it, and where it was trained."""
 
     R: Restorer
-    specification: Specification
+    specification: CheckpointConfig
     folder: Path
     data: Datasets | None
     other: Datasets | None
@@ -90,13 +90,13 @@ def load_model(config: Config, device: torch.device) -> Model:
     """Return the model and the data it was trained on, as far as they are there.
 
     Raises:
-        UserError: if there is no model, or it needs data that are not named.
+        UsageError: if there is no model, or it needs data that are not named.
     """
     if config.model is None:
-        raise UserError("--model is missing; name the folder of a run, such as runs/train-001")
+        raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
     try:
         checkpoint = latest(config.model)
-        specification = read_specification(checkpoint)
+        specification = read_checkpoint_config(checkpoint)
         live = "source" in {field.name for field in dataclasses.fields(get(specification.degradation.name))}
         # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
         run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
@@ -107,11 +107,11 @@ def load_model(config: Config, device: torch.device) -> Model:
             usual = stored.get("other") or ("drawn-animals" if stored.get("data") == "drawn" else None)
             other = _data(config.other, usual, "--other", stored, specification, config.seed, device)
             if other is None:
-                raise UserError("this model starts from images of another set; name them with --other")
-        injected = {"source": other.held_out} if other else {}
-        return Model(load(config.model, device, **injected), specification, run, data, other)
+                raise UsageError("this model starts from images of another set; name them with --other")
+        runtime = {"source": other.validation} if other else {}
+        return Model(load(config.model, device, **runtime), specification, run, data, other)
     except (OSError, ValueError) as error:
-        raise UserError(f"--model {config.model}: {error}") from None
+        raise UsageError(f"--model {config.model}: {error}") from None
 
 
 def _stored(path: Path) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _data(
     usual: str | None,
     option: str,
     stored: dict[str, Any],
-    specification: Specification,
+    specification: CheckpointConfig,
     seed: int,
     device: torch.device,
 ) -> Datasets | None:
@@ -141,7 +141,7 @@ def _data(
     options = validated(DataOptions, {**values, "data": name, "channels": str(network.channels), "download": False})
     try:
         return load_data(options, network.size, stored.get("seed", seed), device, name, option)
-    except UserError as error:
+    except UsageError as error:
         if asked:
             raise
         print(f"{PROGRAM}: going without the images of the run: {error}", file=sys.stderr)
@@ -152,7 +152,7 @@ def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
     """Return the prior asked for: the saved one, or one that is fitted.
 
     Raises:
-        UserError: if it cannot be had.
+        UsageError: if it cannot be had.
     """
     D, spec = model.R.degradation, model.specification.prior
     try:
@@ -174,7 +174,7 @@ def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
             seed=config.seed,
         )
     except (ValueError, ImportError) as error:
-        raise UserError(f"--prior {config.prior}: {error}") from None
+        raise UsageError(f"--prior {config.prior}: {error}") from None
 
 
 def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> torch.Tensor:
@@ -183,25 +183,25 @@ def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> to
     generator = torch.Generator().manual_seed(0)
     signs = torch.rand(32, network.channels, network.size, network.size, generator=generator).round() * 2 - 1
     x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)
-    if kind not in ("forgotten", "pure_noise") and not (kind == "auto" and rest(D, x0, sizes=[0])):
+    if kind not in ("forgotten", "pure_noise") and not (kind == "auto" and measure_remaining_detail(D, x0, sizes=[0])):
         raise ValueError(f"{D.name} leaves something of an image at T = {D.T}; name images to fit it to with --data")
     return x0
 
 
-def read_walk(config: Config, D: Degradation) -> tuple[Step, list[int]]:
+def read_walk(config: Config, D: Degradation) -> tuple[Sampler, list[int]]:
     """Return the sampler and the severities it visits.
 
     Raises:
-        UserError: if they do not suit D.
+        UsageError: if they do not suit D.
     """
     if config.sample_steps is not None and config.sample_steps > D.T:
-        raise UserError(f"--sample-steps {config.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
+        raise UsageError(f"--sample-steps {config.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
     try:
-        step = parse_step(config.sampler)
-        step.accept(D)
+        step = parse_sampler(config.sampler)
+        step.check_compatible(D)
     except ValueError as error:
-        raise UserError(f"--sampler {config.sampler}: {error}") from None
-    return step, strided(D.T, config.sample_steps)
+        raise UsageError(f"--sampler {config.sampler}: {error}") from None
+    return step, spaced_timesteps(D.T, config.sample_steps)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -218,11 +218,11 @@ def main(argv: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "prior.json", {"name": prior.name, "arguments": prior.arguments})
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
 
-    study = Generation(D, model.R, step, prior, times, config.seed, config.batch)
+    study = GenerationEvaluator(D, model.R, step, prior, times, config.seed, config.batch)
     made = {value: study.images(config.images, value) for value in dict.fromkeys([jitter, *config.sweep])}
-    unseen = model.data.held_out if model.data else None
+    unseen = model.data.validation if model.data else None
     real, about_real = study.real(unseen, config.images) if unseen else (None, None)
     measured: dict[str, Any] = {
         **{"model": str(config.model), "trained_steps": model.specification.step, "images": config.images},

@@ -29,15 +29,15 @@ from torch.nn.functional import interpolate
 
 from degrade.image_io import like, opened, pixels
 from degrade.rendering import Strip, sheet
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments.generate import Config as ModelOptions
 from experiments.generate import load_model
-from experiments.run.command_line import UserError, explicit_values, run_main, validated
+from experiments.run.command_line import UsageError, explicit_values, run_main, validated
 from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, load
-from samplers.applications.restore_image import Restored, restore_image
+from samplers.applications.restore_image import RestorationResult, restore_image
 from samplers.applications.severity import Severity
-from samplers.registry import parse_step
+from samplers.registry import parse_sampler
 
 __all__ = ["Config", "main"]
 
@@ -64,30 +64,30 @@ def read_model(config: Config, device: torch.device) -> tuple[Restorer, Tensor |
     """Return the model and, where a severity is to be estimated, clean images like those it was trained on.
 
     Raises:
-        UserError: if there is no model, or no images where they were asked for.
+        UsageError: if there is no model, or no images where they were asked for.
     """
     if config.model is None or config.image is None:
-        raise UserError("--model and --image are both needed: the folder of a run, and a picture")
+        raise UsageError("--model and --image are both needed: the folder of a run, and a picture")
     if config.severity == "auto" and config.mask is None:
         model = load_model(validated(ModelOptions, {"model": config.model, "data": config.data}), device)
         source = model.data.training if model.data else None
-        return model.R, source(REFERENCE, keyed(device, config.seed, "reference")) if source else None
+        return model.R, source(REFERENCE, seeded_generator(device, config.seed, "reference")) if source else None
     try:
         return load(config.model, device), None
     except (OSError, ValueError) as error:
-        raise UserError(f"--model {config.model}: {error}") from None
+        raise UsageError(f"--model {config.model}: {error}") from None
 
 
 def read_mask(path: str, picture: Any) -> Tensor:
     """Return the mask (H, W) of a picture, true where it is white.
 
     Raises:
-        UserError: if it is no picture, or of another size.
+        UsageError: if it is no picture, or of another size.
     """
     mask = _opened(path, "--mask")
     if mask.size != picture.size:
         (width, height), (w, h) = picture.size, mask.size
-        raise UserError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
+        raise UsageError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
     return pixels(mask).mean(0) > 0
 
 
@@ -95,18 +95,18 @@ def said(found: Severity, config: Config, T: int) -> str:
     """Return the line about the severity."""
     if config.severity != "auto":
         return f"severity {found.t} of {T}, as given"
-    if found.low == found.high == found.t and found.sure and len(found.levels) == 1:
+    if found.low == found.high == found.t and found.confident and len(found.levels) == 1:
         return f"severity {found.t} of {T}, by the size of the hole"
-    sure = "sure" if found.sure else f"not sure: {found.why}; if the result is not right, try --severity"
+    confident = "sure" if found.confident else f"not sure: {found.why}; if the result is not right, try --severity"
     clean = ": nothing to restore" if not found.t else ""
-    return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({sure})"
+    return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({confident})"
 
 
-def write(config: Config, picture: Any, restored: Restored) -> tuple[Path, Path]:
+def write(config: Config, picture: Any, restored: RestorationResult) -> tuple[Path, Path]:
     """Write the restored picture, and one of before and after, under names that are free; return their paths.
 
     Raises:
-        UserError: if they cannot be written.
+        UsageError: if they cannot be written.
     """
     stem = Path(config.image or "").stem
     panels = [pixels(each)[None] for each in (picture, restored.image)]
@@ -121,7 +121,7 @@ def write(config: Config, picture: Any, restored: Restored) -> tuple[Path, Path]
         written, number = write_new(restored.image, folder, f"{stem}-restored")
         return written, write_new(page, folder, f"{stem}-before-after", number)[0]
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror or error}; name another folder") from None
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror or error}; name another folder") from None
 
 
 def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[Path, int]:
@@ -152,24 +152,24 @@ def main(argv: Sequence[str]) -> None:
     """Restore one picture and print the severity and where the results are."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     try:
-        step = None if config.sampler == "direct" else parse_step(config.sampler)
+        step = None if config.sampler == "direct" else parse_sampler(config.sampler)
     except ValueError as error:
-        raise UserError(f"--sampler {config.sampler}: {error}, or direct") from None
+        raise UsageError(f"--sampler {config.sampler}: {error}, or direct") from None
     if step is None and config.sample_steps is not None:
-        raise UserError(
+        raise UsageError(
             f"--sample-steps {config.sample_steps}: --sampler direct has no steps; name a walk or leave it out"
         )
     device = config.torch_device()
     R, reference = read_model(config, device)
     picture = _opened(config.image or "", "--image")
     mask = None if config.mask is None else read_mask(config.mask, picture)
-    generator = keyed(device, config.seed, "restoration")
+    generator = seeded_generator(device, config.seed, "restoration")
     try:
         restored = restore_image(
             *(R, picture, config.severity, step, config.sample_steps, mask, config.tile, reference, generator)
         )
     except (ValueError, ImportError) as error:
-        raise UserError(str(error)) from None
+        raise UsageError(str(error)) from None
     if restored.image is picture:
         restored = restored._replace(image=like(picture, pixels(picture)))
     paths = write(config, picture, restored)
@@ -184,7 +184,7 @@ def _opened(path: str, option: str) -> Any:
         with Image.open(path) as file:
             several = getattr(file, "is_animated", False)
     except (ValueError, OSError) as error:
-        raise UserError(f"{option} {error}") from None
+        raise UsageError(f"{option} {error}") from None
     if several:
         print(f"{option} {path} has several frames or pages; the first is used", file=sys.stderr)
     return picture

@@ -24,14 +24,14 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 import torch
 from pydantic import Field
 
-from degrade import Degradation, full, get, make
-from degrade.seeding import keyed
+from degrade import Degradation, expand_level, get, make
+from degrade.seeding import seeded_generator
 from experiments.data.datasets import DataOptions, Datasets, load_data
-from experiments.evaluation.restoration import Restoration, table
-from experiments.run.command_line import Pairs, UserError, run_main
+from experiments.evaluation.restoration import RestorationEvaluator, table
+from experiments.run.command_line import KeyValues, UsageError, run_main
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, quick
-from experiments.run.training import Trainable, begin, finish, train
+from experiments.run.training import TrainerOptions, start_run, train, write_results
 from restore import Restorer
 from samplers import Prior
 from samplers.priors.fit import Kind, fit_prior
@@ -45,7 +45,9 @@ class DegradationOptions(DataOptions):
     """The degradation and its walks back."""
 
     degradation: str = Field("blur", description="name; `python -m degrade list` knows all, with their arguments")
-    set: Pairs = Field({}, description="arguments of the degradation; they add to the preset's if it is the preset's")
+    set: KeyValues = Field(
+        {}, description="arguments of the degradation; they add to the preset's if it is the preset's"
+    )
     other: str | None = Field(None, description="data that `interpolation` turns images into, named as --data is")
     prior: Kind | None = Field(None, description="starts for generation, fitted and saved: auto, or a kind of prior")
     jitter: float = Field(0.0, ge=0, description="of the prior: standard deviation of what is added to x_T")
@@ -66,7 +68,7 @@ class DegradationOptions(DataOptions):
         return {**values, "set": {**(preset.get("set", {}) if same else {}), **own}}
 
 
-class Config(Trainable, DegradationOptions):
+class Config(TrainerOptions, DegradationOptions):
     """Everything."""
 
 
@@ -74,7 +76,7 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
     """Return the degradation that is asked for, tried on one image.
 
     Raises:
-        UserError: for an unknown name, or arguments that are unknown, out of range or do not suit the images.
+        UsageError: for an unknown name, or arguments that are unknown, out of range or do not suit the images.
     """
     try:
         fields = {field.name: field.compare for field in dataclasses.fields(get(config.degradation))}
@@ -82,12 +84,12 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
         unknown = [name for name in config.set if not fields.get(name)]
         if unknown:
             raise ValueError(f"it has no argument {', '.join(unknown)}; --set takes {known}")
-        injected = {"source": _other(config, data, device)} if "source" in fields else {}
-        D = make(config.degradation, **config.set, **injected)
-        x0 = data.held_out(1, keyed(device, config.seed, "trial"))
-        D(x0, full(D.T, x0), D.draw(x0, keyed(device, config.seed, "trial")))
+        runtime = {"source": _other(config, data, device)} if "source" in fields else {}
+        D = make(config.degradation, **config.set, **runtime)
+        x0 = data.validation(1, seeded_generator(device, config.seed, "trial"))
+        D(x0, expand_level(D.T, x0), D.draw(x0, seeded_generator(device, config.seed, "trial")))
     except (ValueError, ImportError) as error:
-        raise UserError(f"--degradation {config.degradation}: {error}") from None
+        raise UsageError(f"--degradation {config.degradation}: {error}") from None
     return D
 
 
@@ -95,10 +97,10 @@ def _other(config: Config, data: Datasets, device: torch.device) -> Any:
     """Return the source of the images that others turn into."""
     name = config.other or ("drawn-animals" if data.name == "drawn" else None)
     if name is None:
-        raise UserError(f"--degradation {config.degradation} turns images into others; name those with --other")
+        raise UsageError(f"--degradation {config.degradation} turns images into others; name those with --other")
     other = load_data(config, config.size, config.seed, device, name, "--other")
     if other.channels != data.channels:
-        raise UserError(
+        raise UsageError(
             f"--other {name} has {other.channels} channels and --data {data.name} has {data.channels}; set --channels"
         )
     return other.training
@@ -108,26 +110,26 @@ def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
     """Return the prior that is asked for, fitted to the training set.
 
     Raises:
-        UserError: if it cannot be fitted.
+        UsageError: if it cannot be fitted.
     """
     if config.prior is None:
         return None
     try:
         return fit_prior(D, data.training, config.prior, jitter=config.jitter, seed=config.seed)
     except (ValueError, ImportError) as error:
-        raise UserError(f"--prior {config.prior}: {error}") from None
+        raise UsageError(f"--prior {config.prior}: {error}") from None
 
 
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
-    config, folder = begin(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
+    config, folder = start_run(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
     network = config.network(data.channels)
     D = degradation(config, data, device)
 
-    def study(R: Restorer) -> Restoration:
-        return Restoration(D, R, data.held_out, device, config.seed, config.batch, config.sample_steps)
+    def study(R: Restorer) -> RestorationEvaluator:
+        return RestorationEvaluator(D, R, data.validation, device, config.seed, config.batch, config.sample_steps)
 
     def picture(path: Path, R: Restorer) -> Path:
         return study(R).restoration_strip(path)
@@ -141,7 +143,7 @@ def main(argv: Sequence[str]) -> None:
     final = study(training.ema)
     measured = final.measure(config.eval_images)
     pictures = [final.forward_strip(folder / "forward.png"), final.restoration_strip(folder / "restored.png")]
-    finish(folder, measured, table(measured), pictures, f"{config.loss} loss of {D.name}")
+    write_results(folder, measured, table(measured), pictures, f"{config.loss} loss of {D.name}")
 
 
 if __name__ == "__main__":

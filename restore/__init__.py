@@ -1,36 +1,36 @@
 """Restoration: a network R(x_t, t) = x0_hat that guesses the clean image, its training, and its checkpoints."""
 
 from restore.checkpoint.api import latest, load, resume, save
-from restore.checkpoint.config import DataSpec, NamedSpec, Specification, read_specification
-from restore.data_order import Indexed
-from restore.distributed import connect
+from restore.checkpoint.config import CheckpointConfig, ComponentConfig, DatasetInfo, read_checkpoint_config
+from restore.data_order import MapDataset
+from restore.distributed import init_distributed
 from restore.ema import EMAConfig
 from restore.interop.diffusers import from_diffusers, to_diffusers
 from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Precision, Predict, Restorer
-from restore.tiling import Tiled
-from restore.training import Record, TrainConfig, Training
+from restore.tiling import TiledRestorer
+from restore.training import StepStats, TrainConfig, Trainer
 
 __all__ = [
-    "DataSpec",
+    "CheckpointConfig",
+    "ComponentConfig",
+    "DatasetInfo",
     "EMAConfig",
-    "Indexed",
-    "NamedSpec",
+    "MapDataset",
     "Precision",
     "Predict",
-    "Record",
     "Restorer",
-    "Specification",
-    "Tiled",
+    "StepStats",
+    "TiledRestorer",
     "TrainConfig",
-    "Training",
+    "Trainer",
     "UNet",
     "UNetConfig",
-    "connect",
     "from_diffusers",
+    "init_distributed",
     "latest",
     "load",
-    "read_specification",
+    "read_checkpoint_config",
     "resume",
     "save",
     "to_diffusers",

@@ -1,7 +1,7 @@
 """Training data: what is handed to a training, made into images by number or a source of them, and checked.
 
     handed in                                            read as
-    an `Indexed` set                                     itself
+    an `MapDataset` set                                     itself
     a tensor or an array of images (N, C, H, W)          images by number
     a pair (images, labels)                              its images by number; the labels are not used
     a map-style data set of images or (image, ...)       its images by number, put together into batches here
@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from restore.data_order import Batches, Data, Indexed
+from restore.data_order import Batches, Data, MapDataset
 
 __all__ = ["MapStyle", "TrainingData", "checked", "readable"]
 
@@ -108,7 +108,7 @@ def readable(data: TrainingData) -> Data:
     >>> len(numbered), numbered.at(torch.tensor([4, 0])).shape
     (5, torch.Size([2, 3, 8, 8]))
     """
-    if isinstance(data, Indexed):
+    if isinstance(data, MapDataset):
         return data
     if isinstance(data, DataLoader):
         raise TypeError(

@@ -6,8 +6,8 @@ Positions p = 0, 1, 2, ... count the images of a whole run. Every epoch visits e
 its own, and a batch may straddle two epochs. A run that stops in the middle of an epoch, or that is shared by several
 processes, therefore continues at a number and not at the state of an iterator.
 
-Training takes either kind of data, and `batches` makes one of both: a `Source` draws images at random, with
-replacement; an `Indexed` set is visited in this order.
+Training takes either kind of data, and `batch_fetcher` makes one of both: a `Source` draws images at random, with
+replacement; an `MapDataset` set is visited in this order.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import torch
 from torch import Generator, Tensor
 
 from degrade import Source
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 
-__all__ = ["Batches", "Data", "Indexed", "Order", "batches"]
+__all__ = ["Batches", "Data", "EpochSampler", "MapDataset", "batch_fetcher"]
 
 
 @runtime_checkable
-class Indexed(Protocol):
+class MapDataset(Protocol):
     """A finite set of images, found by number."""
 
     def __len__(self) -> int:
@@ -43,11 +43,11 @@ class Indexed(Protocol):
         """
 
 
-Data = Source | Indexed
+Data = Source | MapDataset
 Batches = Callable[[int, int, Generator | None], Tensor]  # (position, n, generator) -> (n, C, H, W) in [-1, 1]
 
 
-class Order:
+class EpochSampler:
     """The order in which a run visits N images.
 
     Args:
@@ -57,7 +57,7 @@ class Order:
     Raises:
         ValueError: if there is no image.
 
-    >>> order = Order(5, seed=0)
+    >>> order = EpochSampler(5, seed=0)
     >>> sorted(order.at(0, 5).tolist()), sorted(order.at(5, 5).tolist())
     ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     >>> torch.equal(order.at(3, 4), torch.cat([order.at(3, 1), order.at(4, 3)]))
@@ -83,19 +83,19 @@ class Order:
         return torch.cat(parts)
 
     def _permuted(self, epoch: int) -> Tensor:
-        return torch.randperm(self.n, generator=keyed("cpu", self.seed, "epoch", epoch))
+        return torch.randperm(self.n, generator=seeded_generator("cpu", self.seed, "epoch", epoch))
 
 
-def batches(data: Data, seed: int) -> Batches:
+def batch_fetcher(data: Data, seed: int) -> Batches:
     """Return a function that gives n images from a position of the run on, whichever kind `data` is of.
 
-    What is both, `Indexed` and a source, is visited in order.
+    What is both, `MapDataset` and a source, is visited in order.
 
-    >>> from_source = batches(lambda n, generator: torch.zeros(n, 1, 2, 2), seed=0)
-    >>> from_source(1000, 2, None).shape
+    >>> sample_source = batch_fetcher(lambda n, generator: torch.zeros(n, 1, 2, 2), seed=0)
+    >>> sample_source(1000, 2, None).shape
     torch.Size([2, 1, 2, 2])
     """
-    if isinstance(data, Indexed):
-        order = Order(len(data), seed)
+    if isinstance(data, MapDataset):
+        order = EpochSampler(len(data), seed)
         return lambda position, n, generator: data.at(order.at(position, n), generator)
     return lambda position, n, generator: data(n, generator)

@@ -23,26 +23,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from degrade.extras import need
+from degrade.extras import require
 from restore.nets.blocks import Residual
 
 __all__ = [
-    "Devices",
-    "Processes",
-    "Sharded",
-    "connect",
+    "DistributedProcesses",
+    "FullyShardedProcesses",
+    "SingleProcess",
+    "distribute_like",
+    "get_world_size",
+    "init_distributed",
+    "local_accumulation",
     "local_rank",
-    "per_process",
-    "placed",
-    "process_count",
     "whole",
 ]
 
 
-class Devices:
-    """One process on its own; everything that `Processes` do together, it does by doing nothing.
+class SingleProcess:
+    """One process on its own; everything that `DistributedProcesses` do together, it does by doing nothing.
 
-    >>> alone = Devices()
+    >>> alone = SingleProcess()
     >>> alone.rank, alone.world_size, alone.any(True), alone.gather(torch.ones(2)).tolist()
     (0, 1, True, [1.0, 1.0])
     """
@@ -50,14 +50,14 @@ class Devices:
     rank: int = 0
     world_size: int = 1
 
-    def align(self, net: nn.Module) -> None:
+    def broadcast_parameters(self, net: nn.Module) -> None:
         """Give the network of every process the weights that it has in the first."""
 
     def wrap(self, net: nn.Module) -> nn.Module:
         """Return the network whose backward pass averages the gradients over all processes."""
         return net
 
-    def apart(self, net: nn.Module) -> AbstractContextManager[Any]:
+    def no_sync(self, net: nn.Module) -> AbstractContextManager[Any]:
         """Return a context in which the wrapped `net` adds to the gradients without averaging them."""
         return nullcontext()
 
@@ -70,7 +70,7 @@ class Devices:
         return flag
 
 
-class Processes(Devices):
+class DistributedProcesses(SingleProcess):
     """Several processes; see the module.
 
     Args:
@@ -84,7 +84,7 @@ class Processes(Devices):
         # Flags travel between the hosts: on the devices, looking at one would wait for all work before it.
         self._hosts: Any = torch.distributed.new_group(backend="gloo")
 
-    def align(self, net: nn.Module) -> None:
+    def broadcast_parameters(self, net: nn.Module) -> None:
         """Give the network of every process the weights that it has in the first."""
         for tensor in net.state_dict().values():
             torch.distributed.broadcast(tensor, 0)
@@ -94,7 +94,7 @@ class Processes(Devices):
         wrapped: nn.Module = self.accelerator.prepare_model(net)
         return wrapped
 
-    def apart(self, net: nn.Module) -> AbstractContextManager[Any]:
+    def no_sync(self, net: nn.Module) -> AbstractContextManager[Any]:
         """Return a context in which the wrapped `net` adds to the gradients without averaging them."""
         context: AbstractContextManager[Any] = self.accelerator.no_sync(net)
         return context
@@ -111,7 +111,7 @@ class Processes(Devices):
         return bool(flags.item())
 
 
-class Sharded(Processes):
+class FullyShardedProcesses(DistributedProcesses):
     """Several processes that also share the memory of weights, gradients and moments; see the module."""
 
     def wrap(self, net: nn.Module) -> nn.Module:
@@ -127,7 +127,7 @@ class Sharded(Processes):
         return net
 
     @contextmanager
-    def apart(self, net: Any) -> Iterator[None]:
+    def no_sync(self, net: Any) -> Iterator[None]:
         """Return a context in which the wrapped `net` adds to the gradients without averaging them."""
         net.set_requires_gradient_sync(False)
         try:
@@ -142,7 +142,7 @@ def whole(x: Tensor) -> Tensor:
     return gathered
 
 
-def placed(x: Tensor, like: Any) -> Tensor:
+def distribute_like(x: Tensor, like: Any) -> Tensor:
     """Return the whole x with the device, memory format and, if the processes share it, slices of `like`."""
     if not hasattr(like, "full_tensor"):
         return torch.empty_like(like, dtype=x.dtype).copy_(x)
@@ -151,7 +151,7 @@ def placed(x: Tensor, like: Any) -> Tensor:
     return distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def process_count() -> int:
+def get_world_size() -> int:
     """Return how many processes `torchrun` or `accelerate launch` started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -161,13 +161,13 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def per_process(accumulate: int, processes: int) -> int:
+def local_accumulation(accumulate: int, processes: int) -> int:
     """Return how many of the `accumulate` micro-batches of a step each process computes.
 
     Raises:
         ValueError: if they cannot be shared evenly.
 
-    >>> per_process(8, processes=2)
+    >>> local_accumulation(8, processes=2)
     4
     """
     if accumulate % processes:
@@ -179,7 +179,7 @@ def per_process(accumulate: int, processes: int) -> int:
     return accumulate // processes
 
 
-def connect(device: torch.device | str) -> Devices:
+def init_distributed(device: torch.device | str) -> SingleProcess:
     """Join the processes that were started together, or return the one there is.
 
     Args:
@@ -189,19 +189,19 @@ def connect(device: torch.device | str) -> Devices:
         ImportError: if there are several and accelerate is not installed.
         ValueError: if DeepSpeed was asked for.
 
-    >>> connect("cpu").world_size
+    >>> init_distributed("cpu").world_size
     1
     """
-    if process_count() == 1:
-        return Devices()
+    if get_world_size() == 1:
+        return SingleProcess()
     if _asked("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError("DeepSpeed (ACCELERATE_USE_DEEPSPEED) is not supported; launch without it, or with --use_fsdp")
-    accelerate = need("accelerate", "training in several processes", extra="devices")
+    accelerate = require("accelerate", "training in several processes", extra="devices")
     how = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # they live where they are averaged
     on_cpu = torch.device(device).type == "cpu"
     accelerator = accelerate.Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[how])
     atexit.register(accelerator.end_training)
-    return Sharded(accelerator) if _asked("ACCELERATE_USE_FSDP") else Processes(accelerator)
+    return FullyShardedProcesses(accelerator) if _asked("ACCELERATE_USE_FSDP") else DistributedProcesses(accelerator)
 
 
 def _asked(variable: str) -> bool:

@@ -8,8 +8,8 @@ With x_t = a_t x0 + b_t z a network may predict the image, the noise, or a mixtu
     eps       z                  (x_t - b_t o) / a_t
     v         a_t z - b_t x0     (a_t x_t - b_t o) / (a_t^2 + b_t^2)
 
-The last two need a `Mixture`; for every other degradation only x0 makes sense. Samplers see none of this, nor in which
-precision the network works: what it is given and what it gives back has the precision of x_t.
+The last two need a `AffinePath`; for every other degradation only x0 makes sense. Samplers see none of this, nor in
+which precision the network works: what it is given and what it gives back has the precision of x_t.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from degrade import Degradation, Latent, Mixture
+from degrade import AffinePath, Degradation, Params
 from degrade.base import need_severities
 from degrade.functional.levels import compute_dtype
 
@@ -36,8 +36,8 @@ class Restorer(nn.Module):
     Args:
         net: maps (x_t (B, C, H, W), t (B,)) to (B, C, H, W).
         degradation: whose images it restores.
-        predict: what the output of `net` means: `x0`, `eps` or `v`.
-        clamp: whether x0_hat is clamped to the data range [-1, 1].
+        prediction_type: what the output of `net` means: `x0`, `eps` or `v`.
+        clip_sample: whether x0_hat is clamped to the data range [-1, 1].
         precision: of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any time, as in
             `R = restore.load(folder)`, `R.precision = "bfloat16"`. The conversion to x0_hat, the degradation and the
             state of a sampler keep the precision of x_t.
@@ -45,7 +45,8 @@ class Restorer(nn.Module):
     To compile it, `R.net.compile(dynamic=True)`; for channels_last, `R.to(memory_format=torch.channels_last)`.
 
     Raises:
-        ValueError: for an unknown `predict` or `precision`, for `eps` or `v` without a `Mixture`, and for `eps` where
+        ValueError: for an unknown `prediction_type` or `precision`, for `eps` or `v` without a `AffinePath`, and for
+            `eps` where
             some a_t is 0, since noise alone does not tell the image.
 
     >>> import degrade
@@ -53,7 +54,7 @@ class Restorer(nn.Module):
     ...     def forward(self, x_t, t):
     ...         return torch.zeros_like(x_t)
     >>> D = degrade.make("gaussian_noise", T=10)
-    >>> R = Restorer(Zero(), D, predict="eps")
+    >>> R = Restorer(Zero(), D, prediction_type="eps")
     >>> x0, t = torch.ones(1, 1, 2, 2), torch.tensor([10])
     >>> torch.allclose(R(D(x0, t, torch.zeros_like(x0)), t), x0)
     True
@@ -63,18 +64,18 @@ class Restorer(nn.Module):
         self,
         net: nn.Module,
         degradation: Degradation,
-        predict: Predict = "x0",
-        clamp: bool = False,
+        prediction_type: Predict = "x0",
+        clip_sample: bool = False,
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        if predict not in get_args(Predict):
-            raise ValueError(f"predict is {predict!r}; choose from {', '.join(get_args(Predict))}")
-        self._mixture = None if predict == "x0" else _solvable(degradation, predict)
+        if prediction_type not in get_args(Predict):
+            raise ValueError(f"predict is {prediction_type!r}; choose from {', '.join(get_args(Predict))}")
+        self._mixture = None if prediction_type == "x0" else _solvable(degradation, prediction_type)
         self.net = net
         self.degradation = degradation
-        self.predict = predict
-        self.clamp = clamp
+        self.prediction_type = prediction_type
+        self.clip_sample = clip_sample
         self.precision = precision
 
     @property
@@ -109,35 +110,36 @@ class Restorer(nn.Module):
             out = self.net(x_t, t)
         # As a degradation does, the conversion works in float32 at least, and its result is rounded once.
         x0_hat = self._recover(out.to(compute_dtype(x_t.dtype)), x_t, t).to(x_t.dtype)
-        return x0_hat.clamp(-1, 1) if self.clamp else x0_hat
+        return x0_hat.clamp(-1, 1) if self.clip_sample else x0_hat
 
-    def target(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def target(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return what the network should have put out for (D(x0, t, z), t), in the shape and precision of `x0`."""
         if self._mixture is None:
             return x0
         a_t, b_t = self._mixture.coefficients(t, x0)
         noise: Tensor = z
-        return noise if self.predict == "eps" else (a_t * noise - b_t * x0).to(x0.dtype)
+        return noise if self.prediction_type == "eps" else (a_t * noise - b_t * x0).to(x0.dtype)
 
     def _recover(self, out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         if self._mixture is None:
             return out
         a_t, b_t = self._mixture.coefficients(t, x_t)
-        if self.predict == "eps":
+        if self.prediction_type == "eps":
             return (x_t - b_t * out) / a_t
         return (a_t * x_t - b_t * out) / (a_t**2 + b_t**2)
 
 
-def _solvable(degradation: Degradation, predict: Predict) -> Mixture:
-    """Return the degradation if x0 can be told from x_t and what `predict` names; raise ValueError otherwise."""
-    if not isinstance(degradation, Mixture):
+def _solvable(degradation: Degradation, prediction_type: Predict) -> AffinePath:
+    """Return the degradation if x0 follows from x_t and what `prediction_type` names; otherwise raise ValueError."""
+    if not isinstance(degradation, AffinePath):
         raise ValueError(
-            f"predict {predict!r} needs x_t = a_t x0 + b_t z, which {degradation.name!r} is not; use predict='x0'"
+            f"prediction_type {prediction_type!r} needs x_t = a_t x0 + b_t z, which {degradation.name!r} is not;"
+            " use prediction_type='x0'"
         )
     a, _ = degradation.schedule(degradation.T)
-    if predict == "eps" and not a.all():
+    if prediction_type == "eps" and not a.all():
         raise ValueError(
             f"predict 'eps' cannot recover x0 at t = {int((a == 0).nonzero()[0])}, where a_t = 0;"
-            " use predict='x0' or 'v', or a schedule that keeps some signal"
+            " use prediction_type='x0' or 'v', or a schedule that keeps some signal"
         )
     return degradation

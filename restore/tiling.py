@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from degrade.functional.levels import compute_dtype
 
-__all__ = ["Tiled", "mirrored"]
+__all__ = ["TiledRestorer", "reflect_pad"]
 
 
-class Tiled(nn.Module):
+class TiledRestorer(nn.Module):
     """R on images of any size: (x_t (B, C, H, W), t (B,)) -> x0_hat (B, C, H, W), one tile's memory at a time.
 
     An image no larger than a tile goes through in one piece, and unchanged if its sides divide by the stride.
@@ -43,7 +43,7 @@ class Tiled(nn.Module):
     Raises:
         ValueError: unless stride divides size and overlap, and overlap is at most half of size.
 
-    >>> blurred = Tiled(lambda x, t: torch.nn.functional.avg_pool2d(x, 3, 1, 1), size=16, overlap=8)
+    >>> blurred = TiledRestorer(lambda x, t: torch.nn.functional.avg_pool2d(x, 3, 1, 1), size=16, overlap=8)
     >>> x, t = torch.rand(1, 3, 45, 70, dtype=torch.float64), torch.tensor([1])
     >>> torch.equal(blurred(x, t), blurred.R(x, t))
     True
@@ -78,7 +78,7 @@ class Tiled(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guess the clean images."""
         height, width = x_t.shape[2:]
-        padded = mirrored(x_t, *(-side % self.stride for side in (height, width)))
+        padded = reflect_pad(x_t, *(-side % self.stride for side in (height, width)))
         if max(padded.shape[2:]) <= self.size:
             return self.R(padded, t)[:, :, :height, :width]
         return torch.cat([self._joined(x[None], t[i : i + 1]) for i, x in enumerate(padded)])[:, :, :height, :width]
@@ -86,7 +86,7 @@ class Tiled(nn.Module):
     def starts(self, side: int) -> list[int]:
         """Return where the tiles begin along a side: as evenly as multiples of the stride can lie.
 
-        >>> Tiled(lambda x, t: x, size=16, overlap=4, stride=4).starts(36)
+        >>> TiledRestorer(lambda x, t: x, size=16, overlap=4, stride=4).starts(36)
         [0, 8, 20]
         """
         free = max(0, side - self.size) // self.stride
@@ -129,10 +129,10 @@ def _join(out: Tensor, piece: Tensor, start: int, shared: int) -> None:
     out[..., start + quarter + ramp : start + width] = piece[..., quarter + ramp :]
 
 
-def mirrored(x: Tensor, bottom: int, right: int) -> Tensor:
+def reflect_pad(x: Tensor, bottom: int, right: int) -> Tensor:
     """Return images (..., H, W) continued by reflection at their last row and column, however small they are.
 
-    >>> mirrored(torch.tensor([[0, 1, 2]]), 0, 4).tolist()
+    >>> reflect_pad(torch.tensor([[0, 1, 2]]), 0, 4).tolist()
     [[0, 1, 2, 1, 0, 1, 2]]
     """
     for axis, more in ((-2, bottom), (-1, right)):

@@ -25,20 +25,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from degrade import Latent, round_to_8bit
+from degrade import Params, quantize_8bit
 from degrade.frozen import frozen
 from degrade.functional.levels import compute_dtype
-from degrade.seeding import globally_keyed, keyed
+from degrade.seeding import fork_seed, seeded_generator
 from restore.data import TrainingData, checked, readable
-from restore.data_order import Batches, batches
-from restore.distributed import Devices, per_process, placed, whole
+from restore.data_order import Batches, batch_fetcher
+from restore.distributed import SingleProcess, distribute_like, local_accumulation, whole
 from restore.ema import EMA, EMAConfig
 from restore.restorer import Restorer
 
-__all__ = ["Record", "TrainConfig", "Training"]
+__all__ = ["StepStats", "TrainConfig", "Trainer"]
 
 Count = Annotated[int, Field(ge=1)]
-ALONE = Devices()
+ALONE = SingleProcess()
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
@@ -54,11 +54,11 @@ class TrainConfig:
         warmup: steps over which the learning rate rises linearly from 0.
         decay: `constant`, or `cosine` for a learning rate that falls to exactly 0 at the last step, `steps`.
         loss: `l1` or `l2`.
-        clip: largest norm of the gradient; None for no limit.
+        max_grad_norm: largest norm of the gradient; None for no limit.
         ema: how the weights are averaged.
         precision: of the network's forward pass; weights, loss and degradation stay in float32.
         compile: whether the network is compiled, in place, which takes a minute and then makes each step faster.
-        round_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
+        quantize_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
             image that is all but erased (see `degrade.leak`); not for degradations that leave [-1, 1], such as noise.
         seed: from which everything random in a step follows.
     """
@@ -70,11 +70,11 @@ class TrainConfig:
     warmup: Annotated[int, Field(ge=0)] = 0
     decay: Literal["constant", "cosine"] = "constant"
     loss: Literal["l1", "l2"] = "l1"
-    clip: Annotated[float, Field(gt=0)] | None = None
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
     ema: EMAConfig = EMAConfig()
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
-    round_input: bool = False
+    quantize_input: bool = False
     seed: int = 0
 
     def lr_at(self, step: int) -> float:
@@ -96,7 +96,7 @@ class TrainConfig:
         return self.lr * rise * fall
 
 
-class Record(NamedTuple):
+class StepStats(NamedTuple):
     """What an optimizer step leaves behind; its tensors stay on the device until somebody looks.
 
     `t` (N,) int64 and `losses` (N,) are the severities and losses of the step's N = accumulate * batch images, those of
@@ -111,16 +111,17 @@ class Record(NamedTuple):
     losses: Tensor
 
 
-class Training:
+class Trainer:
     """A restorer in training, and all that its steps change: weights, their average, the optimizer, the step count.
 
     Args:
         restorer: its network is trained in place.
         config: how.
-        devices: the processes that share it, from `restore.distributed.connect`; by default this one alone.
+        devices: the processes that share it, from `restore.distributed.init_distributed`; by default this one alone.
 
     Raises:
-        ValueError: if the number of processes does not divide `config.accumulate`, or if `config.round_input` would cut
+        ValueError: if the number of processes does not divide `config.accumulate`, or if `config.quantize_input` would
+            cut
             off what a degradation puts outside [-1, 1].
 
     `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with. All processes hold the
@@ -129,16 +130,16 @@ class Training:
     >>> import degrade
     >>> from restore.nets.unet import UNet, UNetConfig
     >>> net = UNet(UNetConfig(size=8, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
-    >>> training = Training(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=2, batch=4))
+    >>> training = Trainer(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=2, batch=4))
     >>> def data(n, generator):
     ...     return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
     >>> [record.step for record in training.run(data)]
     [1, 2]
     """
 
-    def __init__(self, restorer: Restorer, config: TrainConfig, devices: Devices = ALONE) -> None:
-        per_process(config.accumulate, devices.world_size)
-        if config.round_input and not restorer.degradation.bounded:
+    def __init__(self, restorer: Restorer, config: TrainConfig, devices: SingleProcess = ALONE) -> None:
+        local_accumulation(config.accumulate, devices.world_size)
+        if config.quantize_input and not restorer.degradation.bounded:
             raise ValueError(
                 f"round_input is True, and the images of {restorer.degradation.name!r} leave [-1, 1], which rounding to"
                 " 8 bits would cut off; use round_input=False"
@@ -152,9 +153,9 @@ class Training:
         self.rank, self.world_size = devices.rank, devices.world_size
         if config.compile:
             restorer.net.compile()
-        devices.align(restorer.net)
+        devices.broadcast_parameters(restorer.net)
         self._ema = EMA(restorer.net, config.ema)
-        how = restorer.degradation, restorer.predict, restorer.clamp, restorer.precision
+        how = restorer.degradation, restorer.prediction_type, restorer.clip_sample, restorer.precision
         self.ema = Restorer(self._ema.net, *how).eval()
         self._net = devices.wrap(restorer.net)
         self._layout = _layout(restorer.net)
@@ -162,21 +163,21 @@ class Training:
         fused = self.device.type in ("cuda", "cpu")
         self.optimizer = torch.optim.Adam(restorer.net.parameters(), lr=config.lr, fused=fused)
 
-    def run(self, data: TrainingData) -> Iterator[Record]:
+    def run(self, data: TrainingData) -> Iterator[StepStats]:
         """Take the steps that are left, yielding a record after each.
 
         Args:
             data: clean images of floating point in [-1, 1], which are visited in epochs: a tensor or an array (N, C, H,
-                W), a pair (images, labels), a map-style data set of images or of (image, label), an `Indexed` set;
+                W), a pair (images, labels), a map-style data set of images or of (image, label), an `MapDataset` set;
                 or drawn without end from a `Source`. See `restore.data`.
 
         Raises:
             TypeError: for data of another kind, such as a data loader.
             ValueError: for images of another shape, number, type or range, when they are met.
         """
-        return self._steps(checked(batches(readable(data), self.config.seed)))
+        return self._steps(checked(batch_fetcher(readable(data), self.config.seed)))
 
-    def _steps(self, at: Batches) -> Iterator[Record]:
+    def _steps(self, at: Batches) -> Iterator[StepStats]:
         self.restorer.train()
         while self.step < self.config.steps:
             yield self._take_step(at)
@@ -185,31 +186,31 @@ class Training:
         """Return whether `flag` is true in any of the processes; all of them must ask."""
         return self.devices.any(flag)
 
-    def _take_step(self, at: Batches) -> Record:
+    def _take_step(self, at: Batches) -> StepStats:
         step, config = self.step + 1, self.config
         lr = config.lr_at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         passes = [self._add_gradient(at, step, m) for m in range(self.rank, config.accumulate, self.world_size)]
         t, losses = (self._in_order(parts) for parts in zip(*passes, strict=True))
-        norm = nn.utils.clip_grad_norm_(self.restorer.net.parameters(), config.clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.restorer.net.parameters(), config.max_grad_norm or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._ema.update(step)
         self.step = step
-        return Record(step, losses.mean(), whole(norm), lr, t, losses)
+        return StepStats(step, losses.mean(), whole(norm), lr, t, losses)
 
     def _add_gradient(self, at: Batches, step: int, m: int) -> tuple[Tensor, Tensor]:
         """Add the gradient of micro-batch m of a step; return its severities and losses (batch,)."""
         config, D = self.config, self.restorer.degradation
-        generator = keyed(self.device, config.seed, "train", step, m)
+        generator = seeded_generator(self.device, config.seed, "train", step, m)
         position = ((step - 1) * config.accumulate + m) * config.batch
         x0 = at(position, config.batch, generator).to(self._dtype).to(self.device, non_blocking=True)
         t = torch.randint(1, D.T + 1, (len(x0),), generator=generator, device=self.device)
         z = D.draw(x0, generator)
         last = m + self.world_size >= config.accumulate
-        averaging = nullcontext() if last else self.devices.apart(self._net)
-        with globally_keyed(self.device, config.seed, "dropout", step, m), averaging:
+        averaging = nullcontext() if last else self.devices.no_sync(self._net)
+        with fork_seed(self.device, config.seed, "dropout", step, m), averaging:
             losses = self._losses(x0, t, z)
             # The processes' gradients are averaged, so each divides by the micro-batches of its own.
             (losses.mean() * self.world_size / config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -220,9 +221,9 @@ class Training:
         own = torch.stack(list(parts))
         return self.devices.gather(own).view(self.world_size, *own.shape).transpose(0, 1).flatten()
 
-    def _losses(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def _losses(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         D = self.restorer.degradation
-        x_t = round_to_8bit(D(x0, t, z)) if self.config.round_input else D(x0, t, z)
+        x_t = quantize_8bit(D(x0, t, z)) if self.config.quantize_input else D(x0, t, z)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             out = self._net(x_t.contiguous(memory_format=self._layout), t)
         pixels: Tensor = LOSSES[self.config.loss](out.float(), self.restorer.target(x0, t, z), reduction="none")
@@ -244,7 +245,10 @@ class Training:
         self.step = state["step"]
         mine = self._ema.source.state_dict()
         self._ema.source.load_state_dict(
-            {name: placed(weight, mine[name]) if name in mine else weight for name, weight in state["weights"].items()}
+            {
+                name: distribute_like(weight, mine[name]) if name in mine else weight
+                for name, weight in state["weights"].items()
+            }
         )
         self._ema.net.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -252,7 +256,7 @@ class Training:
             for name, moment in moments.items():
                 if moment.shape == p.shape:
                     # Fused kernels need them laid out in memory as the weights are, which files do not tell.
-                    moments[name] = placed(moment, p)
+                    moments[name] = distribute_like(moment, p)
 
 
 def _layout(net: nn.Module) -> torch.memory_format:

@@ -1,93 +1,93 @@
 """Samplers: steps from severity t to severity s, the loop that takes them, and the priors they start from."""
 
-from samplers.applications.likelihood import Bound, bits_per_dim
-from samplers.applications.restore_image import Restored, restore_image
+from samplers.applications.likelihood import VariationalBound, bits_per_dim
+from samplers.applications.restore_image import RestorationResult, restore_image
 from samplers.applications.severity import Severity, estimate_severity
-from samplers.base import Algorithm, Restore, Stage, Step, Walked
-from samplers.generate import Made, many, sample_many, share
-from samplers.loop import Visit, direct, reverse, sample
+from samplers.base import Algorithm, Restore, Sampler, StepInput, StepOutput
+from samplers.generate import GeneratedBatch, many, rank_slice, sample_many
+from samplers.loop import Transition, direct, sample, trajectory
 from samplers.priors.base import (
     PRIORS,
-    Degraded,
-    Forgotten,
-    Imagined,
-    OtherSet,
+    DatasetPrior,
+    DegradedData,
+    DegradedPrior,
+    DegradedZero,
     Prior,
-    PureNoise,
-    Start,
+    PriorSample,
+    StandardNormal,
     UniformColor,
     register_prior,
 )
-from samplers.priors.fit import Rest, fit_prior, rest
+from samplers.priors.fit import RemainingDetail, fit_prior, measure_remaining_detail
 from samplers.priors.io import load_prior
 from samplers.priors.low_resolution import LowResolution
-from samplers.registry import STEPS, AnyStep, make_step, parse_step, register_step, step_names
-from samplers.respacing import cumulated_change, equal_shares, respaced
-from samplers.steps.averaging import Average
-from samplers.steps.bridge import Bridge
+from samplers.registry import SAMPLERS, AnySampler, make_sampler, parse_sampler, register_sampler, sampler_names
+from samplers.respacing import cumulative_change, equal_change_timesteps, equal_error_timesteps
+from samplers.steps.averaging import AveragedPrediction
+from samplers.steps.bridge import BrownianBridge
 from samplers.steps.diffusion import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
 from samplers.steps.heun import Heun
 from samplers.steps.indi import InDI
-from samplers.steps.known import Known
-from samplers.steps.resample import Resample, climb
-from samplers.timesteps import falling, strided
+from samplers.steps.known import MaskReplacement
+from samplers.steps.resample import RePaint, renoise
+from samplers.timesteps import spaced_timesteps, validate_timesteps
 
 __all__ = [
     "DDIM",
     "DDPM",
     "PRIORS",
-    "STEPS",
+    "SAMPLERS",
     "Algorithm",
     "Algorithm1",
     "Algorithm2",
     "Ancestral",
-    "AnyStep",
-    "Average",
-    "Bound",
-    "Bridge",
-    "Degraded",
-    "Forgotten",
+    "AnySampler",
+    "AveragedPrediction",
+    "BrownianBridge",
+    "DatasetPrior",
+    "DegradedData",
+    "DegradedPrior",
+    "DegradedZero",
+    "GeneratedBatch",
     "Heun",
-    "Imagined",
     "InDI",
-    "Known",
     "LowResolution",
-    "Made",
-    "OtherSet",
+    "MaskReplacement",
     "Prior",
-    "PureNoise",
-    "Resample",
-    "Rest",
+    "PriorSample",
+    "RePaint",
+    "RemainingDetail",
+    "RestorationResult",
     "Restore",
-    "Restored",
+    "Sampler",
     "Severity",
-    "Stage",
-    "Start",
-    "Step",
+    "StandardNormal",
+    "StepInput",
+    "StepOutput",
+    "Transition",
     "UniformColor",
-    "Visit",
-    "Walked",
+    "VariationalBound",
     "bits_per_dim",
-    "climb",
-    "cumulated_change",
+    "cumulative_change",
     "direct",
-    "equal_shares",
+    "equal_change_timesteps",
+    "equal_error_timesteps",
     "estimate_severity",
-    "falling",
     "fit_prior",
     "load_prior",
-    "make_step",
+    "make_sampler",
     "many",
-    "parse_step",
+    "measure_remaining_detail",
+    "parse_sampler",
+    "rank_slice",
     "register_prior",
-    "register_step",
-    "respaced",
-    "rest",
+    "register_sampler",
+    "renoise",
     "restore_image",
-    "reverse",
     "sample",
     "sample_many",
-    "share",
-    "step_names",
-    "strided",
+    "sampler_names",
+    "spaced_timesteps",
+    "trajectory",
+    "validate_timesteps",
 ]

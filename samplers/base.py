@@ -8,7 +8,7 @@ ask more than once. What a step wants to know at the next one (a running average
 only it understands; the reverse loop hands it back, and starts with None.
 
 A sampler is one small frozen class. Most ask R once and have only to say how to move: an `Algorithm`. Registered under
-a name (`samplers.register_step`), a sampler can be chosen on a command line and rebuilt from a checkpoint.
+a name (`samplers.register_sampler`), a sampler can be chosen on a command line and rebuilt from a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from degrade import Degradation, Latent
+from degrade import Degradation, Params
 from degrade.frozen import frozen
-from degrade.random import Chance
-from degrade.serializable import Named
+from degrade.random import Generators
+from degrade.serializable import Serializable
 
-__all__ = ["Algorithm", "Restore", "Stage", "Step", "Walked"]
+__all__ = ["Algorithm", "Restore", "Sampler", "StepInput", "StepOutput"]
 
 Restore = Callable[[Tensor, Tensor], Tensor]  # R: (x_t (B, C, H, W), t (B,)) -> x0_hat (B, C, H, W)
 
 
-class Walked(NamedTuple):
+class StepOutput(NamedTuple):
     """Where a step has led: the images at severity s, the guess it used, the z that goes with x_s, and its memory."""
 
     x_s: Tensor
     x0_hat: Tensor
-    z: Latent
+    z: Params
     memory: Any = None
 
 
-class Stage(NamedTuple):
-    """Where a step stands: images x_t (B, C, H, W) at severities t (B,), on the way to s (B,); see `Step`."""
+class StepInput(NamedTuple):
+    """Where a step stands: images x_t (B, C, H, W) at severities t (B,), on the way to s (B,); see `Sampler`."""
 
     x_t: Tensor
     t: Tensor
     s: Tensor
-    z: Latent = None
-    generator: Chance = None
+    z: Params = None
+    generator: Generators = None
     memory: Any = None
 
 
 @frozen
-class Step(Named):
+class Sampler(Serializable):
     """A sampler step; its fields are its arguments, and a subclass says how to `walk`."""
 
     def __call__(
@@ -59,10 +59,10 @@ class Step(Named):
         x_t: Tensor,
         t: Tensor,
         s: Tensor,
-        z: Latent = None,
-        generator: Chance = None,
+        z: Params = None,
+        generator: Generators = None,
         memory: Any = None,
-    ) -> Walked:
+    ) -> StepOutput:
         """Walk from t to s.
 
         Args:
@@ -78,20 +78,20 @@ class Step(Named):
         Raises:
             ValueError: if the step does not apply to `D`.
         """
-        self.accept(D)
-        return self.walk(D, R, Stage(x_t, t, s, z, generator, memory))
+        self.check_compatible(D)
+        return self.walk(D, R, StepInput(x_t, t, s, z, generator, memory))
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError if the step does not apply to `D`; by default every degradation is accepted."""
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk from `at.t` to `at.s`, under a degradation that was accepted."""
         raise NotImplementedError(f"{type(self).__name__} does not define walk(D, R, at)")
 
 
 @frozen
-class Algorithm(Step):
-    """A step with one guess: estimate z or keep it, `renew` it if need be, and `move`.
+class Algorithm(Sampler):
+    """A step with one guess: estimate z or keep it, `resample_params` it if need be, and `move`.
 
     Args:
         estimate: whether z is estimated at every step, or kept as the trajectory started ("fixed").
@@ -99,21 +99,21 @@ class Algorithm(Step):
 
     estimate: bool = True
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk with one guess of R."""
         x0_hat = R(at.x_t, at.t)
-        z = self.explain(D, at.x_t, x0_hat, at.t, at.z)
-        z = self.renew(D, z, at.t, at.s, at.generator)
-        return Walked(self.move(D, at.x_t, at.t, at.s, x0_hat, z), x0_hat, z)
+        z = self.infer_params(D, at.x_t, x0_hat, at.t, at.z)
+        z = self.resample_params(D, z, at.t, at.s, at.generator)
+        return StepOutput(self.move(D, at.x_t, at.t, at.s, x0_hat, z), x0_hat, z)
 
-    def explain(self, D: Degradation, x_t: Tensor, x0_hat: Tensor, t: Tensor, z: Latent) -> Latent:
+    def infer_params(self, D: Degradation, x_t: Tensor, x0_hat: Tensor, t: Tensor, z: Params) -> Params:
         """Return the z that explains x_t if x0_hat were the clean image, or the one given where it is kept."""
         return D.estimate(x_t, x0_hat, t, z) if self.estimate else z
 
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Latent:
+    def resample_params(self, D: Degradation, z: Params, t: Tensor, s: Tensor, generator: Generators) -> Params:
         """Return the z of x_s; by default the one given."""
         return z
 
-    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Latent) -> Tensor:
+    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Params) -> Tensor:
         """Return x_s."""
         raise NotImplementedError(f"{type(self).__name__} does not define move(D, x_t, t, s, x0_hat, z)")

@@ -18,19 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from degrade import Degradation
-from degrade.base import map_latent
-from degrade.seeding import keyed
+from degrade.base import map_params
+from degrade.seeding import seeded_generator
 from samplers.loop import sample
 from samplers.priors.base import Prior
-from samplers.steps.diffusion import Restore, Step
-from samplers.timesteps import Times, falling
+from samplers.steps.diffusion import Restore, Sampler
+from samplers.timesteps import Times, validate_timesteps
 
-__all__ = ["Made", "many", "sample_many", "share"]
+__all__ = ["GeneratedBatch", "many", "rank_slice", "sample_many"]
 
 Device = torch.device | str | None
 
 
-class Made(NamedTuple):
+class GeneratedBatch(NamedTuple):
     """Some of the images: their numbers, and the images (B, C, H, W) themselves."""
 
     numbers: range
@@ -38,9 +38,9 @@ class Made(NamedTuple):
 
 
 def many(
-    D: Degradation, R: Restore, step: Step, prior: Prior, n: int, seed: int = 0, batch: int = 64, times: Times = None,
-    first: int = 0, device: Device = None,
-) -> Iterator[Made]:  # fmt: skip
+    D: Degradation, R: Restore, step: Sampler, prior: Prior, n: int, seed: int = 0, batch: int = 64,
+    times: Times = None, first: int = 0, device: Device = None,
+) -> Iterator[GeneratedBatch]:  # fmt: skip
     """Walk images `first` .. `first + n - 1` back from the prior, yielding them batch by batch.
 
     Args:
@@ -52,7 +52,7 @@ def many(
         seed: of everything random.
         batch: images a forward pass; halved as often as it takes where the device runs out of memory.
         times: falling severities within 0..T; every level of D by default.
-        first: number of the first image; see `share` for several processes.
+        first: number of the first image; see `rank_slice` for several processes.
         device: of the generators, by default where R is. Those of a CPU give the same images on every device.
 
     Raises:
@@ -62,14 +62,14 @@ def many(
     for name, value, least in (("n", n, 0), ("batch", batch, 1), ("first", first, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}; it is {least} or more")
-    visited = falling(D.T, times)
-    step.accept(D)
+    visited = validate_timesteps(D.T, times)
+    step.check_compatible(D)
     home = _home(R)
     source = torch.device(device or home)
 
     def walk(numbers: range) -> Tensor:
-        generators = [keyed(source, seed, "sample", i) for i in numbers]
-        x_T, z = map_latent(lambda v: v.to(home), tuple(prior(len(numbers), generators)))
+        generators = [seeded_generator(source, seed, "sample", i) for i in numbers]
+        x_T, z = map_params(lambda v: v.to(home), tuple(prior(len(numbers), generators)))
         return sample(D, R, step, x_T, z, visited, generators)
 
     # Only the batches are a generator, so that the arguments are looked at when they are given.
@@ -77,8 +77,8 @@ def many(
 
 
 def sample_many(
-    D: Degradation, R: Restore, step: Step, prior: Prior, n: int, seed: int = 0, batch: int = 64, times: Times = None,
-    first: int = 0, device: Device = None, to: Device = None,
+    D: Degradation, R: Restore, step: Sampler, prior: Prior, n: int, seed: int = 0, batch: int = 64,
+    times: Times = None, first: int = 0, device: Device = None, to: Device = None,
 ) -> Tensor:  # fmt: skip
     """Return images `first` .. `first + n - 1` (n, C, H, W) at the end of their walks; see `many` for the arguments.
 
@@ -86,9 +86,9 @@ def sample_many(
     default they stay where they are.
 
     >>> import degrade
-    >>> from samplers.priors.base import PureNoise
+    >>> from samplers.priors.base import StandardNormal
     >>> from samplers.steps.diffusion import DDPM
-    >>> D, prior = degrade.make("gaussian_noise", T=5), PureNoise((1, 2, 2))
+    >>> D, prior = degrade.make("gaussian_noise", T=5), StandardNormal((1, 2, 2))
     >>> def R(x_t, t):
     ...     return 0.9 * x_t
     >>> eight = sample_many(D, R, DDPM(), prior, 8, batch=3)
@@ -101,18 +101,18 @@ def sample_many(
     return torch.cat([x_0 if to is None else x_0.to(to) for _, x_0 in made])
 
 
-def share(n: int, rank: int, world_size: int) -> range:
+def rank_slice(n: int, rank: int, world_size: int) -> range:
     """Return which of n images process `rank` of `world_size` makes; the shares are as even as they can be.
 
     Pass `n=len(mine), first=mine.start` to `many`.
 
-    >>> [list(share(5, rank, 2)) for rank in (0, 1)]
+    >>> [list(rank_slice(5, rank, 2)) for rank in (0, 1)]
     [[0, 1], [2, 3, 4]]
     """
     return range(n * rank // world_size, n * (rank + 1) // world_size)
 
 
-def _batches(walk: Callable[[range], Tensor], numbers: range, batch: int) -> Iterator[Made]:
+def _batches(walk: Callable[[range], Tensor], numbers: range, batch: int) -> Iterator[GeneratedBatch]:
     while numbers:
         part = numbers[:batch]
         x_0 = _attempt(walk, part)
@@ -120,7 +120,7 @@ def _batches(walk: Callable[[range], Tensor], numbers: range, batch: int) -> Ite
             torch.accelerator.empty_cache()
             batch = (len(part) + 1) // 2
         else:
-            yield Made(part, x_0)
+            yield GeneratedBatch(part, x_0)
             numbers = numbers[len(part) :]
 
 

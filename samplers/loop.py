@@ -13,15 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degrade import Degradation, Latent, full
-from degrade.random import Chance
-from samplers.steps.diffusion import Restore, Step
-from samplers.timesteps import Times, falling
+from degrade import Degradation, Params, expand_level
+from degrade.random import Generators
+from samplers.steps.diffusion import Restore, Sampler
+from samplers.timesteps import Times, validate_timesteps
 
-__all__ = ["Visit", "direct", "reverse", "sample"]
+__all__ = ["Transition", "direct", "sample", "trajectory"]
 
 
-class Visit(NamedTuple):
+class Transition(NamedTuple):
     """One step of a walk: from x_t at severity t, by way of the guess x0_hat, to x_s at severity s."""
 
     t: int
@@ -29,12 +29,18 @@ class Visit(NamedTuple):
     x_t: Tensor
     x0_hat: Tensor
     x_s: Tensor
-    z: Latent
+    z: Params
 
 
-def reverse(
-    D: Degradation, R: Restore, step: Step, x_T: Tensor, z: Latent = None, times: Times = None, generator: Chance = None
-) -> Iterator[Visit]:
+def trajectory(
+    D: Degradation,
+    R: Restore,
+    step: Sampler,
+    x_T: Tensor,
+    z: Params = None,
+    times: Times = None,
+    generator: Generators = None,
+) -> Iterator[Transition]:
     """Walk from the first of `times` to the last, yielding every step.
 
     Args:
@@ -43,20 +49,20 @@ def reverse(
         step: how to walk from one severity to the next.
         x_T: (B, C, H, W) images at severity `times[0]`.
         z: what is random about D in `x_T`; may be None for a step that estimates it from x_t and x0_hat alone.
-        times: falling severities within 0..T, such as `strided` returns; every level of D by default.
+        times: falling severities within 0..T, such as `spaced_timesteps` returns; every level of D by default.
         generator: for steps that add noise; one for the batch, or one for each image.
 
     Raises:
         ValueError: at once if `times` does not fall within 0..T or the step does not apply to D.
     """
-    visited = falling(D.T, times)
-    step.accept(D)
+    visited = validate_timesteps(D.T, times)
+    step.check_compatible(D)
 
-    def walk(x: Tensor, z: Latent) -> Iterator[Visit]:
+    def walk(x: Tensor, z: Params) -> Iterator[Transition]:
         memory = None
         for t, s in pairwise(visited):
-            x_s, x0_hat, z, memory = step(D, R, x, full(t, x), full(s, x), z, generator, memory)
-            yield Visit(t, s, x, x0_hat, x_s, z)
+            x_s, x0_hat, z, memory = step(D, R, x, expand_level(t, x), expand_level(s, x), z, generator, memory)
+            yield Transition(t, s, x, x0_hat, x_s, z)
             x = x_s
 
     # Only the walk is a generator, so that the arguments are looked at when they are given.
@@ -64,12 +70,18 @@ def reverse(
 
 
 def sample(
-    D: Degradation, R: Restore, step: Step, x_T: Tensor, z: Latent = None, times: Times = None, generator: Chance = None
+    D: Degradation,
+    R: Restore,
+    step: Sampler,
+    x_T: Tensor,
+    z: Params = None,
+    times: Times = None,
+    generator: Generators = None,
 ) -> Tensor:
-    """Return the images (B, C, H, W) at the end of `reverse`, run in inference mode and with R in evaluation mode.
+    """Return the images (B, C, H, W) at the end of `trajectory`, run in inference mode and with R in evaluation mode.
 
     The images themselves are ordinary tensors, which may be trained on. A step that needs gradients cannot be taken in
-    inference mode: walk with `reverse`.
+    inference mode: walk with `trajectory`.
 
     >>> import degrade
     >>> D = degrade.make("gaussian_noise", T=10)
@@ -80,8 +92,8 @@ def sample(
     >>> torch.allclose(x_0, x0)
     True
     """
-    walk = reverse(D, R, step, x_T, z, times, generator)
-    with inferring(R):
+    walk = trajectory(D, R, step, x_T, z, times, generator)
+    with inference_mode(R):
         for visit in walk:
             x_T = visit.x_s
     return x_T.clone()
@@ -89,13 +101,13 @@ def sample(
 
 def direct(R: Restore, x_t: Tensor, t: int) -> Tensor:
     """Return the one-shot restoration R(x_t, t), run in inference mode and with R in evaluation mode."""
-    with inferring(R):
-        x0_hat = R(x_t, full(t, x_t))
+    with inference_mode(R):
+        x0_hat = R(x_t, expand_level(t, x_t))
     return x0_hat.clone()
 
 
 @contextmanager
-def inferring(R: Restore) -> Iterator[None]:
+def inference_mode(R: Restore) -> Iterator[None]:
     """Work in inference mode, with a network in evaluation mode (no dropout) and back as it was afterwards.
 
     What is made here cannot be trained on; a copy made afterwards can.

@@ -1,6 +1,6 @@
 """Samplers by name: register one, make one, list them, and read one from a command line.
 
-Packages that declare an entry point in the group `samplers.steps.diffusion` are found when a name is looked up, as
+Packages that declare an entry point in the group `samplers.plugins` are found when a name is looked up, as
 degradations are in `degrade.plugins`. On a command line a sampler is its name, and if need be its arguments behind a
 colon:
 
@@ -20,60 +20,60 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from degrade.pairs import pairs
 from degrade.registry import Registry
-from samplers.base import Step
+from samplers.base import Sampler
 
-__all__ = ["STEPS", "STEP_GROUP", "AnyStep", "make_step", "parse_step", "register_step", "step_names"]
+__all__ = ["SAMPLERS", "STEP_GROUP", "AnySampler", "make_sampler", "parse_sampler", "register_sampler", "sampler_names"]
 
-STEP_GROUP = "samplers.steps.diffusion"
-STEPS = Registry(Step, "sampler", STEP_GROUP)
+STEP_GROUP = "samplers.plugins"
+SAMPLERS = Registry(Sampler, "sampler", STEP_GROUP)
 SHORT = {"ddpm": ("ancestral", {"eta": 1.0}), "ddim": ("ancestral", {"eta": 0.0})}
 FIXED = "-fixed"
 
-S = TypeVar("S", bound=Step)
+S = TypeVar("S", bound=Sampler)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_step(name: str) -> Callable[[type[S]], type[S]]:
-    """Return a class decorator that turns a `Step` into a validated, frozen dataclass known as `name`.
+def register_sampler(name: str) -> Callable[[type[S]], type[S]]:
+    """Return a class decorator that turns a `Sampler` into a validated, frozen dataclass known as `name`.
 
     Raises:
         ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
-        TypeError: if the class is not a `Step`.
+        TypeError: if the class is not a `Sampler`.
     """
-    return STEPS.register(name)
+    return SAMPLERS.register(name)
 
 
-def make_step(name: str, **arguments: Any) -> Step:
+def make_sampler(name: str, **arguments: Any) -> Sampler:
     """Build the sampler step `name` with the given arguments.
 
     Raises:
         ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
 
-    >>> step = make_step("algorithm2", estimate=False)
-    >>> make_step(step.name, **step.arguments) == step
+    >>> step = make_sampler("algorithm2", estimate=False)
+    >>> make_sampler(step.name, **step.arguments) == step
     True
     """
-    return STEPS.make(name, **arguments)
+    return SAMPLERS.make(name, **arguments)
 
 
-def step_names() -> tuple[str, ...]:
+def sampler_names() -> tuple[str, ...]:
     """Return every registered name in alphabetical order, those of installed plugins included.
 
-    >>> "algorithm2" in step_names()
+    >>> "algorithm2" in sampler_names()
     True
     """
-    return STEPS.names()
+    return SAMPLERS.names()
 
 
-def parse_step(text: str) -> Step:
+def parse_sampler(text: str) -> Sampler:
     """Return the sampler that a command line names.
 
     Raises:
         ValueError: in one line, naming what is unknown, misspelled or out of range.
 
-    >>> parse_step("algorithm2-fixed")
+    >>> parse_sampler("algorithm2-fixed")
     Algorithm2(estimate=False)
-    >>> parse_step("ddim:eta=0.5").eta
+    >>> parse_sampler("ddim:eta=0.5").eta
     0.5
     """
     name, _, words = text.partition(":")
@@ -83,24 +83,24 @@ def parse_step(text: str) -> Step:
     if name.endswith(FIXED):
         name, arguments = name.removesuffix(FIXED), {"estimate": False, **arguments}
     base, preset = SHORT.get(name, (name, {}))
-    return make_step(base, **{**preset, **arguments})
+    return make_sampler(base, **{**preset, **arguments})
 
 
-def read_step(value: Any) -> Any:
+def read_sampler(value: Any) -> Any:
     """Return the step that `value` describes: one, text as on a command line, or {"name", "arguments"}."""
     if isinstance(value, str):
-        return parse_step(value)
+        return parse_sampler(value)
     if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
-        return make_step(value["name"], **value.get("arguments", {}))
+        return make_sampler(value["name"], **value.get("arguments", {}))
     return value
 
 
-def _spec(step: Step) -> dict[str, Any]:
+def _spec(step: Sampler) -> dict[str, Any]:
     if not step.registered:
         cls = type(step).__name__
-        raise ValueError(f"{cls} has no name to be rebuilt from: decorate it with @samplers.register_step('...')")
+        raise ValueError(f"{cls} has no name to be rebuilt from: decorate it with @samplers.register_sampler('...')")
     return {"name": step.name, "arguments": step.arguments}
 
 
 # The type of an argument that is itself a step.
-AnyStep = Annotated[Step, BeforeValidator(read_step), PlainSerializer(_spec)]
+AnySampler = Annotated[Sampler, BeforeValidator(read_sampler), PlainSerializer(_spec)]

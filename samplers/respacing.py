@@ -19,25 +19,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from degrade import Degradation, full
+from degrade import Degradation, expand_level
 from degrade.precision import to_float64
-from degrade.random import Chance
-from samplers.base import Restore, Step
-from samplers.loop import inferring, reverse
+from degrade.random import Generators
+from samplers.base import Restore, Sampler
+from samplers.loop import inference_mode, trajectory
 from samplers.steps.diffusion import Algorithm2
-from samplers.timesteps import strided
+from samplers.timesteps import spaced_timesteps
 
-__all__ = ["cumulated_change", "equal_shares", "respaced"]
+__all__ = ["cumulative_change", "equal_change_timesteps", "equal_error_timesteps"]
 
 
-def cumulated_change(
+def cumulative_change(
     D: Degradation,
     R: Restore,
     x0: Tensor,
-    generator: Chance = None,
+    generator: Generators = None,
     start: int | None = None,
     levels: int | None = None,
-    step: Step = Algorithm2(),
+    step: Sampler = Algorithm2(),
 ) -> list[float]:
     """Return C(0), ..., C(start): how much the guess of R changes on a walk from severity 0 up to each severity.
 
@@ -52,14 +52,14 @@ def cumulated_change(
 
     >>> import degrade
     >>> D = degrade.make("decolor", T=4)
-    >>> cumulated_change(D, lambda x_t, t: torch.ones_like(x_t), torch.zeros(2, 3, 4, 4))
+    >>> cumulative_change(D, lambda x_t, t: torch.ones_like(x_t), torch.zeros(2, 3, 4, 4))
     [0.0, 0.0, 0.0, 0.0, 0.0]
     """
     start = D.T if start is None else start
     z = D.draw(x0, generator)
-    times = strided(start, None if levels is None else min(levels, start))
-    with inferring(R):
-        walk = reverse(D, R, step, D(x0, full(start, x0), z), z, times, generator)
+    times = spaced_timesteps(start, None if levels is None else min(levels, start))
+    with inference_mode(R):
+        walk = trajectory(D, R, step, D(x0, expand_level(start, x0), z), z, times, generator)
         # For each level between two that the walk visits.
         rates = [to_float64((b.x0_hat - a.x0_hat).abs()).mean() / (a.t - b.t) for a, b in pairwise(walk)]
     known = torch.stack(rates[::-1]).tolist() if rates else [0.0]
@@ -69,7 +69,7 @@ def cumulated_change(
     return change
 
 
-def equal_shares(change: Sequence[float], steps: int) -> list[int]:
+def equal_change_timesteps(change: Sequence[float], steps: int) -> list[int]:
     """Return `steps` + 1 severities from T to 0 between which C changes by as equal shares as whole numbers can have.
 
     Args:
@@ -79,11 +79,11 @@ def equal_shares(change: Sequence[float], steps: int) -> list[int]:
     Raises:
         ValueError: if `steps` is not in 1..T.
 
-    >>> equal_shares([0, 1, 2, 3, 4], 2), equal_shares([0, 0, 0, 1, 4], 2)
+    >>> equal_change_timesteps([0, 1, 2, 3, 4], 2), equal_change_timesteps([0, 0, 0, 1, 4], 2)
     ([4, 2, 0], [4, 3, 0])
     """
     T = len(change) - 1
-    even = strided(T, steps)
+    even = spaced_timesteps(T, steps)
     total = change[-1] - change[0]
     if not total > 0:
         return even
@@ -92,15 +92,16 @@ def equal_shares(change: Sequence[float], steps: int) -> list[int]:
         target = change[0] + total * k / steps
         while t + 1 < T and change[t + 1] < target:
             t += 1
-        exact = t + (target - change[t]) / (change[t + 1] - change[t])
-        # Half down, as `strided` rounds; a level for each of the steps before and one for each to come.
+        rise = change[t + 1] - change[t]  # 0 where the shares are too small for floating point
+        exact = t + (target - change[t]) / rise if rise else t
+        # Half down, as `spaced_timesteps` rounds; a level for each of the steps before and one for each to come.
         rounded = int(-(-(exact - 0.5 - 1e-9 * T) // 1))
         times.append(min(max(rounded, times[-1] + 1), T - (steps - k)))
     return [T, *times[:0:-1], 0]
 
 
-def respaced(
-    D: Degradation, R: Restore, x0: Tensor, steps: int, generator: Chance = None, start: int | None = None
+def equal_error_timesteps(
+    D: Degradation, R: Restore, x0: Tensor, steps: int, generator: Generators = None, start: int | None = None
 ) -> list[int]:
     """Return `steps` + 1 severities from `start` to 0, each step with an equal share of the change of R's guess.
 
@@ -119,8 +120,8 @@ def respaced(
     >>> D = degrade.make("gaussian_noise", T=100)
     >>> x0 = torch.ones(1, 1, 1, 1)
     >>> early = lambda x_t, t: 1 - t.clamp(max=20).view(-1, 1, 1, 1) / 20  # all that R sees happens up to t = 20
-    >>> respaced(D, early, x0, 4)
+    >>> equal_error_timesteps(D, early, x0, 4)
     [100, 15, 10, 5, 0]
     """
-    strided(D.T if start is None else start, steps)  # refuse what cannot be before measuring
-    return equal_shares(cumulated_change(D, R, x0, generator, start), steps)
+    spaced_timesteps(D.T if start is None else start, steps)  # refuse what cannot be before measuring
+    return equal_change_timesteps(cumulative_change(D, R, x0, generator, start), steps)

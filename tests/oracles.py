@@ -17,7 +17,7 @@ def imperfect(x_t: Tensor, t: Tensor) -> Tensor:
 class GaussianMean:
     """E[x0 | x_t] for data x0 ~ N(mean, covariance) over (C, H, W) pixels and x_t = a_t x0 + b_t eps."""
 
-    def __init__(self, D: degrade.Mixture, mean: Tensor, covariance: Tensor) -> None:
+    def __init__(self, D: degrade.AffinePath, mean: Tensor, covariance: Tensor) -> None:
         self.D, self.mean, self.covariance = D, mean, covariance
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class GaussianMean:
 class FiniteSetMean:
     """E[x0 | x_t] for data uniform over `points` (N, C, H, W) and x_t = a_t x0 + b_t eps."""
 
-    def __init__(self, D: degrade.Mixture, points: Tensor) -> None:
+    def __init__(self, D: degrade.AffinePath, points: Tensor) -> None:
         self.D, self.points = D, points
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:

@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 
 import restore
-from restore.distributed import Devices, connect
+from restore.distributed import SingleProcess, init_distributed
 from tests.trainings import Numbered, start, states
 
-STEPS, STOP = 6, 4  # 48 of 72 positions in a set of 17: in the middle of its third epoch
+SAMPLERS, STOP = 6, 4  # 48 of 72 positions in a set of 17: in the middle of its third epoch
 
 
-def begin(devices=Devices(), **changes):
-    return start(STEPS, devices=devices, **{"batch": 3, "accumulate": 4} | changes)
+def begin(devices=SingleProcess(), **changes):
+    return start(SAMPLERS, devices=devices, **{"batch": 3, "accumulate": 4} | changes)
 
 
-def outcome(training, data, steps=STEPS):
+def outcome(training, data, steps=SAMPLERS):
     """Take the steps that are left; return all there is to compare."""
     records = list(itertools.islice(training.run(data), steps - training.step))
     told = [(r.step, r.loss, r.grad_norm, r.t, r.losses) for r in records]
@@ -29,7 +29,7 @@ def outcome(training, data, steps=STEPS):
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    devices = connect("cpu")
+    devices = init_distributed("cpu")
     results = {"whole": outcome(begin(devices), Numbered()), "pair": outcome(begin(devices, accumulate=2), Numbered())}
     results["aligned"] = list(states(begin(devices, seed=devices.rank)))
 
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
         results[name] = outcome(second, Numbered())
 
     os.environ["ACCELERATE_USE_FSDP"] = "true"
-    sharded = begin(connect("cpu"), seed=5)
+    sharded = begin(init_distributed("cpu"), seed=5)
     sharded.config = first.config
     slices = sum(p.to_local().numel() for p in sharded.restorer.net.parameters())
     restore.resume(folder / "by-one", sharded)

@@ -7,9 +7,9 @@ import torch
 
 import degrade
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.data.images import ImageSet
-from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
-from samplers import DDIM, DDPM, Algorithm1, Algorithm2, reverse
+from experiments.data.images import InMemoryImages
+from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
+from samplers import DDIM, DDPM, Algorithm1, Algorithm2, trajectory
 from tests.cases import CASES, SHAPES, build, images
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -31,12 +31,12 @@ def test_laws_and_equality_with_the_cpu(name, arguments):
     degrade.check(D, x0.to("cuda"))
     z = D.draw(x0, torch.Generator().manual_seed(0))
     t = torch.tensor([0, 1, max(1, D.T // 2), D.T])
-    there = D(x0.to("cuda"), t.to("cuda"), degrade.map_latent(lambda v: v.to("cuda"), z)).cpu()
+    there = D(x0.to("cuda"), t.to("cuda"), degrade.map_params(lambda v: v.to("cuda"), z)).cpu()
     torch.testing.assert_close(there, D(x0, t, z), rtol=0, atol=1e-4)
 
 
 def trained(D):
-    training = Training(Restorer(UNet(SMALL).to("cuda"), D), TrainConfig(batch=8, accumulate=1))
+    training = Trainer(Restorer(UNet(SMALL).to("cuda"), D), TrainConfig(batch=8, accumulate=1))
     return training, DrawnFaces(32, "cuda")
 
 
@@ -54,15 +54,15 @@ def learning(**how):
     torch.manual_seed(0)
     net = UNet(SMALL).to("cuda").to(memory_format=torch.channels_last)
     ema = EMAConfig(decay=0.9, every=1, start=2)
-    config = TrainConfig(steps=5, batch=8, accumulate=2, lr=1e-3, clip=1.0, ema=ema, **how)
-    return Training(Restorer(net, degrade.make("gaussian_noise")), config)
+    config = TrainConfig(steps=5, batch=8, accumulate=2, lr=1e-3, max_grad_norm=1.0, ema=ema, **how)
+    return Trainer(Restorer(net, degrade.make("gaussian_noise")), config)
 
 
 @pytest.mark.parametrize("where", ["cuda", "cpu"])
 def test_a_step_on_a_set_in_epochs_does_not_wait_for_the_device(where, request):
     """Neither for images that are there nor for those that are streamed from the host."""
     pixels = torch.randint(256, (50, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    steps = learning(precision="bfloat16").run(ImageSet(pixels.to(where), 32, device="cuda"))
+    steps = learning(precision="bfloat16").run(InMemoryImages(pixels.to(where), 32, device="cuda"))
     next(steps), next(steps)
     request.getfixturevalue("waiting_is_an_error")
     assert all(record.losses.is_cuda for record in steps)
@@ -84,7 +84,7 @@ def test_a_walk_does_not_wait_for_the_device(step, request):
     generator = torch.Generator("cuda").manual_seed(0)
     x_T = torch.randn(4, 3, 32, 32, device="cuda", generator=generator)
     with torch.no_grad():
-        next(reverse(D, training.ema, step, x_T, x_T, generator=generator))
+        next(trajectory(D, training.ema, step, x_T, x_T, generator=generator))
         request.getfixturevalue("waiting_is_an_error")
-        for visit in reverse(D, training.ema, step, x_T, x_T, generator=generator):
+        for visit in trajectory(D, training.ema, step, x_T, x_T, generator=generator):
             assert visit.x_s.is_cuda

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = ("degrade", "restore", "samplers", "experiments")  # each may import those before it
 LIBRARY = LAYERS[:3]
-LAZY = {"import_module", "need", "__import__", "importorskip"}  # what imports a module by a string
+LAZY = {"import_module", "require", "__import__", "importorskip"}  # what imports a module by a string
 
 SOURCES = {
     file.relative_to(ROOT).as_posix(): ast.parse(file.read_text())
@@ -49,9 +49,9 @@ def upward(tree: ast.AST, layer: str) -> list[str]:
 
 
 def unasked(tree: ast.Module) -> list[str]:
-    """Imports of other packages than torch and pydantic, at the top of a file or not asked for with `need`."""
-    known = {"torch", "pydantic", "degrade", *sys.stdlib_module_names}
-    asked = {getattr(node.args[0], "value", "") for node in ast.walk(tree) if called(node) == "need"}
+    """Imports of other packages than torch and pydantic, at the top of a file or not asked for with `require`."""
+    known = {"torch", "pydantic", "pydantic_core", "degrade", *sys.stdlib_module_names}
+    asked = {getattr(node.args[0], "value", "") for node in ast.walk(tree) if called(node) == "require"}
     statements = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [(name, node in tree.body) for node in statements for name in imports(node, "degrade")]
     return [name for name, top in names if name.partition(".")[0] not in known and (top or name not in asked)]
@@ -143,7 +143,7 @@ def test_knowledge_flows_one_way(layer):
 
 
 def test_degradations_need_only_torch_and_pydantic():
-    """Whatever else one of them uses is imported inside a function, and asked for with `need` in the same file."""
+    """Whatever else one of them uses is imported inside a function, and asked for with `require` in the same file."""
     assert everywhere(unasked, "degrade") == {}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 import degrade
-from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
-from restore.distributed import Devices
+from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
+from restore.distributed import SingleProcess
 
 SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4, dropout=0.1)
 
@@ -14,11 +14,18 @@ SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, a
 TINY = UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4)
 
 
-def start(steps, seed=0, devices=Devices(), network=SMALL, **changes):
+def start(steps, seed=0, devices=SingleProcess(), network=SMALL, **changes):
     torch.manual_seed(seed)
     D = degrade.make("interpolation", T=10, source=noise)
-    how = {"batch": 4, "lr": 1e-3, "warmup": 3, "clip": 1.0, "ema": EMAConfig(0.9, every=2, start=4), "seed": seed}
-    return Training(Restorer(UNet(network), D), TrainConfig(steps=steps, **how | changes), devices)
+    how = {
+        "batch": 4,
+        "lr": 1e-3,
+        "warmup": 3,
+        "max_grad_norm": 1.0,
+        "ema": EMAConfig(0.9, every=2, start=4),
+        "seed": seed,
+    }
+    return Trainer(Restorer(UNet(network), D), TrainConfig(steps=steps, **how | changes), devices)
 
 
 def data(n, generator):

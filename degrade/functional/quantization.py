@@ -16,16 +16,16 @@ from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
 
-__all__ = ["round_to_8bit"]
+__all__ = ["quantize_8bit"]
 
 
-def round_to_8bit(x: Tensor) -> Tensor:
+def quantize_8bit(x: Tensor) -> Tensor:
     """Return the nearest of 256 levels from -1 to 1 for every value of `x`, in its dtype.
 
     Values outside [-1, 1] go to the nearest end. The slope is 0 wherever there is one, so round what enters a network,
     not what a loss must send gradients through.
 
-    >>> round_to_8bit(torch.tensor([-1.2, -1.0, 0.0, 0.001, 1.0])).mul(255).round().tolist()
+    >>> quantize_8bit(torch.tensor([-1.2, -1.0, 0.0, 0.001, 1.0])).mul(255).round().tolist()
     [-255.0, -255.0, 1.0, 1.0, 255.0]
     """
     # In float32 at least: bfloat16 has no more than 8 bits itself, and would lose them to every operation.

@@ -36,7 +36,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels
+from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.boundary import Boundary, waves
 from degrade.functional.levels import Tables, TablesBySize, listed
 from degrade.functional.sigmas import Rule, Totals, Width, width_table
@@ -65,7 +65,7 @@ class Blur(Degradation):
     [0.33, 0.13, 0.1, 0.03, 0.0]
     """
 
-    T: Levels = 200
+    T: NumLevels = 200
     widths: Rule | tuple[Width, ...] = "exponential"
     std: Width = 0.01
     kernel_size: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 15
@@ -76,12 +76,12 @@ class Blur(Degradation):
     affine: ClassVar[bool] = True
     tables: ClassVar[TablesBySize]
 
-    def tabulate(self) -> TablesBySize:
+    def precompute(self) -> TablesBySize:
         """Return the gains g (T + 1, N) for height and width; constant are V and V^-1 for height and width."""
         self._gains(torch.zeros(1, dtype=torch.float64))  # refuses what does not go together, before any image is seen
         return TablesBySize(self._at_size)
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return A_t x0 B_t^T, and x0 itself at t = 0."""
         V_h, V_w, *inverses = self.tables.constants(x0)
         g_h, g_w = self.tables.at(t, x0)
@@ -89,7 +89,7 @@ class Blur(Degradation):
         B_t = A_t if x0.shape[2] == x0.shape[3] else self._matrix(t, g_w, V_w, inverses[1])
         return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bij,bcjk,blk->bcil", A_t, x0, B_t), x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return the image of the difference of gains."""
         V_h, V_w, *inverses = self.tables.constants(x0)
         c = inverses[0] @ x0 @ inverses[1].mT

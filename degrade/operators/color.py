@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels
+from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.levels import Tables, listed
 from degrade.registry import register
 
@@ -45,7 +45,7 @@ class Decolor(Degradation):
     [[1.0, 0.0, -0.25], [0.625, 0.125, 0.0], [0.25, 0.25, 0.25]]
     """
 
-    T: Levels = 20
+    T: NumLevels = 20
     saturation: Literal["linear", "constant"] | tuple[Fraction, ...] = "linear"
     factor: Fraction = 0.9
     total_remove: bool = True
@@ -53,7 +53,7 @@ class Decolor(Degradation):
 
     affine: ClassVar[bool] = True
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return the table s, T + 1 entries."""
         u = torch.linspace(1, 0, self.T + 1, dtype=torch.float64)
         if self.saturation == "linear":
@@ -66,7 +66,7 @@ class Decolor(Degradation):
             s[-1] = 0
         return Tables(s)
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return s_t x0 + (1 - s_t) m(x0).
 
         Raises:
@@ -75,7 +75,7 @@ class Decolor(Degradation):
         (s_t,) = self.tables.at(t, x0)
         return s_t * x0 + (1 - s_t) * self._gray(x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (s_s - s_t) (x0 - m(x0))."""
         (s_t,), (s_s,) = self.tables.at(t, x0), self.tables.at(s, x0)
         return (s_s - s_t) * (x0 - self._gray(x0))

@@ -27,11 +27,11 @@ import torch
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels
+from degrade.base import Degradation, NumLevels, Params
 from degrade.frozen import frozen
 from degrade.functional.curves import Curve, Window
 from degrade.functional.levels import Tables, compute_dtype
-from degrade.random import Chance
+from degrade.random import Generators
 from degrade.registry import make, register
 
 __all__ = ["Compose", "Part"]
@@ -89,7 +89,7 @@ def blur_then_noise() -> tuple[Part, ...]:
     return read_part("blur"), read_part("gaussian_noise")
 
 
-def _choose(mask: Tensor, new: Latent, kept: Latent) -> Latent:
+def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
     """Return `new` for the images where `mask` (B,) is true, else `kept`; `new` where there is nothing to keep."""
     if new is None or kept is None:
         return new
@@ -114,7 +114,7 @@ class Compose(Degradation):
     torch.Size([2, 1, 4, 4])
     """
 
-    T: Levels = 200
+    T: NumLevels = 200
     parts: Parts = Field(default_factory=blur_then_noise)
     heat: Annotated[float, Field(ge=0, le=1)] = 0.5
     live: tuple[dict[str, Any], ...] | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -124,7 +124,7 @@ class Compose(Degradation):
             raise ValueError(f"parts has {len(self.parts)}; a composition takes two at least")
         if self.live is not None:
             object.__setattr__(self, "parts", self._revived(self.live))
-        object.__setattr__(self, "live", tuple(part.degradation.injected for part in self.parts))
+        object.__setattr__(self, "live", tuple(part.degradation.runtime for part in self.parts))
         for declared in ("affine", "bounded"):
             object.__setattr__(self, declared, all(getattr(part.degradation, declared) for part in self.parts))
         super().__post_init__()
@@ -138,7 +138,7 @@ class Compose(Degradation):
             for part, objects in zip(self.parts, live)
         )
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return each part's levels at t = 0..T."""
         shares = [min(1.0, 2 * (1 - self.heat))] * (len(self.parts) - 1) + [min(1.0, 2 * self.heat)]
         return Tables(
@@ -149,11 +149,11 @@ class Compose(Degradation):
         """Return the level (B,) int64 of every part at level t (B,) of the whole, on the device of `like`."""
         return [level.flatten().long() for level in self.tables.at(t, like)]
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Latent, ...]:
+    def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Params, ...]:
         """Return what each part draws for a batch like `x0`."""
         return tuple(part.degradation.draw(x0, generator) for part in self.parts)
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return x0 after every part at its level.
 
         Raises:
@@ -161,7 +161,7 @@ class Compose(Degradation):
         """
         return self._through(len(self.parts), x0, self.levels(t, x0), self._latents(z))
 
-    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> tuple[Latent, ...]:
+    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> tuple[Params, ...]:
         """Return z with the last part's entry re-estimated, where its level is at least 1."""
         *held, kept = self._latents(z)
         levels = self.levels(t, x0)
@@ -170,13 +170,13 @@ class Compose(Degradation):
         found = self.parts[-1].degradation.estimate(x_t, handed, levels[-1].clamp(min=1), kept)
         return (*held, _choose(levels[-1] > 0, found, kept))
 
-    def _through(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Latent, ...]) -> Tensor:
+    def _through(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Params, ...]) -> Tensor:
         """Return x after the first n parts."""
         for part, level, z_part in list(zip(self.parts, levels, z))[:n]:
             x = part.degradation(x, level, z_part)
         return x
 
-    def _latents(self, z: Latent) -> tuple[Latent, ...]:
+    def _latents(self, z: Params) -> tuple[Params, ...]:
         """Return z, one entry for each part."""
         if z is None:
             return (None,) * len(self.parts)

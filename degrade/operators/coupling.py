@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from degrade.extras import need
+from degrade.extras import require
 
 __all__ = ["Coupling", "couple"]
 
@@ -38,7 +38,7 @@ def couple(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
 
 
 def _assignment(x0: Tensor, z: Tensor) -> Tensor:
-    assign = need("scipy.optimize", "coupling 'optimal'", extra="optimal").linear_sum_assignment
+    assign = require("scipy.optimize", "coupling 'optimal'", extra="optimal").linear_sum_assignment
     # |x0 - z|^2 without the terms that no permutation changes. The assignment is solved on the host, which is the one
     # place where training waits for the device.
     cost = -(x0.flatten(1).double() @ z.flatten(1).double().T)

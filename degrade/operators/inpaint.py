@@ -16,9 +16,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from degrade.base import Latent, Levels, need_z_parts
+from degrade.base import NumLevels, Params, check_param_tuple
 from degrade.operators.mask import Mask
-from degrade.random import Chance, randint
+from degrade.random import Generators, randint
 from degrade.registry import register
 
 __all__ = ["Inpaint"]
@@ -37,21 +37,21 @@ class Inpaint(Mask):
     [75.0, 15.0, 0.0, 15.0, 75.0]
     """
 
-    T: Levels = 100
+    T: NumLevels = 100
     center: Literal["middle", "random"] = "middle"
 
     def reach(self, N: int) -> int:
         """Return the largest distance of any of N pixels from a center."""
         return N if self.center == "random" else super().reach(N)
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Tensor, Tensor] | None:
+    def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor] | None:
         """Return row offsets in 0..H and column offsets in 0..W, each (B,) int64, for random centers; else None."""
         if self.center == "middle":
             return None
         B, _, H, W = x0.shape
         return randint(H + 1, (B,), x0, generator), randint(W + 1, (B,), x0, generator)
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return M_t x0.
 
         Raises:
@@ -59,15 +59,15 @@ class Inpaint(Mask):
         """
         return self.weights(t, x0, self._center(x0, z)) * x0
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (M_s - M_t) x0."""
         center = self._center(x0, z)
         return (self.weights(s, x0, center) - self.weights(t, x0, center)) * x0
 
-    def _center(self, x0: Tensor, z: Latent) -> tuple[Tensor, Tensor] | None:
+    def _center(self, x0: Tensor, z: Params) -> tuple[Tensor, Tensor] | None:
         """Return the row and the column of the mask's center in each image, None for the middle."""
         if self.center == "middle":
             return None
         B, _, H, W = x0.shape
-        row_offset, col_offset = need_z_parts(self.name, z, (B,), (B,))
+        row_offset, col_offset = check_param_tuple(self.name, z, (B,), (B,))
         return H - 1 - row_offset, W - 1 - col_offset

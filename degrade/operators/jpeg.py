@@ -22,8 +22,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels
-from degrade.extras import need
+from degrade.base import Degradation, NumLevels, Params
+from degrade.extras import require
 from degrade.functional.levels import Tables
 from degrade.registry import register
 
@@ -55,18 +55,18 @@ class Jpeg(Degradation):
     [0.0, 0.01, 0.11]
     """
 
-    T: Levels = 50
+    T: NumLevels = 50
     first: Quality = 75.0
     last: Quality = 2.0
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return the table of qualities, 100 at level 0, where it is not used."""
-        need("kornia.enhance", self.name)
+        require("kornia.enhance", self.name)
         u = torch.linspace(1, 0, self.T, dtype=torch.float64).flip(0)  # with T = 1 it is the last quality that counts
         first, last = _steps(torch.tensor([self.first, self.last], dtype=torch.float64))
         return Tables(torch.cat([torch.full_like(u[:1], 100), _quality(first ** (1 - u) * last**u)]))
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return the image coded and decoded with quality q_t, and x0 itself at t = 0.
 
         Raises:

@@ -42,7 +42,7 @@ class Mask(Degradation):
 
     affine: ClassVar[bool] = True
 
-    def tabulate(self) -> TablesBySize:
+    def precompute(self) -> TablesBySize:
         """Return one quadrant of a for each size of image: (T + 1, reach_h + 1, reach_w + 1)."""
         self._widths()  # refuses a list of another length, before any image is seen
         return TablesBySize(self._at_size)

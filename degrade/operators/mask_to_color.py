@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.base import Latent, Levels, need_z
+from degrade.base import NumLevels, Params, check_params
 from degrade.functional.sigmas import Width
 from degrade.operators.mask import Mask
-from degrade.random import Chance, rand
+from degrade.random import Generators, rand
 from degrade.registry import register
 
 __all__ = ["MaskToColor"]
@@ -36,7 +36,7 @@ class MaskToColor(Mask):
     ([1.0, 1.0, 1.0, 1.0, 1.0], [0.25, 0.25, 0.25, 0.25, 0.25])
     """
 
-    T: Levels = 750
+    T: NumLevels = 750
     std: Width = 0.05
     color: tuple[Annotated[float, Field(ge=-1, le=1)], ...] | None = None
     reverse: bool = True
@@ -45,11 +45,11 @@ class MaskToColor(Mask):
         """Return the table a from the table M, both (T + 1, ...)."""
         return torch.cat([M[:1], 1 - M.flip(0)[1:]]) if self.reverse else M
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor | None:
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor | None:
         """Return one color (B, C) for each image, uniform in [-0.5, 0.5]; None if the color is given."""
         return rand(tuple(x0.shape[:2]), x0, generator) - 0.5 if self.color is None else None
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return a_t x0 + (1 - a_t) c.
 
         Raises:
@@ -58,15 +58,15 @@ class MaskToColor(Mask):
         a_t = self.weights(t, x0)
         return a_t * x0 + (1 - a_t) * self._color(x0, z)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) (x0 - c)."""
         return (self.weights(s, x0) - self.weights(t, x0)) * (x0 - self._color(x0, z))
 
-    def _color(self, x0: Tensor, z: Latent) -> Tensor:
+    def _color(self, x0: Tensor, z: Params) -> Tensor:
         """Return the colors, (B, C, 1, 1) or (C, 1, 1)."""
         B, C = x0.shape[:2]
         if self.color is None:
-            return need_z(self.name, z, (B, C)).to(x0)[..., None, None]
+            return check_params(self.name, z, (B, C)).to(x0)[..., None, None]
         if len(self.color) != C:
             raise ValueError(f"{self.name}: x0 has {C} channels and color {len(self.color)}: give it {C} numbers")
         # Filled, not copied from the host, which would wait for the device.

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels, need_z
-from degrade.extras import need
+from degrade.base import Degradation, NumLevels, Params, check_params
+from degrade.extras import require
 from degrade.functional.levels import Tables
-from degrade.random import Chance, rand
+from degrade.random import Generators, rand
 from degrade.registry import register
 
 __all__ = ["MotionBlur"]
@@ -39,13 +39,13 @@ class MotionBlur(Degradation):
 
     affine: ClassVar[bool] = True
 
-    T: Levels = 50
+    T: NumLevels = 50
     length: Annotated[int, Field(ge=3)] = 15
     direction: Annotated[float, Field(ge=-1, le=1)] = 0.0
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return the soft discs, (T + 1, length, length)."""
-        need("kornia.filters", self.name)
+        require("kornia.filters", self.name)
         if self.length % 2 == 0:
             raise ValueError(f"length = {self.length} is even; a line has a middle pixel, so take an odd one")
         offset = torch.arange(self.length, dtype=torch.float64) - self.length // 2
@@ -53,11 +53,11 @@ class MotionBlur(Degradation):
         reach = torch.linspace(1, self.length, self.T + 1, dtype=torch.float64) / 2
         return Tables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return angles (B,) in degrees, uniform in [0, 360)."""
         return 360 * rand((len(x0),), x0, generator)
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return x0 blurred along the angles z.
 
         Raises:
@@ -66,15 +66,15 @@ class MotionBlur(Degradation):
         # A GPU may round even x * 1, in TF32, where there is one image of one channel.
         return torch.where(t.view(-1, 1, 1, 1) > 0, self._filter(x0, self._kernels(x0, t, z)), x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return x0 filtered with the difference of the two kernels."""
         return self._filter(x0, self._kernels(x0, s, z) - self._kernels(x0, t, z))
 
-    def _kernels(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def _kernels(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return k_t for every image, (B, length, length)."""
         from kornia.filters import get_motion_kernel2d
 
-        angle = need_z(self.name, z, (len(x0),)).to(x0)
+        angle = check_params(self.name, z, (len(x0),)).to(x0)
         (disc,) = self.tables.at(t, x0)
         line = get_motion_kernel2d(self.length, angle, torch.full_like(angle, self.direction), "bilinear")
         kernels: Tensor = disc * line

@@ -17,19 +17,19 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degrade.base import Degradation, Latent, Levels, need_image_z
+from degrade.base import Degradation, NumLevels, Params, check_image_params
 from degrade.frozen import frozen
 from degrade.functional.levels import Tables
 from degrade.functional.schedules import Cosine, Linear, Schedule
 from degrade.operators.coupling import Coupling, couple
-from degrade.random import Chance, Source, from_source, randn_like
+from degrade.random import Generators, Source, randn_like, sample_source
 from degrade.registry import register
 
-__all__ = ["GaussianNoise", "Interpolation", "Mixture", "Source"]
+__all__ = ["AffinePath", "GaussianNoise", "Interpolation", "Source"]
 
 
 @frozen
-class Mixture(Degradation):
+class AffinePath(Degradation):
     """x_t = a_t x0 + b_t z with the tables (a, b) of a schedule."""
 
     schedule: Schedule
@@ -37,7 +37,7 @@ class Mixture(Degradation):
     affine: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return the tables a and b, T + 1 entries each."""
         return Tables(*self.schedule(self.T))
 
@@ -46,24 +46,24 @@ class Mixture(Degradation):
         a_t, b_t = self.tables.at(t, like)
         return a_t, b_t
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return a_t x0 + b_t z."""
         a_t, b_t = self.coefficients(t, x0)
-        return a_t * x0 + b_t * need_image_z(self.name, x0, z)
+        return a_t * x0 + b_t * check_image_params(self.name, x0, z)
 
-    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return (x_t - a_t x0) / b_t, for t >= 1; the z passed in is not looked at."""
         a_t, b_t = self.coefficients(t, x_t)
         return (x_t - a_t * x0) / b_t
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Latent) -> Tensor:
+    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) x0 + (b_s - b_t) z."""
         (a_t, b_t), (a_s, b_s) = self.coefficients(t, x0), self.coefficients(s, x0)
-        return (a_s - a_t) * x0 + (b_s - b_t) * need_image_z(self.name, x0, z)
+        return (a_s - a_t) * x0 + (b_s - b_t) * check_image_params(self.name, x0, z)
 
 
 @register("gaussian_noise")
-class GaussianNoise(Mixture):
+class GaussianNoise(AffinePath):
     """Noise takes over: x_t = a_t x0 + b_t eps, eps ~ N(0, I).
 
     >>> import torch
@@ -74,16 +74,16 @@ class GaussianNoise(Mixture):
     [False, True]
     """
 
-    T: Levels = 1000
+    T: NumLevels = 1000
     schedule: Schedule = Linear()
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return eps ~ N(0, I), shaped like `x0`."""
         return randn_like(x0, generator)
 
 
 @register("interpolation")
-class Interpolation(Mixture):
+class Interpolation(AffinePath):
     """One image turns into another: x_t = a_t x0 + b_t z, z from another set.
 
     `source(n, generator)` returns n images in [-1, 1]; it is live, so it is not among the arguments that are saved.
@@ -98,7 +98,7 @@ class Interpolation(Mixture):
     [-1.0, -0.5, 0.0, 0.5, 1.0]
     """
 
-    T: Levels = 200
+    T: NumLevels = 200
     schedule: Schedule = Cosine()
     coupling: Coupling = "independent"
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -108,7 +108,7 @@ class Interpolation(Mixture):
         object.__setattr__(self, "bounded", bool((a + b <= 1 + 1e-6).all()))  # |a_t x0 + b_t z| <= a_t + b_t
         super().__post_init__()
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return one partner image for each image of `x0`.
 
         Raises:
@@ -119,7 +119,7 @@ class Interpolation(Mixture):
                 "interpolation has no source to draw partners from; give it one: "
                 "make('interpolation', source=...) or dataclasses.replace(D, source=...)"
             )
-        z = from_source(self.source, len(x0), generator).to(x0)
+        z = sample_source(self.source, len(x0), generator).to(x0)
         if z.shape != x0.shape:
             raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
         # Images that have a generator each are batches of one, which leave nothing to pair.

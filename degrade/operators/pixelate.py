@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from degrade.base import Degradation, Latent, Levels
+from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.levels import Tables, TablesBySize, listed
 from degrade.registry import register
 
@@ -44,21 +44,21 @@ class Pixelate(Degradation):
     [[0.0, 1.0, 2.0, 3.0], [0.5, 0.5, 2.5, 2.5], [1.5, 1.5, 1.5, 1.5]]
     """
 
-    T: Levels = 4
+    T: NumLevels = 4
     sizes: Literal["halve", "decrement"] | tuple[Annotated[float, Field(gt=0, le=1)], ...] = "halve"
     filter: Literal["bicubic", "bilinear", "area"] = "bicubic"
     uneven: bool = False
 
     affine: ClassVar[bool] = True
 
-    def tabulate(self) -> TablesBySize:
+    def precompute(self) -> TablesBySize:
         """Return the matrices P (T + 1, H, H) and Q (T + 1, W, W) for each size of image."""
         if isinstance(self.sizes, tuple):
             listed("sizes", self.sizes, self.T)
         return TablesBySize(self._at_size)
 
     # No `change` of its own: the difference of two levels is no product of matrices, so it costs two in any case.
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return P_t x0 Q_t^T.
 
         Raises:

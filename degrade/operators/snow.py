@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from degrade.base import Degradation, Latent, Levels, need_z_parts
+from degrade.base import Degradation, NumLevels, Params, check_param_tuple
 from degrade.functional.levels import Tables
 from degrade.operators.color import luma
-from degrade.random import Chance, rand, randn
+from degrade.random import Generators, rand, randn
 from degrade.registry import register
 
 __all__ = ["STRENGTHS", "Snow", "Strength"]
@@ -64,11 +64,11 @@ class Snow(Degradation):
     [False, True]
     """
 
-    T: Levels = 200
+    T: NumLevels = 200
     level: Literal[1, 2, 3, 4] = 4
     fix_brightness: bool = False
 
-    def tabulate(self) -> Tables:
+    def precompute(self) -> Tables:
         """Return thr, the kernels (T + 1, k) and br; row 0 is not used."""
         strength = STRENGTHS[self.level]
         thr, sigma, br = (
@@ -79,7 +79,7 @@ class Snow(Degradation):
         kernels = torch.exp(-((d / sigma[:, None]) ** 2) / 2)
         return Tables(thr, kernels / kernels.sum(1, keepdim=True), br)
 
-    def draw(self, x0: Tensor, generator: Chance = None) -> tuple[Tensor, Tensor]:
+    def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor]:
         """Return the planes (B, H, W) in the compute precision of x0, and the directions (B,), true for vertical."""
         strength = STRENGTHS[self.level]
         B, _, H, W = x0.shape
@@ -87,7 +87,7 @@ class Snow(Degradation):
         noise = strength.mean + strength.std * randn((B, *crop), x0, generator)
         return _enlarged(noise, strength.zoom, H, W), rand((B,), x0, generator) < 0.5
 
-    def apply(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return the image with snow, and x0 itself at t = 0.
 
         Raises:
@@ -95,7 +95,7 @@ class Snow(Degradation):
                 neither 1 nor 3 channels.
         """
         B, C, H, W = x0.shape
-        base, vertical = need_z_parts(self.name, z, (B, H, W), (B,))
+        base, vertical = check_param_tuple(self.name, z, (B, H, W), (B,))
         thr, kernel, br = self.tables.at(t, x0)
         x = (x0 + 1) / 2
         if not self.fix_brightness:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import Degradation, Latent, make
+from degrade import Degradation, Params, make
 from experiments.bench.naive import loop_of, picked
 
 __all__ = ["CASES", "Batch", "Case"]
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     D: Degradation
     x0: Tensor
     t: Tensor
-    z: Latent
+    z: Params
 
     def ours(self) -> Tensor:
         """Return the degraded batch, by the closed form."""

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from degrade import full, make
+from degrade import expand_level, make
 from experiments.bench.contender import Setting
 from restore import Restorer, UNet
-from samplers import DDPM, Visit, reverse, strided
+from samplers import DDPM, Transition, spaced_timesteps, trajectory
 
 __all__ = ["autocast", "noise", "of_step", "of_walk", "restorer"]
 
@@ -24,13 +24,13 @@ def of_step(plain: Setting, fast: Setting) -> dict[str, float]:
     """Return how far loss and gradient of one training batch are apart."""
     loss, gradient = _gradient(plain)
     other, fast_gradient = _gradient(fast)
-    apart = fast_gradient - gradient
+    no_sync = fast_gradient - gradient
     return {
         "loss": loss,
         "loss_difference": abs(other - loss),
-        "gradient_relative": float(apart.norm() / gradient.norm()),
-        "gradient_largest": float(apart.abs().max()),
-        "gradient_mean": float(apart.abs().mean()),
+        "gradient_relative": float(no_sync.norm() / gradient.norm()),
+        "gradient_largest": float(no_sync.abs().max()),
+        "gradient_mean": float(no_sync.abs().mean()),
     }
 
 
@@ -42,7 +42,7 @@ def of_walk(plain: Setting, fast: Setting) -> dict[str, float]:
     with torch.inference_mode():
         for R in (slow_R, fast_R):
             generator = torch.Generator(plain.device).manual_seed(1)
-            for visit in reverse(R.degradation, R, DDPM(), x_T, x_T, strided(1000, plain.steps), generator):
+            for visit in trajectory(R.degradation, R, DDPM(), x_T, x_T, spaced_timesteps(1000, plain.steps), generator):
                 if R is slow_R:
                     steps.append((_output(fast_R, visit) - _output(slow_R, visit)).abs())
             ends.append(visit.x_s)
@@ -70,9 +70,9 @@ def noise(setting: Setting) -> Tensor:
     return torch.randn(shape, generator=generator, device=setting.device)
 
 
-def _output(R: Restorer, visit: Visit) -> Tensor:
+def _output(R: Restorer, visit: Transition) -> Tensor:
     with autocast(visit.x_t.device, R.precision):
-        out: Tensor = R.net(visit.x_t, full(visit.t, visit.x_t))
+        out: Tensor = R.net(visit.x_t, expand_level(visit.t, visit.x_t))
     return out
 
 

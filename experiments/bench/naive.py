@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from degrade import Blur, Degradation, Inpaint, Latent, Pixelate, Snow
+from degrade import Blur, Degradation, Inpaint, Params, Pixelate, Snow
 from degrade.operators.snow import STRENGTHS, Strength
 
 __all__ = ["blur_kernels", "blurred", "holes", "inpainted", "loop_of", "picked", "pixelated", "sigmas", "snowed"]
 
-Loop = Callable[[Tensor, Latent], Iterator[Tensor]]  # (x0, z) -> x_0, x_1, ..., x_T
+Loop = Callable[[Tensor, Params], Iterator[Tensor]]  # (x0, z) -> x_0, x_1, ..., x_T
 
 RULES: dict[str, Callable[[int, float, float], float]] = {
     "incremental": lambda i, std, first: std * (i + first),

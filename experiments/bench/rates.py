@@ -82,5 +82,5 @@ def rate_table(title: str, rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     rivals = (f"times {rival}" for rival in rows[0]["times"])
-    rest = ("GFLOP", "parameters", "GFLOP/s", "of peak", "MiB", "first s")
-    return table((title, "images/s", "range", *rivals, *rest), cells)
+    measure_remaining_detail = ("GFLOP", "parameters", "GFLOP/s", "of peak", "MiB", "first s")
+    return table((title, "images/s", "range", *rivals, *measure_remaining_detail), cells)

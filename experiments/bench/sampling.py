@@ -56,12 +56,12 @@ def outside(contender: Contender) -> dict[str, Any]:
     steps = contender.plan.setting.steps
     walk, network = (contender.seconds[work] for work in ("walk", "network"))
     # Each round's pair of neighbors is compared: what slows the machine down slows both.
-    share = median(1 - n / w for w, n in zip(walk, network))
+    rank_slice = median(1 - n / w for w, n in zip(walk, network))
     return {
         "contender": contender.plan.title,
         "loop_ms": 1e3 * median(walk) / steps,
         "network_ms": 1e3 * median(network) / steps,
-        "share_outside": share,
+        "share_outside": rank_slice,
     }
 
 
@@ -94,12 +94,12 @@ def summary(networks: list[dict[str, Any]]) -> str:
             )
             for o in net["outside"]
         ]
-        apart = [
+        no_sync = [
             (f"{title}, {pixels}", *(f"{value:.1e}" for value in values.values()))
             for title, values in net["differences"].items()
         ]
         title = f"{net['steps']} steps, {pixels}"
-        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, apart)]
+        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, no_sync)]
     return "\n\n".join(texts)
 
 

@@ -1,6 +1,6 @@
 """Contenders of the training benchmark: optimizer steps of three libraries, each as its users run them.
 
-ours            `restore.Training` on `gaussian_noise`, eps predicted, images resident as uint8, mirrored
+ours            `restore.Trainer` on `gaussian_noise`, eps predicted, images resident as uint8, mirrored
 lucidrains      `denoising_diffusion_pytorch.Trainer.train` on a folder of PNG files, as it stands
 diffusers       the loop of examples/unconditional_image_generation/train_unconditional.py, of the library's own parts:
                 DDPMScheduler.add_noise, accelerate, AdamW, the cosine schedule, EMAModel; images decoded beforehand
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from degrade import make
-from degrade.extras import need
+from degrade.extras import require
 from experiments.bench.contender import Ready, Setting
 from experiments.bench.flops import forward_flops, matched
-from experiments.data.images import ImageSet
-from restore import EMAConfig, Restorer, TrainConfig, Training, to_diffusers
+from experiments.data.images import InMemoryImages
+from restore import EMAConfig, Restorer, TrainConfig, Trainer, to_diffusers
 
 __all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "ours", "pictures", "write_pictures"]
 
@@ -53,24 +53,24 @@ def ours(setting: Setting) -> Ready:
     """Return this library's training."""
     net = setting.net()
     config = TrainConfig(
-        steps=LONG, batch=setting.batch, accumulate=1, lr=1e-4, loss="l2", clip=1.0, ema=EMAConfig(start=1),
+        steps=LONG, batch=setting.batch, accumulate=1, lr=1e-4, loss="l2", max_grad_norm=1.0, ema=EMAConfig(start=1),
         precision=setting.precision, compile=setting.compiled,
     )  # fmt: skip
-    training = Training(Restorer(net, make("gaussian_noise", T=1000), "eps"), config)
-    run = training.run(ImageSet(pictures(setting).to(setting.device), setting.size))
+    training = Trainer(Restorer(net, make("gaussian_noise", T=1000), "eps"), config)
+    run = training.run(InMemoryImages(pictures(setting).to(setting.device), setting.size))
     return Ready(net, {"step": lambda n: deque(islice(run, n), maxlen=0)})
 
 
 def lucidrains_unet(width: int, setting: Setting) -> nn.Module:
     """Return their network at a width, with as many levels as ours."""
-    library = need("denoising_diffusion_pytorch", "the benchmark", "bench")
+    library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     net: nn.Module = library.Unet(dim=width, dim_mults=setting.network.multipliers)
     return net
 
 
 def lucidrains_trainer(setting: Setting) -> Ready:
     """Return their Trainer, with their own step."""
-    library = need("denoising_diffusion_pytorch", "the benchmark", "bench")
+    library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     _choose_device(setting)
     flops = forward_flops(setting.net(), setting.network.channels, setting.size)
     width = matched(lambda width: lucidrains_unet(width, setting), flops, setting.network.channels, setting.size)
@@ -92,7 +92,7 @@ def lucidrains_trainer(setting: Setting) -> Ready:
 
 def diffusers_loop(setting: Setting) -> Ready:
     """Return the loop of the diffusers example, with our network in their words."""
-    diffusers, accelerate, utils = (need(name, "the benchmark", "bench") for name in DIFFUSERS[:3])
+    diffusers, accelerate, utils = (require(name, "the benchmark", "bench") for name in DIFFUSERS[:3])
     _choose_device(setting)
     accelerator = accelerate.Accelerator(mixed_precision="bf16" if setting.precision == "bfloat16" else "no")
     model = diffusers.UNet2DModel.from_pretrained(to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder)))

@@ -10,12 +10,12 @@ import tempfile
 
 import torch
 
-from degrade import full
-from degrade.extras import need
+from degrade import expand_level
+from degrade.extras import require
 from experiments.bench.contender import Ready, Setting
 from experiments.bench.difference import autocast, noise, restorer
 from restore import to_diffusers
-from samplers import DDPM, sample, strided
+from samplers import DDPM, sample, spaced_timesteps
 
 __all__ = ["diffusers_pipeline", "ours"]
 
@@ -23,7 +23,7 @@ __all__ = ["diffusers_pipeline", "ours"]
 def ours(setting: Setting) -> Ready:
     """Return this library's sampler."""
     R = restorer(setting)
-    D, x_T, times = R.degradation, noise(setting), strided(1000, setting.steps)
+    D, x_T, times = R.degradation, noise(setting), spaced_timesteps(1000, setting.steps)
     generator = torch.Generator(setting.device).manual_seed(0)
 
     def walk(n: int) -> None:
@@ -34,14 +34,14 @@ def ours(setting: Setting) -> Ready:
     def network(n: int) -> None:
         for _ in range(n):
             for t in times[:-1]:
-                R(x_T, full(t, x_T))
+                R(x_T, expand_level(t, x_T))
 
     return Ready(R.net, {"walk": walk, "network": network})
 
 
 def diffusers_pipeline(setting: Setting) -> Ready:
     """Return the pipeline of diffusers, with our network in their words."""
-    diffusers = need("diffusers", "the benchmark", "bench")
+    diffusers = require("diffusers", "the benchmark", "bench")
     folder = to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder))
     unet = diffusers.UNet2DModel.from_pretrained(folder).to(setting.device).eval()
     pipeline = diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(num_train_timesteps=1000))

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments.data.images import Entry
 from experiments.data.listing import Listing, Picture, list_pictures, readable_suffixes
-from experiments.run.command_line import UserError
+from experiments.run.command_line import UsageError
 
-__all__ = ["TORCHVISION", "Pictures", "from_path", "from_torchvision"]
+__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision"]
 
 COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
@@ -45,14 +45,14 @@ TORCHVISION = {
 }
 
 
-class Pictures(NamedTuple):
+class Split(NamedTuple):
     """Pictures to train on, and others to measure on."""
 
     training: list[Entry]
-    held_out: list[Entry]
+    validation: list[Entry]
 
 
-def from_path(path: Path, seed: int, option: str) -> Pictures:
+def from_path(path: Path, seed: int, option: str) -> Split:
     """Return the pictures of a folder (searched recursively) or a zip.
 
     Args:
@@ -61,26 +61,26 @@ def from_path(path: Path, seed: int, option: str) -> Pictures:
         option: the option that named the path, for messages.
 
     Raises:
-        UserError: if there is nothing to read.
+        UsageError: if there is nothing to read.
     """
     listing = list_pictures(path, option)
     if not listing.pictures:
         found = "; ".join(listing.remarks()) or "it is empty"
         known = ", ".join(sorted(readable_suffixes() & COMMON))
-        raise UserError(f"{option} {path} holds no images ({found}); name a folder or zip of images, such as {known}")
+        raise UsageError(f"{option} {path} holds no images ({found}); name a folder or zip of images, such as {known}")
     parts = _parts(listing)
     for line in listing.remarks():
         print(f"{option} {path}: {line}", file=sys.stderr)
     if parts is not None:
         # By name they come class by class; the first few shall be a fair choice of all.
-        return Pictures(parts.training, _shuffled(parts.held_out, seed))
+        return Split(parts.training, _shuffled(parts.validation, seed))
     entries = [picture.entry for picture in listing.pictures]
     if len(entries) == 1:
-        return Pictures(entries, entries)
+        return Split(entries, entries)
     return _one_in_eight(entries, seed)
 
 
-def _parts(listing: Listing) -> Pictures | None:
+def _parts(listing: Listing) -> Split | None:
     """Return the two parts that the top level names, noting what lies beside them as left out; None without both."""
     pictures, named = listing.pictures, TRAINING | HELD_OUT
     level = 0
@@ -89,11 +89,11 @@ def _parts(listing: Listing) -> Pictures | None:
     found = {_folder(picture, level) for picture in pictures}
     if not (found & TRAINING and found & HELD_OUT):
         return None
-    split = Pictures([], [])
+    split = Split([], [])
     for picture in pictures:
         folder = _folder(picture, level)
         if folder in named:
-            (split.training if folder in TRAINING else split.held_out).append(picture.entry)
+            (split.training if folder in TRAINING else split.validation).append(picture.entry)
         else:
             listing.leave_out("images beside the folders of training and test images", "/".join(picture.parts))
     return split
@@ -110,11 +110,11 @@ def _shared(pictures: list[Picture], level: int) -> str | None:
     return (names.pop() or "").lower() or None if len(names) == 1 else None
 
 
-def from_torchvision(name: str, root: Path, download: bool, option: str) -> Pictures:
+def from_torchvision(name: str, root: Path, download: bool, option: str) -> Split:
     """Return the pictures of a set of torchvision, in `root` or fetched into it.
 
     Raises:
-        UserError: if it is not there, or cannot be fetched.
+        UsageError: if it is not there, or cannot be fetched.
     """
     import torchvision  # slow to import
 
@@ -126,9 +126,9 @@ def from_torchvision(name: str, root: Path, download: bool, option: str) -> Pict
         except Exception as error:  # whatever its downloader raises
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             advice = "fetch it by hand and name its folder or zip" if download else "add --download to fetch it"
-            raise UserError(f"{option} {name}: torchvision has no {kind} in {root} ({reason}); {advice}") from None
+            raise UsageError(f"{option} {name}: torchvision has no {kind} in {root} ({reason}); {advice}") from None
         found.append([(f"{name}[{i}]", partial(_item, dataset, i)) for i in range(len(dataset))])
-    return Pictures(*found)
+    return Split(*found)
 
 
 def _item(dataset: Any, i: int) -> Image.Image:
@@ -136,11 +136,11 @@ def _item(dataset: Any, i: int) -> Image.Image:
     return picture
 
 
-def _one_in_eight(entries: list[Entry], seed: int) -> Pictures:
-    shuffled, held_out = _shuffled(entries, seed), max(1, len(entries) // 8)
-    return Pictures(shuffled[held_out:], shuffled[:held_out])
+def _one_in_eight(entries: list[Entry], seed: int) -> Split:
+    shuffled, validation = _shuffled(entries, seed), max(1, len(entries) // 8)
+    return Split(shuffled[validation:], shuffled[:validation])
 
 
 def _shuffled(entries: list[Entry], seed: int) -> list[Entry]:
-    order = torch.randperm(len(entries), generator=keyed("cpu", seed, "held out"))
+    order = torch.randperm(len(entries), generator=seeded_generator("cpu", seed, "held out"))
     return [entries[i] for i in order.tolist()]

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from degrade import Source
 from degrade.operators.color import luma
-from degrade.random import Chance
+from degrade.random import Generators
 from experiments.data.archives import TORCHVISION, from_path, from_torchvision
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.data.images import MARGIN, Framing, ImageSet, decode
+from experiments.data.images import MARGIN, InMemoryImages, ResizePolicy, decode
 from experiments.run.command_line import Options
-from restore import DataSpec
+from restore import DatasetInfo
 
 __all__ = ["DataOptions", "Datasets", "load_data"]
 
@@ -44,10 +44,10 @@ class DataOptions(Options):
         "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
     )
 
-    def framing(self, size: int) -> Framing:
+    def framing(self, size: int) -> ResizePolicy:
         """Return what becomes of every picture."""
         channels: Literal[1, 3] | None = {"auto": None, "1": 1, "3": 3}[self.channels]
-        return Framing(size, self.fit, self.margin, channels)
+        return ResizePolicy(size, self.fit, self.margin, channels)
 
 
 class Datasets(NamedTuple):
@@ -55,14 +55,18 @@ class Datasets(NamedTuple):
 
     name: str
     training: Source
-    held_out: Source
+    validation: Source
     channels: int
 
     @property
-    def spec(self) -> DataSpec:
+    def spec(self) -> DatasetInfo:
         """What the training set is, with its fingerprint if it is finite."""
         data = self.training
-        return DataSpec(self.name, len(data), data.sha256) if isinstance(data, ImageSet) else DataSpec(self.name)
+        return (
+            DatasetInfo(self.name, len(data), data.sha256)
+            if isinstance(data, InMemoryImages)
+            else DatasetInfo(self.name)
+        )
 
 
 def load_data(options: DataOptions, size: int, seed: int, device: torch.device, name: str, option: str) -> Datasets:
@@ -77,7 +81,7 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         option: for messages.
 
     Raises:
-        UserError: if there is no such data, or none of it can be used.
+        UsageError: if there is no such data, or none of it can be used.
     """
     if name in DRAWN:
         drawn: Source = DRAWN[name](size, device)
@@ -90,18 +94,20 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
     framing = options.framing(size)
     images = decode(pictures.training, framing, option, name)
     channels: Literal[1, 3] = 1 if images.shape[1] == 1 else 3
-    if pictures.held_out is pictures.training:
+    if pictures.validation is pictures.training:
         print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
     flip = channels == 3 if options.flip is None else options.flip
-    unseen = decode(pictures.held_out, framing.whole(channels), option, name)
-    training, held_out = (placed(part, options.store, device) for part in (images, unseen))
-    return Datasets(name, ImageSet(training, size, flip, device), ImageSet(held_out, size, False, device), channels)
+    unseen = decode(pictures.validation, framing.whole(channels), option, name)
+    training, validation = (placed(part, options.store, device) for part in (images, unseen))
+    return Datasets(
+        name, InMemoryImages(training, size, flip, device), InMemoryImages(validation, size, False, device), channels
+    )
 
 
 def gray(source: Source) -> Source:
     """Return the source of the same images without their colors, in one channel."""
 
-    def without_color(n: int, generator: Chance = None) -> Tensor:
+    def without_color(n: int, generator: Generators = None) -> Tensor:
         return luma(source(n, generator))  # type: ignore[arg-type]
 
     return without_color

@@ -1,6 +1,6 @@
 """Sets of images: decoded once, kept as uint8, handed out as windows in [-1, 1].
 
-A `Framing` says what becomes of a picture of any size, kind and shape:
+A `ResizePolicy` says what becomes of a picture of any size, kind and shape:
 
     crop    it is scaled and cropped to a square of margin S pixels; a training batch is random S x S windows of it
     pad     it is put in the middle of a black S x S square, made smaller first if it is larger
@@ -29,10 +29,10 @@ from tqdm import tqdm
 
 from degrade.frozen import frozen
 from degrade.image_io import as_rgb
-from degrade.random import Chance, rand, randint
-from experiments.run.command_line import UserError
+from degrade.random import Generators, rand, randint
+from experiments.run.command_line import UsageError
 
-__all__ = ["Entry", "Framing", "ImageSet", "decode"]
+__all__ = ["Entry", "InMemoryImages", "ResizePolicy", "decode"]
 
 MARGIN = 1.12  # side of what is kept of a photograph, over the side of what is used
 
@@ -40,7 +40,7 @@ Entry = tuple[str, Callable[[], Any]]  # a name, for messages, and what opens th
 
 
 @frozen
-class Framing:
+class ResizePolicy:
     """What becomes of every picture of a set.
 
     Args:
@@ -60,7 +60,7 @@ class Framing:
         """The side of what is kept."""
         return round(self.margin * self.size) if self.fit == "crop" else self.size
 
-    def whole(self, channels: Literal[1, 3]) -> Framing:
+    def whole(self, channels: Literal[1, 3]) -> ResizePolicy:
         """Return the framing of images to measure on: no margin, and as many channels as the training set has."""
         return dataclasses.replace(self, margin=1.0, channels=channels)
 
@@ -83,10 +83,10 @@ class Framing:
         return page
 
 
-class ImageSet:
+class InMemoryImages:
     """Images (N, C, M, M) uint8; hands out S x S windows of them, float32 in [-1, 1], at random places if M > S.
 
-    It is a `Source` (random images) and an `Indexed` set (images by number). Kept on another device than the one it
+    It is a `Source` (random images) and an `MapDataset` set (images by number). Kept on another device than the one it
     serves, it streams: what a batch needs is copied over.
 
     Args:
@@ -98,7 +98,7 @@ class ImageSet:
     Raises:
         ValueError: for images of another type or shape, none at all, or smaller ones than the windows.
 
-    >>> faces = ImageSet(torch.full((5, 3, 9, 9), 255, dtype=torch.uint8), 8)
+    >>> faces = InMemoryImages(torch.full((5, 3, 9, 9), 255, dtype=torch.uint8), 8)
     >>> faces(2, torch.Generator().manual_seed(0)).shape, faces.at(torch.tensor([4])).max().item()
     (torch.Size([2, 3, 8, 8]), 1.0)
     """
@@ -118,11 +118,11 @@ class ImageSet:
         """Return the number of images."""
         return len(self.images)
 
-    def __call__(self, n: int, generator: Chance = None) -> Tensor:
+    def __call__(self, n: int, generator: Generators = None) -> Tensor:
         """Return windows (n, C, S, S) of n images, drawn with replacement."""
         return self.at(randint(len(self), (n,), self._here, generator), generator)
 
-    def at(self, index: Tensor, generator: Chance = None) -> Tensor:
+    def at(self, index: Tensor, generator: Generators = None) -> Tensor:
         """Return windows (n, C, S, S) of the images that are numbered `index` (n,) int64."""
         images, index = self._fetched(index)
         margin = images.shape[-1] - self.size
@@ -130,8 +130,8 @@ class ImageSet:
             return _unit(images[index])
         n, pixel = len(index), torch.arange(self.size, device=self.device)
         top, left = randint(margin + 1, (n, 2, 1), self._here, generator).unbind(1)
-        mirrored = rand((n, 1), self._here, generator) < (0.5 if self.flip else 0.0)
-        columns = torch.where(mirrored, self.size - 1 - pixel, pixel) + left
+        reflect_pad = rand((n, 1), self._here, generator) < (0.5 if self.flip else 0.0)
+        columns = torch.where(reflect_pad, self.size - 1 - pixel, pixel) + left
         rows = top + pixel
         window = images[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return _unit(window.permute(0, 3, 1, 2))
@@ -158,7 +158,7 @@ def _unit(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -> Tensor:
+def decode(entries: Sequence[Entry], framing: ResizePolicy, option: str, name: str) -> Tensor:
     """Read pictures into one tensor.
 
     Args:
@@ -171,7 +171,7 @@ def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -
         (N, C, M, M) uint8 on the host.
 
     Raises:
-        UserError: if no picture can be used.
+        UsageError: if no picture can be used.
     """
     # Around the pool, since filters of warnings are the process's: threads would restore them in the wrong order.
     # What is ignored are oddities of metadata, not of pixels.
@@ -182,7 +182,7 @@ def decode(entries: Sequence[Entry], framing: Framing, option: str, name: str) -
     for entry, fault in faults[:5]:
         print(f"skipped {entry}: {fault}", file=sys.stderr)
     if len(faults) == len(entries):
-        raise UserError(f"{option} {name}: none of its {len(entries)} images can be used ({faults[0][1]})")
+        raise UsageError(f"{option} {name}: none of its {len(entries)} images can be used ({faults[0][1]})")
     if faults:
         print(f"skipped {len(faults)} of {len(entries)} images of {name}", file=sys.stderr)
     several = [entry for (entry, _), result in zip(entries, results) if isinstance(result, Decoded) and result.several]
@@ -204,7 +204,7 @@ class Decoded(NamedTuple):
     several: bool
 
 
-def _decoded(read: Callable[[], Any], framing: Framing) -> Decoded | str:
+def _decoded(read: Callable[[], Any], framing: ResizePolicy) -> Decoded | str:
     """Return what is kept of a picture, or what is wrong with it."""
     try:
         opened = read()

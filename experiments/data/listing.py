@@ -22,7 +22,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from experiments.data.images import Entry
-from experiments.run.command_line import UserError
+from experiments.run.command_line import UsageError
 
 __all__ = ["Listing", "Picture", "list_pictures", "readable_suffixes"]
 
@@ -68,7 +68,7 @@ def list_pictures(path: Path, option: str) -> Listing:
         option: the option that named the path, for messages.
 
     Raises:
-        UserError: if the path is neither.
+        UsageError: if the path is neither.
     """
     listing = Listing([], {})
     if path.is_dir():
@@ -76,9 +76,9 @@ def list_pictures(path: Path, option: str) -> Listing:
     elif zipfile.is_zipfile(path):
         _read_index(path, listing)
     elif path.exists():
-        raise UserError(f"{option} {path} is neither a folder nor a zip; name a folder or zip of images")
+        raise UsageError(f"{option} {path} is neither a folder nor a zip; name a folder or zip of images")
     else:
-        raise UserError(f"{option} {path} does not exist; name a folder or zip of images")
+        raise UsageError(f"{option} {path} does not exist; name a folder or zip of images")
     listing.pictures.sort(key=lambda picture: "/".join(picture.parts))
     return listing
 

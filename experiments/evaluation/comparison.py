@@ -15,18 +15,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from degrade import Degradation, Latent, full, map_latent
-from degrade.seeding import keyed
-from experiments.evaluation.metrics import frechet, rmse, ssim
+from degrade import Degradation, Params, expand_level, map_params
+from degrade.seeding import seeded_generator
+from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
 from restore import Restorer
-from samplers import Step, cumulated_change, equal_shares, parse_step, sample, strided
+from samplers import Sampler, cumulative_change, equal_change_timesteps, parse_sampler, sample, spaced_timesteps
 
 __all__ = ["Comparison", "draw", "table"]
 
 SPACINGS = ("even", "equal-error")
 
 
-class Counted(nn.Module):
+class CountCalls(nn.Module):
     """A restorer that counts how often it is asked."""
 
     def __init__(self, R: nn.Module) -> None:
@@ -62,20 +62,20 @@ class Comparison:
     """
 
     def __init__(
-        self, D: Degradation, R: Restorer, x0: Tensor, z: Latent, start: int, seed: int = 0, batch: int = 32
+        self, D: Degradation, R: Restorer, x0: Tensor, z: Params, start: int, seed: int = 0, batch: int = 32
     ) -> None:
-        self.D, self.R, self.x0, self.z, self.start = D, Counted(R), x0, z, start
-        self.x_t = D(x0, full(start, x0), z)
+        self.D, self.R, self.x0, self.z, self.start = D, CountCalls(R), x0, z, start
+        self.x_t = D(x0, expand_level(start, x0), z)
         self.seed, self.batch = seed, batch
 
-    def walk(self, step: Step, times: Sequence[int]) -> Walk:
+    def walk(self, step: Sampler, times: Sequence[int]) -> Walk:
         """Return where the walk over `times` ends, from the degraded images."""
         ends, before, noisy = [], self.R.calls, False
         parts = range(0, len(self.x0), self.batch)
         for first in parts:
             part = slice(first, first + self.batch)
-            z = map_latent(lambda v, part=part: v[part], self.z)  # type: ignore[misc]
-            generator = keyed(self.x0.device, self.seed, "walk", first)
+            z = map_params(lambda v, part=part: v[part], self.z)  # type: ignore[misc]
+            generator = seeded_generator(self.x0.device, self.seed, "walk", first)
             untouched = generator.get_state()
             ends.append(sample(self.D, self.R, step, self.x_t[part], z, times, generator))
             noisy = noisy or not torch.equal(untouched, generator.get_state())
@@ -84,7 +84,11 @@ class Comparison:
     def measure(self, walk: Walk, whole: Walk | None = None) -> dict[str, Any]:
         """Return what a walk cost, and its errors to the truth and, without noise, to a whole walk."""
         x = walk.images
-        errors = {"rmse": rmse(x, self.x0), "ssim": ssim(x, self.x0), "frechet": frechet(x, self.x0)}
+        errors = {
+            "rmse": rmse(x, self.x0),
+            "ssim": ssim(x, self.x0),
+            "thumbnail_distance": thumbnail_distance(x, self.x0),
+        }
         to_whole = None if whole is None or whole.noisy else rmse(x, whole.images)
         return {"nfe": walk.nfe, **errors, "rmse_to_whole": to_whole}
 
@@ -92,23 +96,23 @@ class Comparison:
         """Measure every sampler at every number of steps, evenly spaced and respaced.
 
         Args:
-            samplers: as `parse_step` reads them.
+            samplers: as `parse_sampler` reads them.
             steps: numbers of steps; those above `start` are left out.
             data: clean images on which the respacing is measured, other ones than those that are restored.
         """
-        change = cumulated_change(self.D, self.R, data, keyed(data.device, self.seed, "change"), self.start)
+        change = cumulative_change(self.D, self.R, data, seeded_generator(data.device, self.seed, "change"), self.start)
         steps = sorted({n for n in steps if n <= self.start})
         spacings = {
-            "even": {n: strided(self.start, n) for n in steps},
-            "equal-error": {n: equal_shares(change, n) for n in steps},
+            "even": {n: spaced_timesteps(self.start, n) for n in steps},
+            "equal-error": {n: equal_change_timesteps(change, n) for n in steps},
         }
-        one_shot = self.walk(parse_step("algorithm1"), [self.start, 0])
+        one_shot = self.walk(parse_sampler("algorithm1"), [self.start, 0])
         rows = [{"sampler": "direct", "spacing": None, "steps": 1, **self.measure(one_shot)}]
         jobs = [(name, n, spacing) for name in samplers for n in steps for spacing in SPACINGS]
         for name, n, spacing in tqdm(jobs, "comparing", disable=None, leave=False):
-            step = parse_step(name)
+            step = parse_sampler(name)
             if (n, spacing) == (steps[0], SPACINGS[0]):
-                whole = self.walk(step, strided(self.start))
+                whole = self.walk(step, spaced_timesteps(self.start))
                 rows.append({"sampler": name, "spacing": None, "steps": self.start, **self.measure(whole)})
             walk = self.walk(step, spacings[spacing][n])
             rows.append({"sampler": name, "spacing": spacing, "steps": n, **self.measure(walk, whole)})
@@ -126,7 +130,7 @@ def table(measured: dict[str, Any]) -> Iterator[str]:
     yield f"{'':<{width}}{'steps':>6}{'spacing':>13}{'nfe':>6}{'RMSE':>8}{'SSIM':>8}{'distance':>10}{'to whole':>10}"
     for row in measured["rows"]:
         spacing = row["spacing"] or ("" if row["sampler"] == "direct" else "whole walk")
-        errors = f"{row['rmse']:>8.4f}{row['ssim']:>8.4f}{row['frechet']:>10.4f}"
+        errors = f"{row['rmse']:>8.4f}{row['ssim']:>8.4f}{row['thumbnail_distance']:>10.4f}"
         to_whole = "" if row["rmse_to_whole"] is None else f"{row['rmse_to_whole']:>10.5f}"
         yield f"{row['sampler']:<{width}}{row['steps']:>6}{spacing:>13}{row['nfe']:>6}{errors}{to_whole}"
     yield "nfe: calls of R. distance: Fréchet, of 8 x 8 thumbnails. to whole: RMSE to the same sampler's whole walk."

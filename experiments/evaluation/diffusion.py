@@ -13,21 +13,21 @@ from tqdm import tqdm
 
 from degrade import GaussianNoise, Source
 from degrade.rendering import Strip, sheet
-from degrade.seeding import keyed
-from experiments.data.images import ImageSet
-from experiments.evaluation.metrics import frechet
+from degrade.seeding import seeded_generator
+from experiments.data.images import InMemoryImages
+from experiments.evaluation.metrics import thumbnail_distance
 from restore import Restorer
-from samplers import DDIM, DDPM, PureNoise, Step, reverse, sample_many, strided
+from samplers import DDIM, DDPM, Sampler, StandardNormal, sample_many, spaced_timesteps, trajectory
 from samplers.applications.likelihood import bits_per_dim
 
-__all__ = ["SHOWN", "Diffusion", "summary"]
+__all__ = ["SHOWN", "DiffusionEvaluator", "summary"]
 
 SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
 TERMS = ("L_T", "L_between", "L_0", "total")
 VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
 
 
-class Diffusion:
+class DiffusionEvaluator:
     """A trained model and unseen images of its kind.
 
     Args:
@@ -46,24 +46,24 @@ class Diffusion:
         self.D, self.R, self.unseen, self.device = D, R, unseen, device
         self.seed, self.batch = seed, batch
         few = min(steps, D.T)
-        self.samplers: dict[str, tuple[Step, list[int]]] = {
-            "ancestral, small variance": (DDPM("small"), strided(D.T)),
-            "ancestral, large variance": (DDPM("large"), strided(D.T)),
-            f"ancestral, {few} steps": (DDPM("small"), strided(D.T, few)),
-            f"DDIM, {few} steps": (DDIM(), strided(D.T, few)),
+        self.samplers: dict[str, tuple[Sampler, list[int]]] = {
+            "ancestral, small variance": (DDPM("small"), spaced_timesteps(D.T)),
+            "ancestral, large variance": (DDPM("large"), spaced_timesteps(D.T)),
+            f"ancestral, {few} steps": (DDPM("small"), spaced_timesteps(D.T, few)),
+            f"DDIM, {few} steps": (DDIM(), spaced_timesteps(D.T, few)),
         }
 
     def images(self, n: int, use: str) -> Tensor:
         """Return the first n unseen images, or as many as there are."""
-        if isinstance(self.unseen, ImageSet):
+        if isinstance(self.unseen, InMemoryImages):
             return self.unseen.at(torch.arange(min(n, len(self.unseen))))
-        return self.unseen(n, keyed(self.device, self.seed, use))
+        return self.unseen(n, seeded_generator(self.device, self.seed, use))
 
     @property
-    def noise(self) -> PureNoise:
+    def noise(self) -> StandardNormal:
         """What samples start from."""
         C, H, W = self.images(1, "shape").shape[1:]
-        return PureNoise((C, H, W), self.device)
+        return StandardNormal((C, H, W), self.device)
 
     def samples(self, n: int) -> dict[str, Tensor]:
         """Return n samples by each sampler, all from the same noise."""
@@ -82,8 +82,11 @@ class Diffusion:
         n = len(next(iter(made.values())))
         real = self.images(2 * n, "real")
         half = len(real) // 2
-        distances = {name: frechet(x, real[half:]) for name, x in made.items()}
-        return {"samples": n, "frechet": {**distances, "unseen images": frechet(real[:half], real[half:])}}
+        distances = {name: thumbnail_distance(x, real[half:]) for name, x in made.items()}
+        return {
+            "samples": n,
+            "thumbnail_distance": {**distances, "unseen images": thumbnail_distance(real[:half], real[half:])},
+        }
 
     def bound(self, n: int, times: int | None) -> dict[str, Any]:
         """Return the means over n unseen images of the bound and its terms, in bits per dimension.
@@ -93,12 +96,14 @@ class Diffusion:
             times: how many severities, drawn at random; all by default.
         """
         x0, T = self.images(n, "bound"), self.D.T
-        chosen = torch.randperm(T - 1, generator=keyed("cpu", self.seed, "severities"))[: times or T - 1] + 2
+        chosen = torch.randperm(T - 1, generator=seeded_generator("cpu", self.seed, "severities"))[: times or T - 1] + 2
         every = sorted(chosen.tolist())
         found: dict[str, Any] = {"images": len(x0), "times": every}
         for variance in VARIANCES:
             bounds = [
-                bits_per_dim(self.D, self.R, part, keyed(self.device, self.seed, "bound", k), variance, every)
+                bits_per_dim(
+                    self.D, self.R, part, seeded_generator(self.device, self.seed, "bound", k), variance, every
+                )
                 for k, part in enumerate(torch.split(x0, self.batch))
             ]
             means = {name: torch.cat([getattr(b, name) for b in bounds]).mean(0).tolist() for name in TERMS}
@@ -120,8 +125,10 @@ class Diffusion:
     def on_the_way(self, path: Path, n: int = 10) -> Path:
         """Save n samples of the ancestral sampler on their way, one to a row."""
         shown = sorted({t * self.D.T // 1000 for t in SHOWN}, reverse=True)
-        x_T, z = self.noise(n, keyed(self.device, self.seed, "x_T"))
-        walk = reverse(self.D, self.R, DDPM(), x_T, z, generator=keyed(self.device, self.seed, "on the way"))
+        x_T, z = self.noise(n, seeded_generator(self.device, self.seed, "x_T"))
+        walk = trajectory(
+            self.D, self.R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way")
+        )
         visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
         panels = torch.stack([visited[t] for t in shown], dim=1)
         rows = [Strip(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]
@@ -132,7 +139,7 @@ class Diffusion:
 def summary(measured: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that a run ends with."""
     yield f"Fréchet distance of {measured['samples']} samples to unseen images, on 8 x 8 thumbnails:"
-    for name, distance in measured["frechet"].items():
+    for name, distance in measured["thumbnail_distance"].items():
         yield f"  {name:<28}{distance:>8.3f}"
     if "bits_per_dim" in measured:
         bound = measured["bits_per_dim"]

@@ -12,10 +12,10 @@ from torchvision.utils import make_grid
 
 from degrade.image_io import to_pillow
 
-__all__ = ["animate", "curve"]
+__all__ = ["animate", "plot_loss"]
 
 
-def curve(path: Path, log: Sequence[dict[str, Any]], title: str) -> Path:
+def plot_loss(path: Path, log: Sequence[dict[str, Any]], title: str) -> Path:
     """Save the loss over the steps of a log."""
     from matplotlib.figure import Figure  # slow to import, and nothing else needs it
 

@@ -17,17 +17,17 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from degrade import Degradation, Source, map_latent
+from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pillow
 from degrade.rendering import Strip, severities, sheet
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments.evaluation.figures import animate
-from experiments.evaluation.metrics import diversity, frechet
+from experiments.evaluation.metrics import pairwise_rmse, thumbnail_distance
 from restore import Restorer
-from samplers import Degraded, Imagined, Prior, Step, reverse, sample_many
-from samplers.loop import inferring
+from samplers import DegradedData, DegradedPrior, Prior, Sampler, sample_many, trajectory
+from samplers.loop import inference_mode
 
-__all__ = ["Generation", "prior_report", "table"]
+__all__ = ["GenerationEvaluator", "prior_report", "table"]
 
 REPORTED = 512  # draws of a prior that are looked at
 
@@ -46,19 +46,22 @@ def prior_report(
         device: where images live.
 
     Returns:
-        `frechet` of the draws, `floor` of a second half of n images, and of both the first two moments.
+        `thumbnail_distance` of the draws, `floor` of a second half of n images, and of both the first two moments.
     """
-    degraded = Degraded(D, source)
-    halves = [degraded(n, keyed("cpu", seed, "report", half)).x_T.to(device) for half in range(2)]
-    x_T = prior(n, keyed("cpu", seed, "report", "prior")).x_T.to(device)
+    degraded = DegradedData(D, source)
+    halves = [degraded(n, seeded_generator("cpu", seed, "report", half)).x_T.to(device) for half in range(2)]
+    x_T = prior(n, seeded_generator("cpu", seed, "report", "prior")).x_T.to(device)
     described = {
         name: {"mean": float(x.mean()), "std": float(x.std())} for name, x in (("draws", x_T), ("images", halves[0]))
     }
-    distances = {"frechet": frechet(x_T, halves[0]), "floor": frechet(halves[1], halves[0])}
+    distances = {
+        "thumbnail_distance": thumbnail_distance(x_T, halves[0]),
+        "floor": thumbnail_distance(halves[1], halves[0]),
+    }
     return {"draws_of_each": n, **distances, **described}
 
 
-class Generation:
+class GenerationEvaluator:
     """A trained restorer, a sampler and a prior; image i is the same whatever is asked of it.
 
     Args:
@@ -72,7 +75,7 @@ class Generation:
     """
 
     def __init__(
-        self, D: Degradation, R: Restorer, step: Step, prior: Prior, times: Sequence[int], seed: int, batch: int
+        self, D: Degradation, R: Restorer, step: Sampler, prior: Prior, times: Sequence[int], seed: int, batch: int
     ) -> None:
         self.D, self.R, self.step, self.prior = D, R, step, prior
         self.times, self.seed, self.batch = list(times), seed, batch
@@ -84,10 +87,10 @@ class Generation:
 
     def siblings(self, n: int, jitter: float) -> Tensor | None:
         """Return n images made from one x0 of the prior, told apart by jitter and z alone; None if it draws no x0."""
-        if not isinstance(self.prior, Imagined):
+        if not isinstance(self.prior, DegradedPrior):
             return None
-        x0 = self.prior.images(1, keyed("cpu", self.seed, "siblings"))
-        return self._sampled(Degraded(self.D, lambda m, generator: x0.expand(m, *x0.shape[1:]), jitter=jitter), n)
+        x0 = self.prior.images(1, seeded_generator("cpu", self.seed, "siblings"))
+        return self._sampled(DegradedData(self.D, lambda m, generator: x0.expand(m, *x0.shape[1:]), jitter=jitter), n)
 
     def _sampled(self, prior: Prior, n: int) -> Tensor:
         return sample_many(
@@ -96,26 +99,26 @@ class Generation:
 
     def walk(self, n: int, jitter: float) -> dict[int, Tensor]:
         """Return the first n images (n, C, H, W) at every severity they visit."""
-        generators = [keyed("cpu", self.seed, "sample", i) for i in range(n)]
+        generators = [seeded_generator("cpu", self.seed, "sample", i) for i in range(n)]
         prior = dataclasses.replace(self.prior, jitter=jitter)
         home = next(self.R.parameters()).device
-        x_T, z = map_latent(lambda v: v.to(home), tuple(prior(n, generators)))
-        with inferring(self.R):
-            steps = reverse(self.D, self.R, self.step, x_T, z, self.times, generators)
+        x_T, z = map_params(lambda v: v.to(home), tuple(prior(n, generators)))
+        with inference_mode(self.R):
+            steps = trajectory(self.D, self.R, self.step, x_T, z, self.times, generators)
             return {self.times[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
 
     def measure(self, made: dict[float, Tensor], real: Tensor | None) -> list[dict[str, float]]:
         """Return, for the images made with each jitter, how they differ from each other and from real ones."""
         rows = []
         for jitter, x in made.items():
-            far = {} if real is None else {"frechet": frechet(x, real)}
+            far = {} if real is None else {"thumbnail_distance": thumbnail_distance(x, real)}
             rows.append({"jitter": jitter, **_diversities(x), **far})
         return rows
 
     def real(self, source: Source, n: int) -> tuple[Tensor, dict[str, float]]:
         """Return n real images, and what `measure` says of n others."""
-        x, y = (source(n, keyed("cpu", self.seed, "real", half)).cpu() for half in range(2))
-        return x, {**_diversities(y), "frechet": frechet(y, x)}
+        x, y = (source(n, seeded_generator("cpu", self.seed, "real", half)).cpu() for half in range(2))
+        return x, {**_diversities(y), "thumbnail_distance": thumbnail_distance(y, x)}
 
     def grid(self, path: Path, x: Tensor) -> Path:
         """Save images as a square grid."""
@@ -146,7 +149,7 @@ class Generation:
         """
         rows = [Strip(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()]
         alike = {jitter: self.siblings(n, jitter) for jitter in made}
-        found = {jitter: diversity(x) for jitter, x in alike.items() if x is not None}
+        found = {jitter: pairwise_rmse(x) for jitter, x in alike.items() if x is not None}
         rows += [
             Strip(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)
             for jitter, x in alike.items()
@@ -157,14 +160,14 @@ class Generation:
 
     def starts(self, path: Path, source: Source | None, n: int = 8) -> Path:
         """Save a row of draws of the prior, and one of degraded images."""
-        rows = {"prior": self.prior(n, keyed("cpu", self.seed, "report", "prior")).x_T}
+        rows = {"prior": self.prior(n, seeded_generator("cpu", self.seed, "report", "prior")).x_T}
         if source is not None:
-            rows["D(x0, T, z)"] = Degraded(self.D, source)(n, keyed("cpu", self.seed, "report", 0)).x_T
+            rows["D(x0, T, z)"] = DegradedData(self.D, source)(n, seeded_generator("cpu", self.seed, "report", 0)).x_T
         return _saved([Strip(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
 
 
 def _diversities(x: Tensor) -> dict[str, float]:
-    return {"diversity": diversity(x), "diversity_without_colors": diversity(x, colors=False)}
+    return {"pairwise_rmse": pairwise_rmse(x), "diversity_without_colors": pairwise_rmse(x, colors=False)}
 
 
 def _scale(x: Tensor) -> int:
@@ -180,17 +183,17 @@ def table(measured: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that a program ends with."""
     real, report, alike = measured["real"], measured["prior_report"], measured["diversity_from_one_start"]
     yield f"{measured['images']} images in {measured['steps']} steps of {measured['sampler']}:"
-    yield f"{'':<16}{'diversity':>11}{'without colors':>16}{'distance':>11}"
+    yield f"{'':<16}{'pairwise_rmse':>11}{'without colors':>16}{'distance':>11}"
     rows = {f"jitter {row['jitter']:g}": row for row in measured["made"]} | ({"real images": real} if real else {})
     for name, row in rows.items():
-        distance = f"{row['frechet']:>11.3f}" if "frechet" in row else ""
-        yield f"{name:<16}{row['diversity']:>11.3f}{row['diversity_without_colors']:>16.3f}{distance}"
+        distance = f"{row['thumbnail_distance']:>11.3f}" if "thumbnail_distance" in row else ""
+        yield f"{name:<16}{row['pairwise_rmse']:>11.3f}{row['diversity_without_colors']:>16.3f}{distance}"
     if real:
         yield "distance: Fréchet, of 8 x 8 thumbnails, to real images."
     if alike:
         yield "diversity from one start: " + ", ".join(f"{value:.3f} with jitter {j:g}" for j, value in alike.items())
     if report:
         yield (
-            f"prior {measured['prior']['name']}: {report['frechet']:.3f} from degraded images, which are "
+            f"prior {measured['prior']['name']}: {report['thumbnail_distance']:.3f} from degraded images, which are "
             f"{report['floor']:.3f} from each other ({report['draws_of_each']} of each)"
         )

@@ -3,11 +3,14 @@
 All images (B, C, H, W) come in [-1, 1] and are measured in [0, 1] after clipping.
 
 * `rmse`, `ssim`: of a restoration against its truth; SSIM with the usual 11 x 11 window of sigma 1.5
-* `frechet`: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of means m and covariances C of 8 x 8 thumbnails (Dowson and
+* `thumbnail_distance`: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of means m and covariances C of 8 x 8 thumbnails
+(Dowson and
   Landau, 1982; the formula of FID without its network), which sees color and coarse shape only
-* `resemblance`: the mean correlation of result and start, after each set's mean image is taken off: 0 when a result
+* `centered_correlation`: the mean correlation of result and start, after each set's mean image is taken off: 0 when a
+result
   has nothing to do with its start, 1 when it is its start
-* `diversity`: the root of the mean squared difference between two images of a set; with `colors=False` each image is
+* `pairwise_rmse`: the root of the mean squared difference between two images of a set; with `colors=False` each image
+is
   measured without its own mean color, which leaves what is pictured
 """
 
@@ -17,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["diversity", "frechet", "resemblance", "rmse", "ssim"]
+__all__ = ["centered_correlation", "pairwise_rmse", "rmse", "ssim", "thumbnail_distance"]
 
 THUMBNAIL = 8
 
@@ -62,11 +65,11 @@ def ssim(x: Tensor, truth: Tensor) -> float:
     return float(similarity(unit(x), unit(truth), window_size=11).mean())
 
 
-def frechet(x: Tensor, y: Tensor) -> float:
+def thumbnail_distance(x: Tensor, y: Tensor) -> float:
     """Return the Fréchet distance between the Gaussians fitted to the thumbnails of two sets.
 
     >>> x = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    >>> round(frechet(x, x), 6), frechet(x, x.flip(0)) < 1e-6 < frechet(x, x - 1)
+    >>> round(thumbnail_distance(x, x), 6), thumbnail_distance(x, x.flip(0)) < 1e-6 < thumbnail_distance(x, x - 1)
     (0.0, True)
     """
     (m1, c1), (m2, c2) = moments(x), moments(y)
@@ -92,14 +95,14 @@ def trace_of_root(c1: Tensor, c2: Tensor) -> Tensor:
     return product.clamp(min=0).sqrt().sum()
 
 
-def resemblance(x: Tensor, start: Tensor) -> float:
+def centered_correlation(x: Tensor, start: Tensor) -> float:
     """Return the mean correlation of each image with its start, both without their set's mean.
 
     Raises:
         ValueError: if the two sets are of different shapes.
 
     >>> x = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    >>> round(resemblance(x, x), 6), round(resemblance(x, -x), 6)
+    >>> round(centered_correlation(x, x), 6), round(centered_correlation(x, -x), 6)
     (1.0, -1.0)
     """
     need_pairs(x, start)
@@ -107,14 +110,14 @@ def resemblance(x: Tensor, start: Tensor) -> float:
     return float((a * b).sum(1).mean())
 
 
-def diversity(x: Tensor, colors: bool = True) -> float:
+def pairwise_rmse(x: Tensor, colors: bool = True) -> float:
     """Return how much two images of the set x (B, C, H, W), B >= 2, differ: 0 when all are the same.
 
     Raises:
         ValueError: for a single image.
 
     >>> x = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
-    >>> diversity(x), diversity(x, colors=False)
+    >>> pairwise_rmse(x), pairwise_rmse(x, colors=False)
     (1.0, 0.0)
     """
     if len(x) < 2:

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Degradation, Latent, Source, full, map_latent
+from degrade import Degradation, Params, Source, expand_level, map_params
 from degrade.rendering import Strip, severities, sheet
-from degrade.seeding import keyed
-from experiments.data.images import ImageSet
-from experiments.evaluation.metrics import frechet, rmse, ssim
+from degrade.seeding import seeded_generator
+from experiments.data.images import InMemoryImages
+from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
 from restore import Restorer
-from samplers import Algorithm1, Algorithm2, Step, direct, sample, strided
+from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_timesteps
 
-__all__ = ["Restoration", "table"]
+__all__ = ["RestorationEvaluator", "table"]
 
-WALKS: dict[str, Step] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
+WALKS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
 
 
-class Restoration:
+class RestorationEvaluator:
     """A trained restorer, unseen images, and what becomes of them at severity T and back.
 
     Args:
@@ -48,24 +48,24 @@ class Restoration:
     ) -> None:
         self.D, self.R, self.unseen, self.device = D, R, unseen, device
         self.seed, self.batch = seed, batch
-        self.times = strided(D.T, min(steps or D.T, D.T))
+        self.times = spaced_timesteps(D.T, min(steps or D.T, D.T))
 
-    def images(self, n: int) -> tuple[Tensor, Latent]:
+    def images(self, n: int) -> tuple[Tensor, Params]:
         """Return the first n unseen images, or as many as there are, and a z for each."""
-        generator = keyed(self.device, self.seed, "restoration")
-        if isinstance(self.unseen, ImageSet):
+        generator = seeded_generator(self.device, self.seed, "restoration")
+        if isinstance(self.unseen, InMemoryImages):
             x0 = self.unseen.at(torch.arange(min(n, len(self.unseen))), generator)
         else:
             x0 = self.unseen(n, generator)
         return x0, self.D.draw(x0, generator)
 
-    def restored(self, x0: Tensor, z: Latent) -> dict[str, Tensor]:
+    def restored(self, x0: Tensor, z: Params) -> dict[str, Tensor]:
         """Return the images as degraded to severity T and as restored from there by each way, (N, C, H, W) each."""
-        x_T = self.D(x0, full(self.D.T, x0), z)
+        x_T = self.D(x0, expand_level(self.D.T, x0), z)
         made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", "direct", *WALKS)}
         for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
             part = slice(first, first + self.batch)
-            x_part, z_part = x_T[part], map_latent(lambda v, part=part: v[part], z)  # type: ignore[misc]
+            x_part, z_part = x_T[part], map_params(lambda v, part=part: v[part], z)  # type: ignore[misc]
             made["degraded"].append(x_part)
             made["direct"].append(direct(self.R, x_part, self.D.T))
             for name, step in WALKS.items():
@@ -76,7 +76,7 @@ class Restoration:
         """Return RMSE, SSIM and the Fréchet distance to the truth for n images, or as many as there are."""
         x0, z = self.images(n)
         rows = {
-            name: {"rmse": rmse(x, x0), "ssim": ssim(x, x0), "frechet": frechet(x, x0)}
+            name: {"rmse": rmse(x, x0), "ssim": ssim(x, x0), "thumbnail_distance": thumbnail_distance(x, x0)}
             for name, x in self.restored(x0, z).items()
         }
         return {"images": len(x0), "severity": self.D.T, "steps": len(self.times) - 1, "samplers": rows}
@@ -85,7 +85,7 @@ class Restoration:
         """Save rows of x0 -> D(x0, t, z)."""
         x0, z = self.images(n)
         levels = severities(self.D.T, 8)
-        panels = torch.stack([self.D(x0, full(t, x0), z) for t in levels], dim=1)
+        panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in levels], dim=1)
         return _saved(
             [Strip(f"image {i + 1}", self.D.name, row, [f"t = {t}" for t in levels]) for i, row in enumerate(panels)],
             path,
@@ -112,5 +112,5 @@ def table(measured: dict[str, Any]) -> Iterator[str]:
     yield f"{n} unseen images, restored from severity {T}, iterated in {steps} steps:"
     yield f"{'':<14}{'RMSE':>8}{'SSIM':>8}{'distance':>11}"
     for name, row in measured["samplers"].items():
-        yield f"{name:<14}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['frechet']:>11.3f}"
+        yield f"{name:<14}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['thumbnail_distance']:>11.3f}"
     yield "distance: Fréchet, of 8 x 8 thumbnails, to the truth."

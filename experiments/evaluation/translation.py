@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Degradation, Source, full
+from degrade import Degradation, Source, expand_level
 from degrade.rendering import Strip, severities, sheet
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments.evaluation.figures import animate
-from experiments.evaluation.metrics import frechet, resemblance, rmse, ssim
+from experiments.evaluation.metrics import centered_correlation, rmse, ssim, thumbnail_distance
 from restore import Restorer
-from samplers import OtherSet, direct, parse_step, reverse, sample, strided
+from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps, trajectory
 
-__all__ = ["SAMPLERS", "Sets", "Study", "report"]
+__all__ = ["SAMPLERS", "Sets", "TranslationEvaluator", "report"]
 
-# The samplers of the table and of the picture, as `parse_step` reads them, and their captions there.
+# The samplers of the table and of the picture, as `parse_sampler` reads them, and their captions there.
 SAMPLERS = {
     "algorithm1": ("Algorithm 1", "z estimated"),
     "algorithm1-fixed": ("Algorithm 1", "z fixed"),
@@ -38,7 +38,7 @@ class Sets(NamedTuple):
     unseen_other: Source
 
 
-class Study:
+class TranslationEvaluator:
     """A trained restorer, the set it restores, the set it starts from, and what one asks of them.
 
     Args:
@@ -59,11 +59,11 @@ class Study:
 
     def times(self, start: int) -> list[int]:
         """Return the severities that a walk from `start` visits."""
-        return strided(start, min(self.steps, start))
+        return spaced_timesteps(start, min(self.steps, start))
 
     def generator(self, use: str) -> torch.Generator:
         """Return the generator for one use."""
-        return keyed(self.device, self.seed, use)
+        return seeded_generator(self.device, self.seed, use)
 
     def pairs(self, n: int, use: str) -> tuple[Tensor, Tensor]:
         """Return n unseen clean images and their partners."""
@@ -75,8 +75,8 @@ class Study:
         """Measure restorations from half-way against the truth, and what comes of a partner alone as a set."""
         half = max(1, self.D.T // 2)
         x0, z = self.pairs(n, "measure")
-        x_half = self.D(x0, full(half, x0), z)
-        starts, _ = OtherSet(self.sets.unseen_other)(n, self.generator("starts"))
+        x_half = self.D(x0, expand_level(half, x0), z)
+        starts, _ = DatasetPrior(self.sets.unseen_other)(n, self.generator("starts"))
         real = self.sets.clean(n, self.generator("real"))
         table = {}
         for name in tqdm(["direct", *SAMPLERS], "measuring", disable=None, leave=False):
@@ -85,10 +85,10 @@ class Study:
             table[name] = {
                 "rmse": rmse(restored, x0),
                 "ssim": ssim(restored, x0),
-                "frechet": frechet(made, real),
-                "resemblance": resemblance(made, starts),
+                "thumbnail_distance": thumbnail_distance(made, real),
+                "centered_correlation": centered_correlation(made, starts),
             }
-        floor = frechet(self.sets.clean(n, self.generator("real again")), real)
+        floor = thumbnail_distance(self.sets.clean(n, self.generator("real again")), real)
         return {"half_way": half, "images": n, "samplers": table, "frechet_of_real_images": floor}
 
     def walk(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
@@ -98,20 +98,20 @@ class Study:
             if name == "direct":
                 ends.append(direct(self.R, x_part, start))
             else:
-                ends.append(sample(self.D, self.R, parse_step(name), x_part, z_part, self.times(start)))
+                ends.append(sample(self.D, self.R, parse_sampler(name), x_part, z_part, self.times(start)))
         return torch.cat(ends)
 
     def forward_strip(self, path: Path) -> Path:
         """Rows of x0 -> D(x0, t, z) -> z."""
         x0, z = self.pairs(5, "pictures")
-        times = strided(self.D.T, min(7, self.D.T))[::-1]
-        panels = torch.stack([self.D(x0, full(t, x0), z) for t in times] + [z], dim=1)
+        times = spaced_timesteps(self.D.T, min(7, self.D.T))[::-1]
+        panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in times] + [z], dim=1)
         captions = ["x0", *(f"t = {t}" for t in times[1:]), "z"]
         return self.save([Strip(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path)
 
     def reverse_strip(self, path: Path) -> Path:
         """Rows of the reverse walk, for each sampler, from the same starts."""
-        starts, _ = OtherSet(self.sets.unseen_other)(2, self.generator("pictures"))
+        starts, _ = DatasetPrior(self.sets.unseen_other)(2, self.generator("pictures"))
         times = self.times(self.D.T)
         shown = [times[k] for k in severities(len(times) - 1, 9)]
         guess = direct(self.R, starts, self.D.T)
@@ -133,13 +133,13 @@ class Study:
     @torch.no_grad()
     def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:
         """Return the images at every severity that the sampler visits from x_T = z."""
-        walk = reverse(self.D, self.R, parse_step(name), x_T, x_T, self.times(self.D.T))
+        walk = trajectory(self.D, self.R, parse_sampler(name), x_T, x_T, self.times(self.D.T))
         return {self.D.T: x_T} | {visit.s: visit.x_s for visit in walk}
 
     def round_trip(self, path: Path, sampler: str) -> Path:
         """Clean images turn into their partners, and back into clean images."""
         x0, z = self.pairs(5, "pictures")
-        there = [self.D(x0, full(t, x0), z) for t in strided(self.D.T, min(24, self.D.T))[::-1]]
+        there = [self.D(x0, expand_level(t, x0), z) for t in spaced_timesteps(self.D.T, min(24, self.D.T))[::-1]]
         back = list(self.visited(sampler, z).values())
         frames = [*there, *back]
         hold = (0, len(there), len(frames) - 1)
@@ -150,9 +150,9 @@ def report(measured: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the table that a run ends with."""
     half, n = measured["half_way"], measured["images"]
     yield f"{n} unseen images; restored from severity {half} against the truth, and made from partners alone:"
-    yield f"{'':<18}{'RMSE':>8}{'SSIM':>8}{'distance':>11}{'resemblance':>13}"
+    yield f"{'':<18}{'RMSE':>8}{'SSIM':>8}{'distance':>11}{'centered_correlation':>13}"
     for name, row in measured["samplers"].items():
-        numbers = f"{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['frechet']:>11.2f}{row['resemblance']:>13.2f}"
-        yield f"{name:<18}{numbers}"
+        sets = f"{row['thumbnail_distance']:>11.2f}{row['centered_correlation']:>13.2f}"
+        yield f"{name:<18}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{sets}"
     yield f"{'real images':<18}{'':>16}{measured['frechet_of_real_images']:>11.2f}"
     yield "RMSE, SSIM: a fixed z is the true partner. distance: Fréchet, of 8 x 8 thumbnails, to the real images."

@@ -24,15 +24,15 @@ from degrade.random import rand
 class Swirl(degrade.Degradation):
     """Pixels turn around a random center, the more the nearer they are to it."""
 
-    T: degrade.Levels = 50
+    T: degrade.NumLevels = 50
     turns: float = 1.0
     radius: Annotated[float, Field(gt=0)] = 0.5
 
-    def draw(self, x0: Tensor, generator: degrade.Chance = None) -> Tensor:
+    def draw(self, x0: Tensor, generator: degrade.Generators = None) -> Tensor:
         """Return centers (B, 2), uniform in the middle half of the image."""
         return rand((len(x0), 2), x0, generator) - 0.5
 
-    def apply(self, x0: Tensor, t: Tensor, z: degrade.Latent) -> Tensor:
+    def apply(self, x0: Tensor, t: Tensor, z: degrade.Params) -> Tensor:
         """Return the stirred image, and x0 itself at t = 0."""
         still = affine_grid(torch.eye(2, 3).to(x0).expand(len(x0), -1, -1), list(x0.shape), align_corners=False)
         center = z.to(x0).view(-1, 1, 1, 2)

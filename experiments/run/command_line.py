@@ -24,18 +24,18 @@ from pydantic_core import CoreSchema
 from degrade.frozen import exact_schema
 from degrade.pairs import pairs
 
-__all__ = ["Numbers", "Options", "Pairs", "UserError", "from_text", "parse", "validated"]
+__all__ = ["IntList", "KeyValues", "Options", "UsageError", "from_text", "parse", "validated"]
 
 
-class UserError(Exception):
+class UsageError(Exception):
     """Something the user can mend; the message names the value, what was expected and the fix, in one line."""
 
 
 # Whole numbers from 1 on, which a command line writes as 1,2,4 or none.
-Numbers = tuple[Annotated[int, Field(ge=1)], ...]
+IntList = tuple[Annotated[int, Field(ge=1)], ...]
 
 # Named values, which a command line writes as key=value key=value.
-Pairs = dict[str, Any]
+KeyValues = dict[str, Any]
 
 
 class Options(BaseModel):
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage of forty options."""
-        raise UserError(f"{message}; --help lists the options")
+        raise UsageError(f"{message}; --help lists the options")
 
 
 def parser_for(model: type[Options], program: str, description: str) -> Parser:
@@ -103,7 +103,7 @@ def validated(model: type[O], values: Mapping[str, Any]) -> O:
     """Return `model(**values)`; what is wrong with the values becomes one line.
 
     Raises:
-        UserError: naming every faulty value.
+        UsageError: naming every faulty value.
     """
     try:
         return model(**values)
@@ -113,7 +113,7 @@ def validated(model: type[O], values: Mapping[str, Any]) -> O:
             reason = fault["msg"].removeprefix("Value error, ")
             where = f"--{str(fault['loc'][0]).replace('_', '-')} {fault['input']}: " if fault["loc"] else ""
             parts.append(f"{where}{reason[:1].lower()}{reason[1:]}")
-        raise UserError("; ".join(parts)) from None
+        raise UsageError("; ".join(parts)) from None
 
 
 def explicit_values(model: type[Options], argv: Sequence[str], program: str, description: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def explicit_values(model: type[Options], argv: Sequence[str], program: str, des
         try:
             values[name] = from_text(value, model.model_fields[name].annotation)
         except ValueError as error:
-            raise UserError(f"--{name.replace('_', '-')}: {error}") from None
+            raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
     return values
 
 
@@ -182,9 +182,9 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"--config {path}: {error}; it should be a JSON object of options") from None
+        raise UsageError(f"--config {path}: {error}; it should be a JSON object of options") from None
     if not isinstance(values, dict):
-        raise UserError(f"--config {path} holds a {type(values).__name__}; it should be a JSON object of options")
+        raise UsageError(f"--config {path} holds a {type(values).__name__}; it should be a JSON object of options")
     return values
 
 
@@ -201,12 +201,12 @@ def parse(
         description: what `--help` says first.
 
     Raises:
-        UserError: for anything the user should mend.
+        UsageError: for anything the user should mend.
     """
     given = explicit_values(model, argv, program, description)
     preset = given.get("preset", model.model_fields["preset"].default)
     if not isinstance(preset, str) or preset not in presets:
-        raise UserError(f"--preset {preset}: choose from {', '.join(presets)}")
+        raise UsageError(f"--preset {preset}: choose from {', '.join(presets)}")
     config = validated(model, model.over(presets[preset], given))
     return config, {name: getattr(config, name) for name in given}
 
@@ -219,7 +219,7 @@ def run_main(main: Callable[[Sequence[str]], None], program: str) -> int:
     try:
         with _brief_warnings(program):
             main(sys.argv[1:])
-    except UserError as error:
+    except UsageError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

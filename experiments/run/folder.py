@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.run.command_line import Options, UserError, validated
+from experiments.run.command_line import Options, UsageError, validated
 from experiments.run.options import RunOptions
-from restore import DataSpec, Training, resume
-from restore.distributed import process_count
+from restore import DatasetInfo, Trainer, resume
+from restore.distributed import get_world_size
 
-__all__ = ["choose_folder", "claim", "read_log", "stored_config", "take_up", "write_json", "write_text"]
+__all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_config", "write_json", "write_text"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -52,27 +52,28 @@ def choose_folder(options: RunOptions, program: str) -> Path:
     Of several processes the first one looks at the folder, and the others believe it.
 
     Raises:
-        UserError: if there is nothing to resume, if the folder holds another run, or if several processes would have to
+        UsageError: if there is nothing to resume, if the folder holds another run, or if several processes would have
+            to
             find one number for it.
     """
-    if process_count() > 1 and options.out is None:
-        raise UserError("several processes need the same folder: name it with --out")
+    if get_world_size() > 1 and options.out is None:
+        raise UsageError("several processes need the same folder: name it with --out")
     if options.out is not None:
         folder = Path(options.out)
     else:
         number = _newest(program)
         if options.resume and not number:
-            raise UserError(f"--resume: there is no run under runs/{program}-*; name one with --out")
+            raise UsageError(f"--resume: there is no run under runs/{program}-*; name one with --out")
         folder = _numbered(program, number if options.resume else number + 1)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file; name a folder")
+        raise UsageError(f"--out {folder} is a file; name a folder")
     if not _is_first():
         return folder
     holds = folder.is_dir() and any(folder.iterdir())
     if options.resume and not (folder / "config.json").is_file():
-        raise UserError(f"--resume: {folder} holds no run; leave --resume out to start one there")
+        raise UsageError(f"--resume: {folder} holds no run; leave --resume out to start one there")
     if holds and not options.resume:
-        raise UserError(f"--out {folder} already holds files; name another folder, or continue a run with --resume")
+        raise UsageError(f"--out {folder} already holds files; name another folder, or continue a run with --resume")
     return folder
 
 
@@ -80,14 +81,14 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
     """Return the configuration of the run in `folder`, with the explicit values that may differ.
 
     Raises:
-        UserError: if its file cannot be read, or if an explicit value contradicts it.
+        UsageError: if its file cannot be read, or if an explicit value contradicts it.
     """
     try:
         values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
+        raise UsageError(f"{folder / 'config.json'} cannot be read: {error}") from None
     if not isinstance(values, dict):
-        raise UserError(
+        raise UsageError(
             f"{folder / 'config.json'} holds a {type(values).__name__}; it should be a JSON object of options"
         )
     stored = validated(model, values)
@@ -95,7 +96,7 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
     for name in explicit:
         was, now = getattr(stored, name), getattr(merged, name)
         if name not in FREE and was != now:
-            raise UserError(
+            raise UsageError(
                 f"--{name.replace('_', '-')} {now}: this run was started with {was}; start another with --out"
             )
     return merged
@@ -111,7 +112,7 @@ def _newest(program: str) -> int:
     return max((int(match[1]) for match in found if match), default=0)
 
 
-def claim(folder: Path, options: RunOptions) -> Path:
+def create_run_dir(folder: Path, options: RunOptions) -> Path:
     """Make the folder of a run and write its configuration; of several processes the first one does.
 
     Of runs that are started together one gets the folder: the others get the next numbers if they are numbered.
@@ -124,20 +125,20 @@ def claim(folder: Path, options: RunOptions) -> Path:
         The folder of the run.
 
     Raises:
-        UserError: if it cannot be made or written, or if another run has got the folder that is named with --out.
+        UsageError: if it cannot be made or written, or if another run has got the folder that is named with --out.
     """
     if not _is_first():
         return folder
     try:
         while not (options.resume or _is_ours(folder, new=options.out is None)):
             if options.out is not None:
-                raise UserError(f"--out {folder} was taken by another run just now; name another folder")
+                raise UsageError(f"--out {folder} was taken by another run just now; name another folder")
             program, _, number = folder.name.rpartition("-")
             folder = _numbered(program, int(number) + 1)
         # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
         write_json(folder / "config.json", options.model_dump(mode="json", exclude={"out", "resume"}))
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
     return folder
 
 
@@ -158,7 +159,7 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def take_up(folder: Path, training: Training, data: DataSpec | None = None) -> None:
+def resume_run(folder: Path, training: Trainer, data: DatasetInfo | None = None) -> None:
     """Put `training` where the run in `folder` left off; where it was stopped before it saved, that is the beginning.
 
     Args:
@@ -167,14 +168,14 @@ def take_up(folder: Path, training: Training, data: DataSpec | None = None) -> N
         data: what it will go on with.
 
     Raises:
-        UserError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
+        UsageError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
     """
     try:
         step = resume(folder / "model", training, data)
     except FileNotFoundError:
         return
     except ValueError as error:
-        raise UserError(f"--resume: {error}; start another run with --out") from None
+        raise UsageError(f"--resume: {error}; start another run with --out") from None
     if training.rank == 0:
         print(f"continuing after step {step}", file=sys.stderr)
 

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade.extras import need
-from experiments.run.command_line import UserError
+from degrade.extras import require
+from experiments.run.command_line import UsageError
 from experiments.run.folder import read_log, write_text
 from experiments.run.options import TrainOptions
-from restore import Record, Training
+from restore import StepStats, Trainer
 
-__all__ = ["Log"]
+__all__ = ["TrainingLogger"]
 
 MOST = 8  # severities that an error message names
 
 
-class Log:
+class TrainingLogger:
     """Mean loss, learning rate, gradient and speed since the last line, every so many steps.
 
     Args:
@@ -38,15 +38,15 @@ class Log:
         options: how often to write, and whether to TensorBoard as well.
 
     Raises:
-        UserError: if the log cannot be written, or TensorBoard is not installed.
+        UsageError: if the log cannot be written, or TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, training: Training, options: TrainOptions) -> None:
+    def __init__(self, folder: Path, training: Trainer, options: TrainOptions) -> None:
         self.path, self.every = folder / "log.jsonl", options.log_every
         self.reports = training.rank == 0
         self.per_step = training.config.batch * training.config.accumulate
         self.steps, self.first = training.config.steps, training.step
-        self.records: list[Record] = []
+        self.records: list[StepStats] = []
         self.board: Any = None
         if self.reports:
             with _writing(self.path):
@@ -54,7 +54,7 @@ class Log:
             if options.tensorboard:
                 self.board = _board(folder / "tensorboard", self.first)
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> TrainingLogger:
         """Show the bar, and start the clock."""
         quiet = None if self.reports else True  # None: where standard error is no terminal
         self.bar = tqdm(total=self.steps, initial=self.first, desc="training", unit=" steps", disable=quiet)
@@ -68,7 +68,7 @@ class Log:
             with _writing(Path(self.board.log_dir)):
                 self.board.close()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: StepStats) -> None:
         """Count a step; every so often write a line."""
         self.records.append(record)
         self.bar.update()
@@ -79,7 +79,7 @@ class Log:
         """Write the line of the steps since the last one; here, and only here, the host waits for the device.
 
         Raises:
-            UserError: if a loss or a gradient was not finite, or the line cannot be written.
+            UsageError: if a loss or a gradient was not finite, or the line cannot be written.
         """
         if not self.records:
             return
@@ -87,7 +87,7 @@ class Log:
         losses, norms = (torch.stack([getattr(r, name) for r in self.records]) for name in ("loss", "grad_norm"))
         finite = (losses.isfinite() & norms.isfinite()).tolist()
         if not all(finite):
-            raise UserError(_complaint(self.records[finite.index(False)]))
+            raise UsageError(_complaint(self.records[finite.index(False)]))
         seconds = time.perf_counter() - self.since
         row = {
             "step": last.step,
@@ -134,16 +134,18 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}; the last checkpoint is intact") from None
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}; the last checkpoint is intact"
+        ) from None
 
 
 def _board(folder: Path, step: int) -> Any:
     """Return a writer for TensorBoard whose curves go on after `step`."""
     try:
-        need("tensorboard", "--tensorboard", extra="watch")
-        writer = need("torch.utils.tensorboard", "--tensorboard", extra="watch").SummaryWriter
+        require("tensorboard", "--tensorboard", extra="watch")
+        writer = require("torch.utils.tensorboard", "--tensorboard", extra="watch").SummaryWriter
     except ImportError as error:
-        raise UserError(str(error)) from None
+        raise UsageError(str(error)) from None
     with _writing(folder):
         return writer(folder, purge_step=step + 1)
 
@@ -158,8 +160,8 @@ def _read(path: Path) -> Tensor:
     return pixels.permute(1, 2, 0)
 
 
-def _complaint(record: Record) -> str:
-    advice = "lower --lr or --clip and continue with --resume from the last checkpoint"
+def _complaint(record: StepStats) -> str:
+    advice = "lower --lr or --max-grad-norm and continue with --resume from the last checkpoint"
     bad = ~record.losses.isfinite()
     if not bool(bad.any()):
         return f"the gradient is not finite at step {record.step}, its loss {float(record.loss):.4g} is; {advice}"

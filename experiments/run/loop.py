@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from degrade.serializable import Named
-from experiments.run.command_line import UserError
-from experiments.run.logging import Log
+from degrade.serializable import Serializable
+from experiments.run.command_line import UsageError
+from experiments.run.logging import TrainingLogger
 from experiments.run.options import TrainOptions
-from restore import DataSpec, NamedSpec, Restorer, Training, save
+from restore import ComponentConfig, DatasetInfo, Restorer, Trainer, save
 from restore.data_order import Data
 
-__all__ = ["Picture", "Stopper", "fit"]
+__all__ = ["GracefulStop", "Picture", "fit"]
 
 Picture = Callable[[Path, Restorer], Path]
 
 
-class Stopper:
+class GracefulStop:
     """While open, Ctrl-C and SIGTERM ask for an end instead of forcing one; a second Ctrl-C, a moment later, forces it.
 
     What launches several processes hands a Ctrl-C on to them, which have had it from the terminal already: within the
@@ -32,7 +32,7 @@ class Stopper:
     def __init__(self) -> None:
         self.asked = False
 
-    def __enter__(self) -> Stopper:
+    def __enter__(self) -> GracefulStop:
         """Take over the signals."""
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
@@ -53,13 +53,13 @@ class Stopper:
 
 
 def fit(
-    training: Training,
+    training: Trainer,
     data: Data,
     folder: Path,
     options: TrainOptions,
     picture: Picture | None = None,
-    data_spec: DataSpec | None = None,
-    prior: Named | NamedSpec | None = None,
+    data_spec: DatasetInfo | None = None,
+    prior: Serializable | ComponentConfig | None = None,
 ) -> None:
     """Take the steps that are left, with a progress bar, a line in the log now and then, pictures and checkpoints.
 
@@ -76,9 +76,9 @@ def fit(
     Raises:
         KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came (of several processes, at the next line of
             the log, after the same step in all), with everything saved.
-        UserError: when the loss is no longer finite or something cannot be written; the last checkpoint stays.
+        UsageError: when the loss is no longer finite or something cannot be written; the last checkpoint stays.
     """
-    with Stopper() as stopper, Log(folder, training, options) as log:
+    with GracefulStop() as stopper, TrainingLogger(folder, training, options) as log:
         for record in training.run(data):
             log.add(record)
             step = record.step
@@ -98,11 +98,13 @@ def fit(
             raise KeyboardInterrupt(f"stopped after step {training.step}, saved; continue with --resume --out {folder}")
 
 
-def _save(folder: Path, training: Training, keep: int, prior: Named | NamedSpec | None, data: DataSpec | None) -> None:
+def _save(
+    folder: Path, training: Trainer, keep: int, prior: Serializable | ComponentConfig | None, data: DatasetInfo | None
+) -> None:
     fault = ""
     try:
         save(folder, training, keep, prior, data)
     except (OSError, ValueError) as error:
         fault = str(error)
     if training.any(bool(fault)):
-        raise UserError(fault or f"step {training.step} cannot be saved: the first process says why")
+        raise UsageError(fault or f"step {training.step} cannot be saved: the first process says why")

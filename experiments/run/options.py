@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, ValidationError
 
-from experiments.run.command_line import Numbers, Options, UserError
+from experiments.run.command_line import IntList, Options, UsageError
 from restore import EMAConfig, TrainConfig, UNetConfig
-from restore.distributed import local_rank, per_process, process_count
+from restore.distributed import get_world_size, local_accumulation, local_rank
 
 __all__ = ["DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions"]
 
@@ -26,19 +26,19 @@ class DeviceOptions(Options):
         """Return the device asked for; of several processes each has its own.
 
         Raises:
-            UserError: if this machine does not have it.
+            UsageError: if this machine does not have it.
         """
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        if name == "cuda" and process_count() > 1:
+        if name == "cuda" and get_world_size() > 1:
             name = f"cuda:{local_rank()}"
         try:
             device = torch.device(name)
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"--device {self.device} is not there ({reason}); try --device auto or cpu") from None
+            raise UsageError(f"--device {self.device} is not there ({reason}); try --device auto or cpu") from None
         return device
 
 
@@ -55,9 +55,9 @@ class NetworkOptions(Options):
 
     size: Count = Field(64, description="side of the images in pixels")
     width: Count = Field(64, description="channels at the highest resolution")
-    multipliers: Numbers = Field((1, 2, 3), description="channels at each level, as multiples of the width")
+    multipliers: IntList = Field((1, 2, 3), description="channels at each level, as multiples of the width")
     blocks: Count = Field(1, description="residual blocks at each level")
-    attention: Numbers = Field((8,), description="sides at which self-attention is used; none for nowhere")
+    attention: IntList = Field((8,), description="sides at which self-attention is used; none for nowhere")
     heads: Count = Field(4, description="attention heads")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     groups: Count = Field(8, description="groups of the group norms")
@@ -68,14 +68,14 @@ class NetworkOptions(Options):
         """Return the network's configuration.
 
         Raises:
-            UserError: if the values do not go together.
+            UsageError: if the values do not go together.
         """
         names = ("size", "width", "multipliers", "blocks", "attention", "heads", "dropout", "groups", "patch")
         more = ("checkpointing",)
         try:
             return UNetConfig(channels=channels, **{name: getattr(self, name) for name in names + more})
         except ValidationError as error:
-            raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 class TrainOptions(Options):
@@ -88,13 +88,13 @@ class TrainOptions(Options):
     warmup: int = Field(50, ge=0, description="steps over which the learning rate rises")
     decay: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate: constant or cosine")
     loss: Literal["l1", "l2"] = Field("l1", description="l1 or l2")
-    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
+    max_grad_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
     ema_every: Count = Field(1, description="steps between two updates of the average")
     ema_start: int = Field(100, ge=0, description="step from which weights are averaged")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="float32 or bfloat16")
     compile: bool = Field(False, description="compile the network: a minute more to start with, and faster steps")
-    round_input: bool = Field(False, description="round what the network sees to 8 bits")
+    quantize_input: bool = Field(False, description="round what the network sees to 8 bits")
     log_every: Count = Field(20, description="steps between two lines of the log")
     save_every: Count = Field(500, description="steps between two checkpoints")
     keep: Count = Field(2, description="checkpoints that are kept")
@@ -105,13 +105,13 @@ class TrainOptions(Options):
         """Return the training's configuration.
 
         Raises:
-            UserError: if the processes cannot share a step.
+            UsageError: if the processes cannot share a step.
         """
         try:
-            per_process(self.accumulate, process_count())
+            local_accumulation(self.accumulate, get_world_size())
         except ValueError as error:
-            raise UserError(f"--{error}") from None
-        names = ("steps", "batch", "accumulate", "lr", "warmup", "decay", "loss", "clip", "precision")
-        more = ("compile", "round_input")
+            raise UsageError(f"--{error}") from None
+        names = ("steps", "batch", "accumulate", "lr", "warmup", "decay", "loss", "max_grad_norm", "precision")
+        more = ("compile", "quantize_input")
         ema = EMAConfig(decay=self.ema_decay, every=self.ema_every, start=self.ema_start)
         return TrainConfig(ema=ema, seed=seed, **{name: getattr(self, name) for name in names + more})

@@ -19,7 +19,7 @@ Values = Mapping[str, Any]
 
 PAPER_TRAINING: Values = {
     **{"loss": "l1", "steps": 700_000, "batch": 32, "accumulate": 2, "lr": 2e-5, "warmup": 0, "decay": "constant"},
-    **{"clip": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
+    **{"max_grad_norm": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
     **{"eval_images": 1000, "log_every": 100, "save_every": 1000},
 }
 PAPER_NETWORK: Values = {
@@ -56,10 +56,10 @@ DEMO: Values = {
 }
 PRESETS: dict[str, Values] = {
     "mnist-blur": _preset(MNIST, "blur", DIGIT_BLUR),
-    "mnist-inpaint": _preset(MNIST, "inpaint", SMALL_HOLE, round_input=True),
+    "mnist-inpaint": _preset(MNIST, "inpaint", SMALL_HOLE, quantize_input=True),
     "mnist-pixelate": _preset(MNIST, "pixelate", {"T": 3}),
     "cifar10-blur": _preset(CIFAR10, "blur", TINY_BLUR),
-    "cifar10-inpaint": _preset(CIFAR10, "inpaint", SMALL_HOLE, round_input=True),
+    "cifar10-inpaint": _preset(CIFAR10, "inpaint", SMALL_HOLE, quantize_input=True),
     "cifar10-pixelate": _preset(CIFAR10, "pixelate", {"T": 3}),
     "cifar10-snow": _preset(CIFAR10, "snow", {"T": 200, "level": 3}),
     "cifar10-decolor": _preset(CIFAR10, "decolor", {"T": 20}),
@@ -68,7 +68,7 @@ PRESETS: dict[str, Values] = {
     "celeba-pixelate": _preset(CELEBA, "pixelate", {"T": 4}),
     "celeba-snow": _preset(CELEBA, "snow", {"T": 200, "level": 4}),
     "celeba-decolor": _preset(CELEBA, "decolor", {"T": 20}),
-    "generation-blur": _preset(CELEBA, "blur", TO_MEAN, round_input=True, prior="auto", jitter=0.002),
+    "generation-blur": _preset(CELEBA, "blur", TO_MEAN, quantize_input=True, prior="auto", jitter=0.002),
     "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "std": 0.05, "first": 1.0}, prior="auto"),
     "generation-pixelate": _preset(CELEBA, "pixelate", {"T": 6}, prior="auto"),
     "generation-noise": _preset(CELEBA, "gaussian_noise", {"T": 200, "schedule": "cosine"}, prior="auto"),
@@ -77,7 +77,7 @@ PRESETS: dict[str, Values] = {
 QUICK: Values = {
     **{"width": 48, "multipliers": (1, 2), "blocks": 2, "heads": 4, "groups": 8, "dropout": 0.0},
     **{"loss": "l1", "steps": 2000, "batch": 32, "accumulate": 1, "lr": 1e-3, "warmup": 50, "decay": "cosine"},
-    **{"clip": 1.0, "ema_decay": 0.99, "ema_every": 1, "ema_start": 100, "precision": "bfloat16"},
+    **{"max_grad_norm": 1.0, "ema_decay": 0.99, "ema_every": 1, "ema_start": 100, "precision": "bfloat16"},
     **{"eval_images": 128, "sample_steps": 20, "log_every": 20, "save_every": 250},
 }
 

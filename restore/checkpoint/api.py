@@ -29,22 +29,22 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from degrade import get, make
-from degrade.serializable import Named
+from degrade.serializable import Serializable
 from restore.checkpoint.config import (
     MODEL,
-    DataSpec,
-    NamedSpec,
-    Specification,
+    CheckpointConfig,
+    ComponentConfig,
+    DatasetInfo,
     describe,
     dump,
     network_of,
-    read_specification,
+    read_checkpoint_config,
 )
-from restore.checkpoint.integrity import CHECKSUMS, DamagedError, File, verify
+from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, File, verify
 from restore.checkpoint.store import checkpoints, path_of, put, remove, remove_leftovers, step_of
 from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Restorer
-from restore.training import Training
+from restore.training import Trainer
 
 __all__ = ["latest", "load", "resume", "save"]
 
@@ -52,15 +52,15 @@ A = TypeVar("A")
 WEIGHTS, EMA, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.pt"
 FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
 # With another of these the steps to come would be of another training: other images, random numbers or losses.
-SAME = ("batch", "accumulate", "loss", "round_input", "seed")
+SAME = ("batch", "accumulate", "loss", "quantize_input", "seed")
 
 
 def save(
     folder: str | Path,
-    training: Training,
+    training: Trainer,
     keep: int = 2,
-    prior: Named | NamedSpec | None = None,
-    data: DataSpec | None = None,
+    prior: Serializable | ComponentConfig | None = None,
+    data: DatasetInfo | None = None,
 ) -> Path:
     """Write a checkpoint of `training` into `folder` and keep the newest `keep`.
 
@@ -70,7 +70,7 @@ def save(
         folder: made if missing.
         training: of a restorer whose network is a `UNet`.
         keep: how many checkpoints stay, at least 1.
-        prior: where trajectories start, to be found in `read_specification(latest(folder)).prior`.
+        prior: where trajectories start, to be found in `read_checkpoint_config(latest(folder)).prior`.
         data: what it is trained on, which `resume` compares.
 
     Returns:
@@ -85,7 +85,7 @@ def save(
     folder, state = Path(folder), training.state_dict()
     if training.rank:
         return path_of(folder, training.step)
-    specification = describe(training, NamedSpec.of(prior) if isinstance(prior, Named) else prior, data)
+    specification = describe(training, ComponentConfig.of(prior) if isinstance(prior, Serializable) else prior, data)
     _refuse_to_go_back(folder, training.step)
     try:
         remove_leftovers(folder)
@@ -111,37 +111,38 @@ def latest(folder: str | Path) -> Path:
     return _newest(folder, lambda checkpoint, specification: checkpoint)
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu", **injected: Any) -> Restorer:
+def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any) -> Restorer:
     """Return the restorer of the newest whole checkpoint in `folder`: averaged weights, evaluation mode.
 
     Args:
         folder: of the checkpoints, or of the run, or one checkpoint.
         device: where it shall live.
-        **injected: live arguments of its degradation that no file can hold, such as `source`.
+        **runtime: live arguments of its degradation that no file can hold, such as `source`.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
         ValueError: if none is whole, naming each and what is wrong with it.
     """
 
-    def read(checkpoint: Path, specification: Specification) -> Restorer:
-        degradation = make(specification.degradation.name, **specification.degradation.arguments, **injected)
+    def read(checkpoint: Path, specification: CheckpointConfig) -> Restorer:
+        degradation = make(specification.degradation.name, **specification.degradation.arguments, **runtime)
         net = UNet(specification.network)
         net.load_state_dict(_tensors(checkpoint / EMA))
-        restorer = Restorer(net, degradation, specification.predict, specification.clamp)
+        restorer = Restorer(net, degradation, specification.prediction_type, specification.clip_sample)
         return restorer.eval().requires_grad_(False).to(device)
 
     return _newest(folder, read)
 
 
-def resume(folder: str | Path, training: Training, data: DataSpec | None = None) -> int:
+def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = None) -> int:
     """Put `training` where the newest whole checkpoint in `folder` left off; return its step.
 
     Args:
         folder: of the checkpoints, or of the run, or one checkpoint.
-        training: of the same network, degradation, `predict` and `clamp`, and with the same `batch`, `accumulate`,
-            `loss`, `round_input` and `seed`. Its other values may differ, and count from here on: so the learning rate
-            may be lowered, or a training be given more steps.
+        training: of the same network, degradation, `prediction_type` and `clip_sample`, and with the same `batch`,
+            `accumulate`,
+            `loss`, `quantize_input` and `seed`. Its other values may differ, and count from here on: so the learning
+            rate may be lowered, or a training be given more steps.
         data: what it will go on with.
 
     Raises:
@@ -149,7 +150,7 @@ def resume(folder: str | Path, training: Training, data: DataSpec | None = None)
         ValueError: if one of these or the data set is another; if no checkpoint is whole, naming each.
     """
 
-    def read(checkpoint: Path, specification: Specification) -> int:
+    def read(checkpoint: Path, specification: CheckpointConfig) -> int:
         _expect(checkpoint, specification, training, data)
         state = {
             "step": specification.step,
@@ -164,21 +165,21 @@ def resume(folder: str | Path, training: Training, data: DataSpec | None = None)
             raise
         except Exception as error:  # whatever the readers of torch raise for what is not theirs
             reason = str(error).splitlines() or [type(error).__name__]
-            raise DamagedError(f"{OPTIMIZER} is not of this training: {reason[0]}") from None
+            raise CorruptCheckpointError(f"{OPTIMIZER} is not of this training: {reason[0]}") from None
         return training.step
 
     return _newest(folder, read)
 
 
-def _newest(folder: str | Path, read: Callable[[Path, Specification], A]) -> A:
+def _newest(folder: str | Path, read: Callable[[Path, CheckpointConfig], A]) -> A:
     """Return what `read` makes of the newest checkpoint that is whole."""
-    faults: dict[Path, DamagedError] = {}
+    faults: dict[Path, CorruptCheckpointError] = {}
     # Listed anew each time: a training may add and remove checkpoints meanwhile.
     while left := [checkpoint for checkpoint in checkpoints(Path(folder)) if checkpoint not in faults]:
         checkpoint = left[-1]
         try:
             found = read(checkpoint, _examine(checkpoint))
-        except DamagedError as fault:
+        except CorruptCheckpointError as fault:
             faults[checkpoint] = fault
             continue
         for other in filter(Path.exists, faults):
@@ -194,7 +195,7 @@ def _refuse_to_go_back(folder: Path, step: int) -> None:
     for later in (c for c in checkpoints(folder) if step_of(c) > step):
         try:
             _examine(later)
-        except DamagedError:
+        except CorruptCheckpointError:
             continue
         raise ValueError(f"{later} is newer than step {step}, which is to be saved; resume from it or save elsewhere")
 
@@ -202,25 +203,25 @@ def _refuse_to_go_back(folder: Path, step: int) -> None:
 def _seems_whole(checkpoint: Path) -> bool:
     try:
         verify(checkpoint, FILES, contents=False)
-    except DamagedError:
+    except CorruptCheckpointError:
         return False
     return True
 
 
-def _examine(checkpoint: Path) -> Specification:
+def _examine(checkpoint: Path) -> CheckpointConfig:
     """Return the specification of a checkpoint that is whole and can be rebuilt here.
 
     Raises:
-        DamagedError: saying what is wrong.
+        CorruptCheckpointError: saying what is wrong.
     """
     if not (checkpoint / CHECKSUMS).exists():
-        read_specification(checkpoint)  # another program or another format explains the lack
+        read_checkpoint_config(checkpoint)  # another program or another format explains the lack
     verify(checkpoint, FILES)
-    specification = read_specification(checkpoint)
+    specification = read_checkpoint_config(checkpoint)
     try:
         get(specification.degradation.name)
     except ValueError as error:
-        raise DamagedError(f"{error}; import or install the plugin that registers it") from None
+        raise CorruptCheckpointError(f"{error}; import or install the plugin that registers it") from None
     _expect_shapes(checkpoint, specification.network)
     return specification
 
@@ -233,33 +234,33 @@ def _expect_shapes(checkpoint: Path, network: UNetConfig) -> None:
             with safe_open(checkpoint / file, "pt") as tensors:
                 found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise DamagedError(f"{file}: {error}") from None
+            raise CorruptCheckpointError(f"{file}: {error}") from None
         for name in sorted(expected.keys() | found.keys()):
             if found.get(name) != expected.get(name):
-                raise DamagedError(
+                raise CorruptCheckpointError(
                     f"{file}: {name} has shape {found.get(name)}, its network's has {expected.get(name)}"
                 )
 
 
-def _expect(checkpoint: Path, theirs: Specification, training: Training, data: DataSpec | None) -> None:
+def _expect(checkpoint: Path, theirs: CheckpointConfig, training: Trainer, data: DatasetInfo | None) -> None:
     """Raise ValueError if a checkpoint is not of this network, degradation, data, or not of the same steps."""
     restorer, ours = training.restorer, network_of(training.restorer)
     pairs: list[tuple[str, Any, Any]] = [
         # How the backward pass goes about its work may change on the way.
         ("network", dataclasses.replace(theirs.network, checkpointing=ours.checkpointing), ours),
-        ("degradation", theirs.degradation, NamedSpec.of(restorer.degradation)),
-        ("predict", theirs.predict, restorer.predict),
-        ("clamp", theirs.clamp, restorer.clamp),
+        ("degradation", theirs.degradation, ComponentConfig.of(restorer.degradation)),
+        ("prediction_type", theirs.prediction_type, restorer.prediction_type),
+        ("clip_sample", theirs.clip_sample, restorer.clip_sample),
         *((name, getattr(theirs.training, name), getattr(training.config, name)) for name in SAME),
     ]
-    if theirs.data and data and not theirs.data.is_like(data):
+    if theirs.data and data and not theirs.data.matches(data):
         pairs.append(("data set", theirs.data, data))
     for what, were, are in pairs:
         if were != are:
             raise ValueError(f"{checkpoint} is of another {what}: {were}, and this run asks for {are}")
 
 
-def _files(specification: Specification, state: dict[str, Any]) -> Iterator[File]:
+def _files(specification: CheckpointConfig, state: dict[str, Any]) -> Iterator[File]:
     yield MODEL, dump(specification)
     for name, key in ((WEIGHTS, "weights"), (EMA, "ema")):
         # safetensors takes no channels_last tensors.
@@ -273,4 +274,4 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise DamagedError(f"{path.name}: {error}") from None
+        raise CorruptCheckpointError(f"{path.name}: {error}") from None

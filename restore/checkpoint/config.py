@@ -16,13 +16,22 @@ import torch
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from degrade.frozen import frozen
-from degrade.serializable import Named
-from restore.checkpoint.integrity import DamagedError
+from degrade.serializable import Serializable
+from restore.checkpoint.integrity import CorruptCheckpointError
 from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Predict, Restorer
-from restore.training import TrainConfig, Training
+from restore.training import TrainConfig, Trainer
 
-__all__ = ["FORMAT", "MODEL", "DataSpec", "NamedSpec", "Specification", "describe", "dump", "read_specification"]
+__all__ = [
+    "FORMAT",
+    "MODEL",
+    "CheckpointConfig",
+    "ComponentConfig",
+    "DatasetInfo",
+    "describe",
+    "dump",
+    "read_checkpoint_config",
+]
 
 FORMAT = 2  # raised when a reader of today could not read a file of tomorrow
 MODEL = "model.json"
@@ -37,10 +46,10 @@ def _json(value: Any) -> Any:
 
 
 @frozen
-class NamedSpec:
+class ComponentConfig:
     """A degradation or a prior by name and arguments, which its registry makes it of again.
 
-    >>> NamedSpec("pure_noise", {"shape": (3, 8, 8)}).arguments
+    >>> ComponentConfig("pure_noise", {"shape": (3, 8, 8)}).arguments
     {'shape': [3, 8, 8]}
     """
 
@@ -48,7 +57,7 @@ class NamedSpec:
     arguments: Annotated[dict[str, Any], BeforeValidator(_json)] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, named: Named) -> NamedSpec:
+    def of(cls, named: Serializable) -> ComponentConfig:
         """Return the specification of an object.
 
         Raises:
@@ -64,7 +73,7 @@ class NamedSpec:
 
 
 @frozen
-class DataSpec:
+class DatasetInfo:
     """What a restorer was trained on.
 
     Args:
@@ -77,12 +86,12 @@ class DataSpec:
     images: int | None = None
     sha256: str | None = None
 
-    def is_like(self, other: DataSpec) -> bool:
+    def matches(self, other: DatasetInfo) -> bool:
         """Return whether both are the same data: by their fingerprints if both have one, else by name and number.
 
-        >>> DataSpec("faces.zip", 10, "ab").is_like(DataSpec("/elsewhere/faces.zip", 10, "ab"))
+        >>> DatasetInfo("faces.zip", 10, "ab").matches(DatasetInfo("/elsewhere/faces.zip", 10, "ab"))
         True
-        >>> DataSpec("faces.zip", 10).is_like(DataSpec("faces.zip", 11, "ab"))
+        >>> DatasetInfo("faces.zip", 10).matches(DatasetInfo("faces.zip", 11, "ab"))
         False
         """
         if self.sha256 and other.sha256:
@@ -95,15 +104,15 @@ class DataSpec:
 
 
 @frozen
-class Specification:
+class CheckpointConfig:
     """What `model.json` holds.
 
     Args:
         step: optimizer steps taken.
         network: of the restorer.
         degradation: that it undoes.
-        predict: what its network puts out.
-        clamp: whether x0_hat is clamped to [-1, 1].
+        prediction_type: what its network puts out.
+        clip_sample: whether x0_hat is clamped to [-1, 1].
         training: how it was trained.
         prior: where its trajectories start, if that is known.
         data: what it was trained on, if that is known.
@@ -114,18 +123,18 @@ class Specification:
 
     step: Annotated[int, Field(ge=0)]
     network: UNetConfig
-    degradation: NamedSpec
-    predict: Predict
-    clamp: bool
+    degradation: ComponentConfig
+    prediction_type: Predict
+    clip_sample: bool
     training: TrainConfig
-    prior: NamedSpec | None = None
-    data: DataSpec | None = None
+    prior: ComponentConfig | None = None
+    data: DatasetInfo | None = None
     normalization: Literal["v / 127.5 - 1"] = "v / 127.5 - 1"
     versions: dict[str, str] = Field(default_factory=dict)
     format: Literal[2] = 2
 
 
-_SPECIFICATION = TypeAdapter(Specification)
+_SPECIFICATION = TypeAdapter(CheckpointConfig)
 
 
 def network_of(restorer: Restorer) -> UNetConfig:
@@ -140,19 +149,21 @@ def network_of(restorer: Restorer) -> UNetConfig:
     return net.config
 
 
-def describe(training: Training, prior: NamedSpec | None = None, data: DataSpec | None = None) -> Specification:
+def describe(
+    training: Trainer, prior: ComponentConfig | None = None, data: DatasetInfo | None = None
+) -> CheckpointConfig:
     """Return the specification of what `training` has reached.
 
     Raises:
         TypeError: if its network is not a `UNet`.
     """
     restorer = training.restorer
-    return Specification(
+    return CheckpointConfig(
         step=training.step,
         network=network_of(restorer),
-        degradation=NamedSpec.of(restorer.degradation),
-        predict=restorer.predict,
-        clamp=restorer.clamp,
+        degradation=ComponentConfig.of(restorer.degradation),
+        prediction_type=restorer.prediction_type,
+        clip_sample=restorer.clip_sample,
         training=training.config,
         prior=prior,
         data=data,
@@ -171,12 +182,12 @@ def _version(package: str) -> str:
         return "not installed"  # run from its source
 
 
-def dump(specification: Specification) -> bytes:
+def dump(specification: CheckpointConfig) -> bytes:
     """Return the content of `model.json`."""
     return _SPECIFICATION.dump_json(specification, indent=2) + b"\n"
 
 
-def read_specification(checkpoint: str | Path) -> Specification:
+def read_checkpoint_config(checkpoint: str | Path) -> CheckpointConfig:
     """Return what the `model.json` of a checkpoint says.
 
     Raises:
@@ -186,13 +197,15 @@ def read_specification(checkpoint: str | Path) -> Specification:
     try:
         return _SPECIFICATION.validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise DamagedError(f"{MODEL} is missing, so this library did not write it") from None
+        raise CorruptCheckpointError(f"{MODEL} is missing, so this library did not write it") from None
     except OSError as error:
-        raise DamagedError(f"{MODEL} cannot be read: {error.strerror}") from None
+        raise CorruptCheckpointError(f"{MODEL} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         faults = error.errors()
     for fault in faults:  # another format explains every other fault
         if fault["loc"] == ("format",):
-            raise DamagedError(f"{MODEL}: format: {fault['input']!r} is not {FORMAT}, the one this library reads")
+            raise CorruptCheckpointError(
+                f"{MODEL}: format: {fault['input']!r} is not {FORMAT}, the one this library reads"
+            )
     where = ".".join(map(str, faults[0]["loc"])) or "the file"
-    raise DamagedError(f"{MODEL}: {where}: {faults[0]['msg']}")
+    raise CorruptCheckpointError(f"{MODEL}: {where}: {faults[0]['msg']}")

@@ -17,13 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from degrade.frozen import frozen
 
-__all__ = ["CHECKSUMS", "Checksum", "DamagedError", "File", "to_disk", "verify", "write"]
+__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "to_disk", "verify", "write"]
 
 CHECKSUMS = "checksums.json"
 File = tuple[str, bytes | memoryview]  # name and content
 
 
-class DamagedError(ValueError):
+class CorruptCheckpointError(ValueError):
     """What is read is not what this library wrote; the message names the file and says in what way."""
 
 
@@ -85,24 +85,25 @@ def verify(folder: Path, names: Iterable[str], contents: bool = True) -> None:
         contents: whether every byte is read; otherwise only sizes are compared.
 
     Raises:
-        DamagedError: naming the first file that is missing, has another size, another checksum, or cannot be read.
+        CorruptCheckpointError: naming the first file that is missing, has another size, another checksum, or cannot be
+            read.
     """
     checksums = _read_list(folder / CHECKSUMS)
     for name in names:
         if name not in checksums:
-            raise DamagedError(f"{CHECKSUMS} does not list {name}")
+            raise CorruptCheckpointError(f"{CHECKSUMS} does not list {name}")
         try:
             found = (folder / name).stat().st_size
             if found != checksums[name].bytes:
-                raise DamagedError(f"{name} has {found} bytes and was written with {checksums[name].bytes}")
+                raise CorruptCheckpointError(f"{name} has {found} bytes and was written with {checksums[name].bytes}")
             if contents:
                 with (folder / name).open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != checksums[name].sha256:
-                        raise DamagedError(f"{name} is not what was written: its SHA-256 is another")
+                        raise CorruptCheckpointError(f"{name} is not what was written: its SHA-256 is another")
         except FileNotFoundError:
-            raise DamagedError(f"{name} is missing") from None
+            raise CorruptCheckpointError(f"{name} is missing") from None
         except OSError as error:
-            raise DamagedError(f"{name} cannot be read: {error.strerror}") from None
+            raise CorruptCheckpointError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _read_list(path: Path) -> dict[str, Checksum]:
@@ -110,11 +111,11 @@ def _read_list(path: Path) -> dict[str, Checksum]:
         found = path.read_bytes()
         checksums = _LIST.validate_json(found)
     except FileNotFoundError:
-        raise DamagedError(f"{path.name} is missing") from None
+        raise CorruptCheckpointError(f"{path.name} is missing") from None
     except OSError as error:
-        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from None
+        raise CorruptCheckpointError(f"{path.name} cannot be read: {error.strerror}") from None
     except ValidationError:
-        raise DamagedError(f"{path.name} is no list of checksums") from None
+        raise CorruptCheckpointError(f"{path.name} is no list of checksums") from None
     if found != _text(checksums):
-        raise DamagedError(f"{path.name} is not what was written")
+        raise CorruptCheckpointError(f"{path.name} is not what was written")
     return checksums

@@ -84,8 +84,8 @@ class Noise(NamedTuple):
     """What a scheduler says of the network: its degradation, what it predicts, and whether x0_hat is clamped."""
 
     degradation: GaussianNoise
-    predict: Predict
-    clamp: bool
+    prediction_type: Predict
+    clip_sample: bool
 
 
 def read_network(file: Path) -> tuple[UNetConfig, bool]:
@@ -253,8 +253,8 @@ def noise_options(restorer: Restorer) -> dict[str, Any]:
     if isinstance(schedule, Linear):
         betas = {"beta_schedule": "linear", "beta_start": schedule.beta_1 or PUBLISHED[1]}
         betas["beta_end"] = schedule.beta_T or PUBLISHED[2]
-    [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.predict]
-    own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clamp}
+    [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.prediction_type]
+    own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clip_sample}
     return {"_class_name": SCHEDULERS[0]} | betas | own
 
 

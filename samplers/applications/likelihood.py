@@ -23,16 +23,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import GaussianNoise, full
-from degrade.random import Chance, randn_like
+from degrade import GaussianNoise, expand_level
+from degrade.random import Generators, randn_like
 from samplers.base import Restore
 
-__all__ = ["Bound", "bits_per_dim"]
+__all__ = ["VariationalBound", "bits_per_dim"]
 
 Variance = Literal["small", "large"]
 
 
-class Bound(NamedTuple):
+class VariationalBound(NamedTuple):
     """The terms for each of B images, float64, in bits per dimension.
 
     `L_between` (B, n) holds L_{t-1} for the n severities `times`; `total` counts each of them (T - 1) / n times.
@@ -69,10 +69,10 @@ def bits_per_dim(
     D: GaussianNoise,
     R: Restore,
     x0: Tensor,
-    generator: Chance = None,
+    generator: Generators = None,
     variance: Variance = "small",
     times: Sequence[int] | None = None,
-) -> Bound:
+) -> VariationalBound:
     """Evaluate the bound for images, with one noise for each image and severity.
 
     Args:
@@ -100,10 +100,10 @@ def bits_per_dim(
     known = tables(D)
     L_T = _nats_to_bits(_prior_term(known, x0))
     L_between = torch.stack([_between(D, R, known, x0, t, generator, variance) for t in times], 1)
-    x_1 = D(x0, full(1, x0), randn_like(x0, generator))
-    L_0 = _nats_to_bits(-log_decoder(x0, R(x_1, full(1, x0)), math.sqrt(float(known.v[2]))))
+    x_1 = D(x0, expand_level(1, x0), randn_like(x0, generator))
+    L_0 = _nats_to_bits(-log_decoder(x0, R(x_1, expand_level(1, x0)), math.sqrt(float(known.v[2]))))
     total = L_T + (D.T - 1) * L_between.mean(1) + L_0
-    return Bound(L_T, L_between, L_0, total, times)
+    return VariationalBound(L_T, L_between, L_0, total, times)
 
 
 def _prior_term(known: Tables, x0: Tensor) -> Tensor:
@@ -113,11 +113,11 @@ def _prior_term(known: Tables, x0: Tensor) -> Tensor:
 
 
 def _between(
-    D: GaussianNoise, R: Restore, known: Tables, x0: Tensor, t: int, generator: Chance, variance: Variance
+    D: GaussianNoise, R: Restore, known: Tables, x0: Tensor, t: int, generator: Generators, variance: Variance
 ) -> Tensor:
     """Return L_{t-1} (B,)."""
-    x_t = D(x0, full(t, x0), randn_like(x0, generator))
-    off = float(known.weight[t]) * (_wide(R(x_t, full(t, x0))) - _wide(x0))
+    x_t = D(x0, expand_level(t, x0), randn_like(x0, generator))
+    off = float(known.weight[t]) * (_wide(R(x_t, expand_level(t, x0))) - _wide(x0))
     v = float(known.v[t])
     model = v if variance == "small" else float(known.beta[t])
     return _nats_to_bits((math.log(model / v) + v / model - 1 + off**2 / model) / 2)

@@ -25,29 +25,29 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degrade import Blur, Degradation, GaussianNoise, full
+from degrade import Blur, Degradation, GaussianNoise, expand_level
 from degrade.operators.mask import Mask, middle
 from degrade.operators.pixelate import Pixelate
-from degrade.random import Chance
+from degrade.random import Generators
 from restore import Restorer
-from restore.tiling import Tiled, mirrored
+from restore.tiling import TiledRestorer, reflect_pad
 from samplers.applications.pictures import read_pictures
 from samplers.applications.severity import Severity, estimate_severity
-from samplers.base import Step
+from samplers.base import Sampler
 from samplers.latent import determined, drawn, is_random
-from samplers.loop import direct, inferring, sample
-from samplers.registry import read_step
-from samplers.steps.known import Known
-from samplers.steps.resample import Resample
-from samplers.timesteps import strided
+from samplers.loop import direct, inference_mode, sample
+from samplers.registry import read_sampler
+from samplers.steps.known import MaskReplacement
+from samplers.steps.resample import RePaint
+from samplers.timesteps import spaced_timesteps
 
-__all__ = ["Restored", "restore_image"]
+__all__ = ["RestorationResult", "restore_image"]
 
 CUTS = 9  # a severity is estimated from
 MOST = 4e9  # bytes of a degradation's tables for a walk, with what it takes to build them
 
 
-class Restored(NamedTuple):
+class RestorationResult(NamedTuple):
     """A restored picture, of the kind it came as, and the severity it was taken for."""
 
     image: Any
@@ -58,13 +58,13 @@ def restore_image(
     R: Restorer,
     image: Any,
     severity: int | Literal["auto"] = "auto",
-    step: Step | str | None = None,
+    step: Sampler | str | None = None,
     steps: int | None = None,
     mask: Any = None,
     tile: int | None = None,
     reference: Tensor | None = None,
-    generator: Chance = None,
-) -> Restored:
+    generator: Generators = None,
+) -> RestorationResult:
     """Restore a picture that is already degraded.
 
     Args:
@@ -73,10 +73,10 @@ def restore_image(
             uint8 in 0..255 or floating point in [-1, 1]. C is 1 or 3, or the number of the network's channels. The
             pictures of a batch have one severity.
         severity: of the picture, in 1..T, or `auto`: estimated.
-        step: how to walk to severity 0, or its name as in `parse_step`; at one go if None.
+        step: how to walk to severity 0, or its name as in `parse_sampler`; at one go if None.
         steps: how many steps a walk takes at most, 1 or more; one for each level by default.
         mask: (H, W) bool, true where the picture is missing.
-        tile: side of the tiles that the network sees; see `Tiled`.
+        tile: side of the tiles that the network sees; see `TiledRestorer`.
         reference: (n, C, S, S) clean pictures of the network's size, for `auto`: without them it is seldom sure.
         generator: of what is drawn.
 
@@ -103,8 +103,8 @@ def restore_image(
     own = _OwnPrecision(R)
     found = _severity(D, own, given, severity, hole, reference, generator, filling=walk is not None)
     if not found.t:
-        return Restored(pictures.given, found)
-    tiled, times = Tiled(own, tile), strided(found.t, min(most or found.t, found.t))
+        return RestorationResult(pictures.given, found)
+    tiled, times = TiledRestorer(own, tile), spaced_timesteps(found.t, min(most or found.t, found.t))
     if walk is None:
         x0_hat = direct(tiled, given, found.t)
     elif hole is not None:
@@ -112,7 +112,7 @@ def restore_image(
     else:
         x0_hat = _walked(D, tiled, walk, given, times, generator)
     out = _taken((x0_hat if hole is None else torch.where(hole, x0_hat, x)).clamp(-1, 1), seen)
-    return Restored(pictures.back(out), found)
+    return RestorationResult(pictures.back(out), found)
 
 
 class _OwnPrecision(nn.Module):
@@ -130,10 +130,10 @@ class _OwnPrecision(nn.Module):
         return x0_hat.to(x_t)
 
 
-def _read_walk(step: Any, steps: Any) -> tuple[Step | None, int | None]:
+def _read_walk(step: Any, steps: Any) -> tuple[Sampler | None, int | None]:
     """Return the step and the number of steps, if they go together."""
-    step = read_step(step)
-    if step is not None and not isinstance(step, Step):
+    step = read_sampler(step)
+    if step is not None and not isinstance(step, Sampler):
         raise ValueError(f"step is {step!r}; give a step such as Algorithm2(), its name, or None to go direct")
     if steps is not None and (isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1):
         raise ValueError(f"steps is {steps!r}; it is a whole number, 1 or more, or None for one step at each level")
@@ -177,7 +177,7 @@ def _severity(
     severity: Any,
     hole: Tensor | None,
     reference: Tensor | None,
-    generator: Chance,
+    generator: Generators,
     filling: bool,
 ) -> Severity:
     """Return what is said, or found, about the severity."""
@@ -193,7 +193,7 @@ def _severity(
         # Which severity has a hole as large, in an image as the network knows them.
         like_x = x.new_ones(1, 1, side, side)
         # In the middle, wherever D may put it otherwise: its size is the same.
-        holes = [(D.weights(full(t, like_x), like_x) < 0.5).sum() for t in range(1, T + 1)]
+        holes = [(D.weights(expand_level(t, like_x), like_x) < 0.5).sum() for t in range(1, T + 1)]
         return _certain(int((torch.stack(holes) - hole.sum()).abs().argmin()) + 1)
     return estimate_severity(D, R, cuts(D, x, side), None, reference, generator=generator)
 
@@ -210,7 +210,7 @@ def _certain(t: int) -> Severity:
 
 def cuts(D: Degradation, x: Tensor, side: int) -> Tensor:
     """Return cuts (n, C, side, side) of x (B, C, H, W) that show the severity of D: a mask's middle, or a grid."""
-    x = mirrored(x, *(max(0, side - length) for length in x.shape[2:]))
+    x = reflect_pad(x, *(max(0, side - length) for length in x.shape[2:]))
     H, W = x.shape[2:]
     if placed(D):
         corners = [(middle(H) - middle(side), middle(W) - middle(side))]
@@ -226,22 +226,24 @@ def placed(D: Degradation) -> bool:
     return isinstance(D, Mask) or any(placed(part.degradation) for part in getattr(D, "parts", ()))
 
 
-def _walked(D: Degradation, R: Tiled, step: Step, x: Tensor, times: list[int], generator: Chance) -> Tensor:
+def _walked(
+    D: Degradation, R: TiledRestorer, step: Sampler, x: Tensor, times: list[int], generator: Generators
+) -> Tensor:
     """Return where a walk from x leads."""
-    step.accept(D)
+    step.check_compatible(D)
     H, W = x.shape[2:]
     if _bytes(D, H, W) > MOST:
         raise ValueError(f"the tables of {D.name} for a walk over {W} x {H} are too large: go direct")
     if not placed(D):
         # To what D divides by, and to what the network and with it D was trained on.
         least, stride = _trained(R.R, 1), _divisor(D)
-        x = mirrored(x, *(max(math.ceil(least / stride) * stride - N, -N % stride) for N in (H, W)))
+        x = reflect_pad(x, *(max(math.ceil(least / stride) * stride - N, -N % stride) for N in (H, W)))
     told, z = determined(D, x, generator), drawn(D, x, generator)
     if is_random(z) and not told:
         raise ValueError(f"no walk back from this picture: what {D.name} drew in it (its z) is not known; go direct")
     if told:
-        t = full(times[0], x)
-        with inferring(R):
+        t = expand_level(times[0], x)
+        with inference_mode(R):
             z = D.estimate(x, R(x, t), t, z)
     return sample(D, R, step, x, z, times, generator)[:, :, :H, :W]
 
@@ -265,7 +267,7 @@ def _bytes(D: Degradation, H: int, W: int) -> float:
 
 
 def _filled(
-    D: Degradation, R: Tiled, step: Step, x: Tensor, hole: Tensor, times: list[int], generator: Chance
+    D: Degradation, R: TiledRestorer, step: Sampler, x: Tensor, hole: Tensor, times: list[int], generator: Generators
 ) -> Tensor:
     """Return the image with its hole filled by a walk from noise that is held to what is known."""
     if not isinstance(D, GaussianNoise):
@@ -273,11 +275,11 @@ def _filled(
             f"a mask of your own and a sampler go together for 'gaussian_noise', not {D.name!r}: go direct"
         )
     live: dict[str, Any] = {"image": torch.where(hole, 0, x), "mask": (~hole).to(x)[None, None]}
-    if isinstance(step, Known):
+    if isinstance(step, MaskReplacement):
         step = dataclasses.replace(step, **live)
-    elif isinstance(step, Resample):
-        step = dataclasses.replace(step, step=Known(step=step.step, **live))
+    elif isinstance(step, RePaint):
+        step = dataclasses.replace(step, step=MaskReplacement(step=step.step, **live))
     else:
-        step = Known(step=step, **live)
+        step = MaskReplacement(step=step, **live)
     z = D.draw(x, generator)
-    return sample(D, R, step, D(live["image"], full(times[0], x), z), z, times, generator)
+    return sample(D, R, step, D(live["image"], expand_level(times[0], x), z), z, times, generator)

@@ -31,9 +31,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import Degradation, Latent, full, map_latent, round_to_8bit
+from degrade import Degradation, Params, expand_level, map_params, quantize_8bit
 from degrade.precision import to_float64
-from degrade.random import Chance
+from degrade.random import Generators
 from samplers.applications.calibration import (
     TOLERANCE,
     Likelihood,
@@ -46,7 +46,7 @@ from samplers.applications.calibration import (
 from samplers.applications.summaries import energies, summaries
 from samplers.base import Restore
 from samplers.latent import drawn, hidden, is_random
-from samplers.loop import inferring
+from samplers.loop import inference_mode
 
 __all__ = ["Severity", "estimate_severity"]
 
@@ -65,7 +65,7 @@ class Severity(NamedTuple):
         t: the estimate, in 0..T.
         low: with `high`, the shortest interval that holds 90 % of the probability.
         high: see `low`.
-        sure: whether the interval is narrower than T / 4 and the picture is like others at that severity.
+        confident: whether the interval is narrower than T / 4 and the picture is like others at that severity.
         why: in a few words, what speaks against trusting it; empty if it is sure.
         levels: the severities considered.
         scores: their log likelihoods, up to a constant.
@@ -74,7 +74,7 @@ class Severity(NamedTuple):
     t: int
     low: int
     high: int
-    sure: bool
+    confident: bool
     why: str
     levels: tuple[int, ...]
     scores: tuple[float, ...]
@@ -84,11 +84,11 @@ def estimate_severity(
     D: Degradation,
     R: Restore,
     x: Tensor,
-    z: Latent = None,
+    z: Params = None,
     reference: Tensor | None = None,
     knots: int = 16,
     batch: int = 64,
-    generator: Chance = None,
+    generator: Generators = None,
 ) -> Severity:
     """Estimate the severity of a degraded picture.
 
@@ -111,7 +111,7 @@ def estimate_severity(
     >>> import degrade
     >>> D, x0 = degrade.make("blur", T=20, widths="constant", std=1.0), torch.rand(1, 3, 32, 32)
     >>> found = estimate_severity(D, lambda x_t, t: x0.expand_as(x_t), D(x0, torch.tensor([7])))
-    >>> found.t, found.sure
+    >>> found.t, found.confident
     (7, True)
     """
     _check_pictures("x", x)
@@ -120,16 +120,18 @@ def estimate_severity(
     _check_count("knots", knots, 2)
     _check_count("batch", batch, 1)
     told = z is not None or not hidden(D, x, generator)
-    in_8_bits = bool((x - round_to_8bit(x)).abs().max() < 1e-4)
+    in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
     view = _View(D, R, told, in_8_bits, batch, generator)
-    with inferring(R):
+    with inference_mode(R):
         if reference is not None:
             return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, knots)), D.T)
         if not told:
             return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
         found = _conclude(*_by_itself(view, x, z), D.T)
-        if found.sure and _wavering(R, x, found.t, D.T) > STEADY:
-            return found._replace(sure=False, why="without reference pictures, much depends on what severity R is told")
+        if found.confident and _wavering(R, x, found.t, D.T) > STEADY:
+            return found._replace(
+                confident=False, why="without reference pictures, much depends on what severity R is told"
+            )
         return found
 
 
@@ -168,19 +170,19 @@ class _View(NamedTuple):
     told: bool  # whether z is None, known, or determined
     in_8_bits: bool
     batch: int
-    generator: Chance
+    generator: Generators
 
-    def degraded(self, x0: Tensor, t: Tensor, z: Latent) -> Tensor:
+    def degraded(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return D(x0, t, z), in 8 bits if that is how the picture came."""
         x_t = self.D(x0, t, z)
-        return round_to_8bit(x_t) if self.in_8_bits else x_t
+        return quantize_8bit(x_t) if self.in_8_bits else x_t
 
-    def left(self, x: Tensor, c: Tensor, z: Latent) -> Tensor:
+    def left(self, x: Tensor, c: Tensor, z: Params) -> Tensor:
         """Return summaries of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
         parts = []
         for first in range(0, len(x), self.batch):
             at = slice(first, first + self.batch)
-            part, level, z_part = x[at], c[at], map_latent(lambda v, at=at: v[at], z)  # type: ignore[misc]
+            part, level, z_part = x[at], c[at], map_params(lambda v, at=at: v[at], z)  # type: ignore[misc]
             x0_hat = self.R(part, level)
             if not x0_hat.isfinite().all():
                 raise ValueError(f"R returns nan or infinite values at severities {_range(level)}: check its weights")
@@ -195,7 +197,7 @@ class _View(NamedTuple):
                 parts.append(energies(part - self.D(x0_hat, level, found)))
         return torch.cat(parts)
 
-    def placeholder(self, x: Tensor, z: Latent) -> Latent:
+    def placeholder(self, x: Tensor, z: Params) -> Params:
         """Return z, or one that is drawn where it is not known."""
         return drawn(self.D, x, self.generator) if z is None else z
 
@@ -204,27 +206,27 @@ def _range(t: Tensor) -> str:
     return f"{int(t.min())}..{int(t.max())}"
 
 
-def _last(z: Latent) -> Latent:
+def _last(z: Params) -> Params:
     """Return the part of z that is estimated: a composition's last."""
     return _last(z[-1]) if isinstance(z, tuple) else z
 
 
-def _images(z: Latent, x: Tensor) -> bool:
+def _images(z: Params, x: Tensor) -> bool:
     return isinstance(_last(z), Tensor) and _last(z).shape == x.shape
 
 
-def _probed(view: _View, x: Tensor, z: Latent) -> Tensor:
+def _probed(view: _View, x: Tensor, z: Params) -> Tensor:
     """Return all summaries (n, features) of pictures, with R told a few severities."""
     T = view.D.T
     probes = sorted({max(1, round(T * share)) for share in PROBES})
-    return torch.cat([summaries(x), *(view.left(x, full(c, x), z) for c in probes)], 1).cpu()
+    return torch.cat([summaries(x), *(view.left(x, expand_level(c, x), z) for c in probes)], 1).cpu()
 
 
-def _likelihood(view: _View, z: Latent, reference: Tensor, knots: int) -> Likelihood:
+def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likelihood:
     """Return the likelihood of summaries at each severity, from reference pictures degraded to known severities."""
     T = view.D.T
     # The picture may be in several cuts, which have one z.
-    z = map_latent(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
+    z = map_params(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
 
     def simulated(t: Tensor) -> Tensor:
         held = view.placeholder(reference, z)
@@ -236,7 +238,7 @@ def _likelihood(view: _View, z: Latent, reference: Tensor, knots: int) -> Likeli
     return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
 
 
-def _by_reference(view: _View, x: Tensor, z: Latent, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
+def _by_reference(view: _View, x: Tensor, z: Params, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
     """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
     observed = _probed(view, x, view.placeholder(x, z))
     # Cuts of one picture are much alike: n of them count as sqrt(n).
@@ -244,7 +246,7 @@ def _by_reference(view: _View, x: Tensor, z: Latent, likelihood: Likelihood) -> 
     return torch.arange(len(scores)), scores, likelihood.deviations(observed.mean(0))
 
 
-def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tensor]:
+def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tensor]:
     """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
     D = view.D
     levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
@@ -252,7 +254,7 @@ def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tenso
     draws = DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
     means, variances = [], []
     for level in levels.tolist():
-        t = full(level, x)
+        t = expand_level(level, x)
         held = view.placeholder(x, z)
         observed = torch.cat([summaries(x), view.left(x, t, held)], 1).mean(0)
         x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
@@ -269,9 +271,9 @@ def _by_itself(view: _View, x: Tensor, z: Latent) -> tuple[Tensor, Tensor, Tenso
 def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
     """Return how far restorations told t - T / 10 and t + T / 10 are apart, over how far the one told t is from x."""
     near = [min(max(1, t + more), T) for more in (-max(1, T // 10), 0, max(1, T // 10))]
-    low, middle, high = (R(x, full(level, x)) for level in near)
-    apart, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
-    return float(apart / change.clamp(min=1e-6))
+    low, middle, high = (R(x, expand_level(level, x)) for level in near)
+    no_sync, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
+    return float(no_sync / change.clamp(min=1e-6))
 
 
 def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> Severity:

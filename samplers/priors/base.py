@@ -4,12 +4,12 @@ A prior gives (x_T, z): images at the last severity and what is random about the
 of the degradation: for a restoration it is the degraded images themselves, for interpolation another data set, for
 generation something that can be drawn without any image. There are two kinds:
 
-    x_T = z                      z is drawn: `PureNoise`, `OtherSet`
-    x_T = D(x0, T, z)            x0 is drawn, and z as D draws it: an `Imagined` image x0
+    x_T = z                      z is drawn: `StandardNormal`, `DatasetPrior`
+    x_T = D(x0, T, z)            x0 is drawn, and z as D draws it: an `DegradedPrior` image x0
 
-and x0 is an image of a set (`Degraded`), nothing at all where D forgets it (`Forgotten`: masks to a color, noise), one
-color (`UniformColor`), or a low-resolution picture (`samplers.priors.low_resolution`). Since x_T is what D makes of an
-image, the restorer meets what it was trained on, and z is the true one.
+and x0 is an image of a set (`DegradedData`), nothing at all where D forgets it (`DegradedZero`: masks to a color,
+noise), one color (`UniformColor`), or a low-resolution picture (`samplers.priors.low_resolution`). Since x_T is what D
+makes of an image, the restorer meets what it was trained on, and z is the true one.
 
 Each may add a Gaussian jitter of standard deviation sigma to x_T, the "broken symmetry" of Bansal et al. (arXiv
 2208.09392, 2022, section 5), who take 0.002. z knows about it: it is estimated again from the jittered x_T, so wherever
@@ -30,21 +30,21 @@ import torch
 from pydantic import Field, InstanceOf
 from torch import Tensor
 
-from degrade import Degradation, Latent, Mixture, Source, full
+from degrade import AffinePath, Degradation, Params, Source, expand_level
 from degrade.frozen import frozen
-from degrade.random import Chance, from_source, rand, randn_like
+from degrade.random import Generators, rand, randn_like, sample_source
 from degrade.registry import Registry
-from degrade.serializable import Named
+from degrade.serializable import Serializable
 
 __all__ = [
     "PRIORS",
-    "Degraded",
-    "Forgotten",
-    "Imagined",
-    "OtherSet",
+    "DatasetPrior",
+    "DegradedData",
+    "DegradedPrior",
+    "DegradedZero",
     "Prior",
-    "PureNoise",
-    "Start",
+    "PriorSample",
+    "StandardNormal",
     "UniformColor",
     "register_prior",
 ]
@@ -57,15 +57,15 @@ Shape = tuple[Side, Side, Side]  # (C, H, W)
 Device = InstanceOf[torch.device] | str
 
 
-class Start(NamedTuple):
+class PriorSample(NamedTuple):
     """Images (B, C, H, W) at severity T and the z in them."""
 
     x_T: Tensor
-    z: Latent
+    z: Params
 
 
 @frozen
-class Prior(Named):
+class Prior(Serializable):
     """What every prior is: (n, generator) -> (x_T, z).
 
     A subclass implements `__call__`, and is registered under a name:
@@ -78,8 +78,8 @@ class Prior(Named):
     ...
     ...     def __call__(self, n, generator=None):
     ...         board = (torch.arange(self.side)[:, None] + torch.arange(self.side)) % 2 * 2.0 - 1
-    ...         x_T = jittered(board.expand(n, 1, -1, -1), self.jitter, generator)
-    ...         return Start(x_T, None)
+    ...         x_T = add_noise(board.expand(n, 1, -1, -1), self.jitter, generator)
+    ...         return PriorSample(x_T, None)
     >>> PRIORS.make("checkerboard_example", side=2)(1).x_T.tolist()
     [[[[-1.0, 1.0], [1.0, -1.0]]]]
 
@@ -89,18 +89,18 @@ class Prior(Named):
 
     jitter: Jitter = dataclasses.field(default=0.0, kw_only=True)
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError if this is no start for `D`, and warn if it is far from what `D` makes of images.
 
         By default every degradation is accepted; `fit_prior` compares with images.
         """
 
-    def __call__(self, n: int, generator: Chance = None) -> Start:
+    def __call__(self, n: int, generator: Generators = None) -> PriorSample:
         """Draw n starts; the generator is one for all images, or one for each."""
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(n, generator)")
 
 
-PRIORS = Registry(Prior, "prior", "samplers.priors.base")
+PRIORS = Registry(Prior, "prior", "samplers.prior_plugins")
 P = TypeVar("P", bound=Prior)
 
 
@@ -118,14 +118,14 @@ def register_prior(name: str) -> Callable[[type[P]], type[P]]:
 
 
 @register_prior("pure_noise")
-class PureNoise(Prior):
+class StandardNormal(Prior):
     """x_T = z ~ N(0, 1 + jitter^2), for `gaussian_noise`.
 
     Args:
         shape: (C, H, W) of one image.
         device: where to put them; live.
 
-    >>> x_T, z = PureNoise((3, 8, 8))(2, torch.Generator().manual_seed(0))
+    >>> x_T, z = StandardNormal((3, 8, 8))(2, torch.Generator().manual_seed(0))
     >>> x_T.shape, x_T is z
     (torch.Size([2, 3, 8, 8]), True)
     """
@@ -133,19 +133,19 @@ class PureNoise(Prior):
     shape: Shape
     device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
         _need_nothing_left(self.name, D)
 
-    def __call__(self, n: int, generator: Chance = None) -> Start:
+    def __call__(self, n: int, generator: Generators = None) -> PriorSample:
         """Draw n starts."""
         noise = randn_like(torch.empty(n, *self.shape, device=self.device), generator)
-        x_T = jittered(noise, self.jitter, generator)
-        return Start(x_T, x_T)
+        x_T = add_noise(noise, self.jitter, generator)
+        return PriorSample(x_T, x_T)
 
 
 @register_prior("other_set")
-class OtherSet(Prior):
+class DatasetPrior(Prior):
     """x_T = z, an image of another data set, for `interpolation`.
 
     Args:
@@ -154,18 +154,18 @@ class OtherSet(Prior):
 
     source: Source = dataclasses.field(compare=False, repr=False)
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
         _need_nothing_left(self.name, D)
 
-    def __call__(self, n: int, generator: Chance = None) -> Start:
+    def __call__(self, n: int, generator: Generators = None) -> PriorSample:
         """Draw n starts."""
-        x_T = jittered(from_source(self.source, n, generator), self.jitter, generator)
-        return Start(x_T, x_T)
+        x_T = add_noise(sample_source(self.source, n, generator), self.jitter, generator)
+        return PriorSample(x_T, x_T)
 
 
 @frozen
-class Imagined(Prior):
+class DegradedPrior(Prior):
     """x_T = D(x0, T, z) of an image x0 that a subclass says how to draw, and z as D draws it.
 
     Args:
@@ -174,21 +174,21 @@ class Imagined(Prior):
 
     D: Degradation = dataclasses.field(compare=False, repr=False)
 
-    def images(self, n: int, generator: Chance = None) -> Tensor:
+    def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw x0 (n, C, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} does not define images(n, generator)")
 
-    def __call__(self, n: int, generator: Chance = None) -> Start:
+    def __call__(self, n: int, generator: Generators = None) -> PriorSample:
         """Draw n starts."""
         x0 = self.images(n, generator)
-        t = full(self.D.T, x0)
+        t = expand_level(self.D.T, x0)
         z = self.D.draw(x0, generator)
-        x_T = jittered(self.D(x0, t, z), self.jitter, generator)
-        return Start(x_T, self.D.estimate(x_T, x0, t, z))
+        x_T = add_noise(self.D(x0, t, z), self.jitter, generator)
+        return PriorSample(x_T, self.D.estimate(x_T, x0, t, z))
 
 
 @register_prior("degraded")
-class Degraded(Imagined):
+class DegradedData(DegradedPrior):
     """x_T = D(x0, T, z) of clean images x0: for restoration, and for generation where T leaves much of an image.
 
     Args:
@@ -198,13 +198,13 @@ class Degraded(Imagined):
 
     source: Source = dataclasses.field(compare=False, repr=False)
 
-    def images(self, n: int, generator: Chance = None) -> Tensor:
+    def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw images of the set."""
-        return from_source(self.source, n, generator)
+        return sample_source(self.source, n, generator)
 
 
 @register_prior("forgotten")
-class Forgotten(Imagined):
+class DegradedZero(DegradedPrior):
     """x_T = D(0, T, z), for a degradation that leaves nothing of an image at T but its own z: masks to a color, noise.
 
     Args:
@@ -214,7 +214,7 @@ class Forgotten(Imagined):
 
     >>> import degrade
     >>> D = degrade.make("mask_to_color", T=3, std=1.0)
-    >>> x_T, color = Forgotten(D, (3, 8, 8))(2)
+    >>> x_T, color = DegradedZero(D, (3, 8, 8))(2)
     >>> torch.equal(x_T, color[:, :, None, None].expand(2, 3, 8, 8))
     True
     """
@@ -222,13 +222,13 @@ class Forgotten(Imagined):
     shape: Shape
     device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
 
-    def images(self, n: int, generator: Chance = None) -> Tensor:
+    def images(self, n: int, generator: Generators = None) -> Tensor:
         """Return empty images, mid-gray."""
         return torch.zeros(n, *self.shape, device=self.device)
 
 
 @register_prior("uniform_color")
-class UniformColor(Imagined):
+class UniformColor(DegradedPrior):
     """x_T = D(x0, T, z) of plain colors x0, uniform between `low` and `high` in each channel.
 
     Args:
@@ -258,7 +258,7 @@ class UniformColor(Imagined):
         if any(low > high for low, high in zip(self.low, self.high)):
             raise ValueError(f"low = {self.low} lies above high = {self.high}; swap them")
 
-    def images(self, n: int, generator: Chance = None) -> Tensor:
+    def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw plain colors."""
         empty = torch.empty(n, *self.shape, device=self.device)
         u = rand((n, self.shape[0]), empty, generator)
@@ -266,14 +266,14 @@ class UniformColor(Imagined):
         return color[:, :, None, None].expand(empty.shape)
 
 
-def jittered(x: Tensor, jitter: float, generator: Chance) -> Tensor:
+def add_noise(x: Tensor, jitter: float, generator: Generators) -> Tensor:
     """Return x + jitter N(0, I)."""
     return x + jitter * randn_like(x, generator) if jitter else x
 
 
 def _need_nothing_left(prior: str, D: Degradation) -> None:
     """Raise ValueError unless D is a mixture, and warn where D(x0, T, z) is not z."""
-    if not isinstance(D, Mixture):
+    if not isinstance(D, AffinePath):
         raise ValueError(f"{prior} starts from x_T = z, which is no image of {D.name!r}: use fit_prior(D, images)")
     a, b = (float(table[-1]) for table in D.schedule(D.T))
     off = ((SPREAD * a) ** 2 + (b - 1) ** 2) ** 0.5

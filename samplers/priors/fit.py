@@ -9,9 +9,9 @@ iteration), since a filter need not respect the mean of a block. Then
 
 and the least k with off(k) <= tolerance (one step of 8 bits by default) holds all that is left of an image:
 
-    k = 0            D forgets x0, z is all there is: `Forgotten` (noise, interpolation, masks to a color)
+    k = 0            D forgets x0, z is all there is: `DegradedZero` (noise, interpolation, masks to a color)
     k = 1, 2, ...    a Gaussian mixture on the y of the images: `LowResolution` (1 x 1 is the mean color)
-    none             too much is left to be drawn: `Degraded`, starts from images themselves (snow, decolor)
+    none             too much is left to be drawn: `DegradedData`, starts from images themselves (snow, decolor)
 
 So a new degradation has its prior without saying anything about it. Mixtures are fitted by scikit-learn's
 GaussianMixture (extra `priors`) with full covariances; drawing from them needs torch alone.
@@ -27,21 +27,21 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from degrade import Degradation, Latent, Source, full
-from degrade.extras import need
+from degrade import Degradation, Params, Source, expand_level
+from degrade.extras import require
 from degrade.random import randint
-from degrade.seeding import key_seed, keyed
-from samplers.priors.base import TOLERANCE, Degraded, Forgotten, Prior, PureNoise, UniformColor
+from degrade.seeding import fold_seed, seeded_generator
+from samplers.priors.base import TOLERANCE, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
 from samplers.priors.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
 
-__all__ = ["TOLERANCE", "Kind", "Rest", "fit_prior", "rest"]
+__all__ = ["TOLERANCE", "Kind", "RemainingDetail", "fit_prior", "measure_remaining_detail"]
 
 Kind = Literal["auto", "pure_noise", "forgotten", "uniform_color", "low_resolution", "degraded"]
 PROBES = 128  # images on which off(k) is measured
 ROUNDS = 4  # corrections of a k x k version
 
 
-class Rest(NamedTuple):
+class RemainingDetail(NamedTuple):
     """What D leaves of an image at T: a k x k version, enlarged in one of two ways, off by `off`."""
 
     k: int
@@ -49,13 +49,13 @@ class Rest(NamedTuple):
     off: float
 
 
-def rest(
+def measure_remaining_detail(
     D: Degradation,
     x0: Tensor,
     tolerance: float = TOLERANCE,
     seed: int = 0,
     sizes: Sequence[int] | None = None,
-) -> Rest | None:
+) -> RemainingDetail | None:
     """Return the least k within the tolerance, with the better enlargement for it; None if there is none.
 
     Args:
@@ -67,27 +67,29 @@ def rest(
 
     >>> import degrade
     >>> x0 = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    >>> rest(degrade.make("pixelate", T=2, filter="area"), x0)[:2]
+    >>> measure_remaining_detail(degrade.make("pixelate", T=2, filter="area"), x0)[:2]
     (4, 'blocks')
-    >>> rest(degrade.make("mask_to_color", T=3, std=2.0), x0)[0], rest(degrade.make("inpaint", T=3), x0)
-    (0, None)
+    >>> measure_remaining_detail(degrade.make("mask_to_color", T=3, std=2.0), x0)[0]
+    0
+    >>> print(measure_remaining_detail(degrade.make("inpaint", T=3), x0))
+    None
     """
-    t, z = full(D.T, x0), D.draw(x0, keyed("cpu", seed, "z"))
+    t, z = expand_level(D.T, x0), D.draw(x0, seeded_generator("cpu", seed, "z"))
     x_T = D(x0, t, z)
     for k in range(largest(x0) + 1) if sizes is None else sizes:
         tried = []
         for how in ENLARGEMENTS if k > 1 else ENLARGEMENTS[:1]:
             kept = enlarge(version(D, x0, z, how, k), how, *x0.shape[2:]) if k else torch.zeros_like(x0)
-            tried.append(Rest(k, how, float((D(kept, t, z) - x_T).pow(2).mean().sqrt())))
+            tried.append(RemainingDetail(k, how, float((D(kept, t, z) - x_T).pow(2).mean().sqrt())))
         best = min(tried, key=lambda one: one.off)
         if best.off <= tolerance:
             return best
     return None
 
 
-def version(D: Degradation, x0: Tensor, z: Latent, how: Enlargement, k: int) -> Tensor:
+def version(D: Degradation, x0: Tensor, z: Params, how: Enlargement, k: int) -> Tensor:
     """Return y (B, C, k, k), the version of images x0 whose enlargement D turns into nearly the same at T."""
-    t, y = full(D.T, x0), reduce(x0, how, k)
+    t, y = expand_level(D.T, x0), reduce(x0, how, k)
     x_T = D(x0, t, z)
     for _ in range(ROUNDS):
         y = y + reduce(x_T - D(enlarge(y, how, *x0.shape[2:]), t, z), how, k)
@@ -148,45 +150,45 @@ def fit_prior(
     _compare(D, x0[:PROBES], kind, tolerance, seed)
     shape: Any = tuple(x0.shape[1:])
     if kind == "pure_noise":
-        return PureNoise(shape, x0.device, jitter=jitter)
+        return StandardNormal(shape, x0.device, jitter=jitter)
     left = _left(D, x0[:PROBES], kind, k, tolerance, seed)
     if kind == "forgotten" or (kind == "auto" and left is not None and left.k == 0):
-        return Forgotten(D, shape, x0.device, jitter=jitter)
+        return DegradedZero(D, shape, x0.device, jitter=jitter)
     if kind == "uniform_color":
         low, high = (tuple(color.tolist()) for color in torch.aminmax(x0.mean((2, 3)), dim=0))
         return UniformColor(D, shape, low, high, x0.device, jitter=jitter)
     if left is None:
-        return Degraded(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=jitter)
+        return DegradedData(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=jitter)
     mixture = _mixture(D, x0, left, components, seed)
     return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=jitter)
 
 
 def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
     """Return the images to fit a prior to, n of a source."""
-    x0 = images if isinstance(images, Tensor) else images(n, keyed("cpu", seed, "images of the prior"))
+    x0 = images if isinstance(images, Tensor) else images(n, seeded_generator("cpu", seed, "images of the prior"))
     if x0.ndim != 4 or not len(x0):
         raise ValueError(f"the images to fit a prior to are {tuple(x0.shape)}; it needs (n, C, H, W), n of 1 or more")
     return x0
 
 
-def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int) -> Rest | None:
+def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int) -> RemainingDetail | None:
     """Return what the rule says, where `kind` asks it.
 
     Raises:
         ValueError: if a low-resolution prior is asked for and there is no such k.
     """
     if kind == "auto":
-        return rest(D, x0, tolerance, seed)
+        return measure_remaining_detail(D, x0, tolerance, seed)
     if kind != "low_resolution":
         return None
     most = largest(x0)
     if k is not None and not 1 <= k <= most:
         raise ValueError(f"k = {k}: low-resolution pictures of images {tuple(x0.shape[1:])} have a side of 1 to {most}")
     if k is not None:
-        return rest(D, x0, math.inf, seed, [k])
-    left = rest(D, x0, tolerance, seed, range(1, most + 1))
+        return measure_remaining_detail(D, x0, math.inf, seed, [k])
+    left = measure_remaining_detail(D, x0, tolerance, seed, range(1, most + 1))
     if left is None:
-        at_most = rest(D, x0, math.inf, seed, [most])
+        at_most = measure_remaining_detail(D, x0, math.inf, seed, [most])
         off = at_most.off if at_most else math.inf
         raise ValueError(
             f"{D.name or type(D).__name__} leaves more of an image at T = {D.T} than low-resolution pictures hold: "
@@ -199,11 +201,11 @@ def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int
     """Warn if D makes something else of images x0 at T than starts of this kind are."""
     if kind == "pure_noise":
         shape: Any = tuple(x0.shape[1:])
-        PureNoise(shape).accept(D)
+        StandardNormal(shape).check_compatible(D)
     if kind not in ("forgotten", "uniform_color"):
         return
     kept = torch.zeros_like(x0) if kind == "forgotten" else x0.mean((2, 3), keepdim=True).expand_as(x0)
-    t, z = full(D.T, x0), D.draw(x0, keyed("cpu", seed, "z"))
+    t, z = expand_level(D.T, x0), D.draw(x0, seeded_generator("cpu", seed, "z"))
     off = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
     if off > tolerance:
         warnings.warn(
@@ -222,9 +224,9 @@ def chosen(images: Tensor) -> Source:
     return source
 
 
-def _mixture(D: Degradation, x0: Tensor, left: Rest, components: int, seed: int) -> tuple[Any, Any, Any]:
+def _mixture(D: Degradation, x0: Tensor, left: RemainingDetail, components: int, seed: int) -> tuple[Any, Any, Any]:
     """Return weights, means and covariances of the mixture fitted to the versions of images x0, as nested lists."""
-    z = D.draw(x0, keyed("cpu", seed, "z of the prior"))
+    z = D.draw(x0, seeded_generator("cpu", seed, "z of the prior"))
     y = version(D, x0, z, left.enlargement, left.k).flatten(1).double()
     n, numbers = y.shape
     if components < 1 or n <= components * numbers:
@@ -232,6 +234,6 @@ def _mixture(D: Degradation, x0: Tensor, left: Rest, components: int, seed: int)
             f"components = {components} of {numbers} numbers each cannot be fitted to {n} images: "
             f"take 1 component or more and, for each, more than {numbers} images; or a smaller k"
         )
-    mixture = need("sklearn.mixture", "fitting a mixture", "priors").GaussianMixture
-    fitted = mixture(components, max_iter=500, random_state=key_seed(seed, "mixture") % 2**32).fit(y.cpu().numpy())
+    mixture = require("sklearn.mixture", "fitting a mixture", "priors").GaussianMixture
+    fitted = mixture(components, max_iter=500, random_state=fold_seed(seed, "mixture") % 2**32).fit(y.cpu().numpy())
     return fitted.weights_.tolist(), fitted.means_.tolist(), fitted.covariances_.tolist()

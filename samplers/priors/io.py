@@ -8,7 +8,7 @@ from typing import Any
 
 from degrade import make
 from restore import latest
-from restore.checkpoint.config import read_specification
+from restore.checkpoint.config import read_checkpoint_config
 from samplers.priors.base import PRIORS, Prior
 
 __all__ = ["load_prior"]
@@ -27,7 +27,7 @@ def load_prior(folder: str | Path, **live: Any) -> Prior:
         ValueError: if it holds no prior, or the prior needs a live object that is not given.
     """
     checkpoint = latest(folder)
-    specification = read_specification(checkpoint)
+    specification = read_checkpoint_config(checkpoint)
     spec = specification.prior
     if spec is None:
         raise ValueError(f"{checkpoint} holds no prior: fit one with samplers.fit_prior(D, images)")

@@ -24,8 +24,8 @@ from torch.nn.functional import interpolate
 
 from degrade.functional.boundary import waves
 from degrade.functional.levels import Tables
-from degrade.random import Chance, rand, randn
-from samplers.priors.base import Device, Imagined, Shape, register_prior
+from degrade.random import Generators, rand, randn
+from samplers.priors.base import DegradedPrior, Device, Shape, register_prior
 
 __all__ = ["ENLARGEMENTS", "MOST", "Enlargement", "LowResolution", "enlarge", "enlarging", "reduce"]
 
@@ -69,7 +69,7 @@ def reduce(x0: Tensor, how: Enlargement, k: int) -> Tensor:
 
 
 @register_prior("low_resolution")
-class LowResolution(Imagined):
+class LowResolution(DegradedPrior):
     """x_T = D(x0, T, z) of enlarged k x k pictures drawn from a Gaussian mixture.
 
     Args:
@@ -124,7 +124,7 @@ class LowResolution(Imagined):
         E = (enlarging(self.enlargement, self.k, N) for N in (H, W))
         object.__setattr__(self, "tables", Tables(means, roots, constants=(below, *E)))
 
-    def images(self, n: int, generator: Chance = None) -> Tensor:
+    def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw enlarged pictures."""
         empty = torch.empty(n, *self.shape, device=self.device)
         _, (below, E_h, E_w) = self.tables.whole(empty.device, empty.dtype)

@@ -15,33 +15,33 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade import Degradation
-from samplers.base import Restore, Stage, Step, Walked
-from samplers.registry import AnyStep, register_step
+from samplers.base import Restore, Sampler, StepInput, StepOutput
+from samplers.registry import AnySampler, register_sampler
 from samplers.steps.diffusion import Algorithm2
 
-__all__ = ["Average"]
+__all__ = ["AveragedPrediction"]
 
 
-@register_step("average")
-class Average(Step):
+@register_sampler("average")
+class AveragedPrediction(Sampler):
     """Another step, with the running average of the guesses for its guess.
 
     Args:
         step: the other step.
         momentum: how much of the old average stays, in [0, 1).
 
-    >>> Average().arguments
+    >>> AveragedPrediction().arguments
     {'step': {'name': 'algorithm2', 'arguments': {'estimate': True}}, 'momentum': 0.5}
     """
 
-    step: AnyStep = Algorithm2()
+    step: AnySampler = Algorithm2()
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError if the inner step does not apply to `D`."""
-        self.step.accept(D)
+        self.step.check_compatible(D)
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk as the inner step would; the memory is the average so far, and the inner step's memory."""
         average, inner = at.memory or (None, None)
 

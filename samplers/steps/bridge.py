@@ -22,16 +22,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, Latent, Mixture
-from degrade.random import Chance, randn_like
-from samplers.registry import register_step
+from degrade import AffinePath, Degradation, Params
+from degrade.random import Generators, randn_like
+from samplers.registry import register_sampler
 from samplers.steps.diffusion import Algorithm1
 
-__all__ = ["Bridge"]
+__all__ = ["BrownianBridge"]
 
 
-@register_step("bridge")
-class Bridge(Algorithm1):
+@register_sampler("bridge")
+class BrownianBridge(Algorithm1):
     """Algorithm 1 on a mixture, with the noise of a bridge between x0 and z added to every step but the last.
 
     Args:
@@ -44,14 +44,14 @@ class Bridge(Algorithm1):
         if not self.estimate:
             raise ValueError("the bridge's noise becomes a part of z and cannot keep it fixed; use Algorithm1")
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless D is a mixture, which alone has a partner to bridge to."""
-        if not isinstance(D, Mixture):
+        if not isinstance(D, AffinePath):
             raise ValueError(f"{self} needs x_t = a_t x0 + b_t z, which {D.name!r} is not; Algorithm2 takes any")
 
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Tensor:
+    def resample_params(self, D: Degradation, z: Params, t: Tensor, s: Tensor, generator: Generators) -> Tensor:
         """Return z with the bridge's noise in units of b_s."""
-        assert isinstance(D, Mixture)
+        assert isinstance(D, AffinePath)
         partner: Tensor = z
         (_, b_t), (_, b_s) = D.coefficients(t, partner), D.coefficients(s, partner)
         # At level 0, where b_s = 0 and nothing is added, any positive number will do.

@@ -25,15 +25,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, GaussianNoise, Latent
-from degrade.random import Chance, randn_like
-from samplers.base import Algorithm, Restore, Step, Walked
-from samplers.registry import register_step
+from degrade import Degradation, GaussianNoise, Params
+from degrade.random import Generators, randn_like
+from samplers.base import Algorithm, Restore, Sampler, StepOutput
+from samplers.registry import register_sampler
 
-__all__ = ["DDIM", "DDPM", "Algorithm1", "Algorithm2", "Ancestral", "Restore", "Step", "Walked"]
+__all__ = ["DDIM", "DDPM", "Algorithm1", "Algorithm2", "Ancestral", "Restore", "Sampler", "StepOutput"]
 
 
-@register_step("algorithm1")
+@register_sampler("algorithm1")
 class Algorithm1(Algorithm):
     """x_s = D(x0_hat, s, z): degrade the guess again; each step starts from all the errors of the guess.
 
@@ -44,12 +44,12 @@ class Algorithm1(Algorithm):
     2.0
     """
 
-    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Latent) -> Tensor:
+    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Params) -> Tensor:
         """Return D(x0_hat, s, z)."""
         return D(x0_hat, s, z)
 
 
-@register_step("algorithm2")
+@register_sampler("algorithm2")
 class Algorithm2(Algorithm):
     """x_s = x_t + D(x0_hat, s, z) - D(x0_hat, t, z): move by the change of the guess, so that its errors cancel.
 
@@ -60,12 +60,12 @@ class Algorithm2(Algorithm):
     2.0
     """
 
-    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Latent) -> Tensor:
+    def move(self, D: Degradation, x_t: Tensor, t: Tensor, s: Tensor, x0_hat: Tensor, z: Params) -> Tensor:
         """Return x_t + (D(x0_hat, s, z) - D(x0_hat, t, z))."""
         return x_t + D.delta(x0_hat, t, s, z)
 
 
-@register_step("ancestral")
+@register_sampler("ancestral")
 class Ancestral(Algorithm1):
     """Algorithm 1 with a share tau of the noise drawn anew at each step; Gaussian noise only.
 
@@ -82,12 +82,12 @@ class Ancestral(Algorithm1):
         if not self.estimate:
             raise ValueError("the ancestral step draws z anew and cannot keep it fixed; use Algorithm1 or Algorithm2")
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is Gaussian noise, for that is what the step draws."""
         if not isinstance(D, GaussianNoise):
             raise ValueError(f"{self} needs 'gaussian_noise', not {D.name!r}; Algorithm2 takes any degradation")
 
-    def renew(self, D: Degradation, z: Latent, t: Tensor, s: Tensor, generator: Chance) -> Tensor:
+    def resample_params(self, D: Degradation, z: Params, t: Tensor, s: Tensor, generator: Generators) -> Tensor:
         """Return sqrt(1 - tau) z + sqrt(tau) eps, or with the larger variance sqrt(tau) b_t / b_s eps."""
         assert isinstance(D, GaussianNoise)
         noise: Tensor = z

@@ -17,13 +17,13 @@ from __future__ import annotations
 import torch
 
 from degrade import Degradation
-from samplers.base import Algorithm, Restore, Stage, Walked
-from samplers.registry import register_step
+from samplers.base import Algorithm, Restore, StepInput, StepOutput
+from samplers.registry import register_sampler
 
 __all__ = ["Heun"]
 
 
-@register_step("heun")
+@register_sampler("heun")
 class Heun(Algorithm):
     """x_s = x_t + the mean of the changes of D under the guess at x_t and under the guess where that would lead.
 
@@ -35,18 +35,18 @@ class Heun(Algorithm):
     [0.5625, 0.47265625]
     """
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk with two guesses of R; the one returned is the first."""
         x_t, t, s = at.x_t, at.t, at.s
         x0_hat = R(x_t, t)
-        z = self.explain(D, x_t, x0_hat, t, at.z)
+        z = self.infer_params(D, x_t, x0_hat, t, at.z)
         first = D.delta(x0_hat, t, s, z)
         x_s = x_t + first
         # Where looking is free, R is not asked in vain; elsewhere it would wait for the device.
         if s.device.type == "cpu" and not torch.compiler.is_compiling() and not s.any():
-            return Walked(x_s, x0_hat, z)
+            return StepOutput(x_s, x0_hat, z)
         level = s.clamp(min=1)  # stands in for 0, where nothing of it is used
         again = R(x_s, level)
-        second = D.delta(again, t, s, self.explain(D, x_s, again, level, z))
+        second = D.delta(again, t, s, self.infer_params(D, x_s, again, level, z))
         inside = (s > 0).view(-1, 1, 1, 1)
-        return Walked(torch.where(inside, x_t + (first + second) / 2, x_s), x0_hat, z)
+        return StepOutput(torch.where(inside, x_t + (first + second) / 2, x_s), x0_hat, z)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from degrade import Degradation
 from degrade.functional.levels import compute_dtype
-from samplers.base import Restore, Stage, Step, Walked
-from samplers.registry import register_step
+from samplers.base import Restore, Sampler, StepInput, StepOutput
+from samplers.registry import register_sampler
 
 __all__ = ["InDI"]
 
 
-@register_step("indi")
-class InDI(Step):
+@register_sampler("indi")
+class InDI(Sampler):
     """x_s = (s / t) x_t + (1 - s / t) x0_hat, whatever D is; z stays as it was.
 
     >>> import torch, degrade
@@ -29,10 +29,10 @@ class InDI(Step):
     0.75
     """
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk a share of the way to the guess."""
         x0_hat = R(at.x_t, at.t)
         # In float32 at least: half precisions know no t = 999, and some not even t = 257.
         t, s = (level.to(compute_dtype(at.x_t.dtype)).view(-1, 1, 1, 1) for level in (at.t, at.s))
         share = s / t
-        return Walked((share * at.x_t + (1 - share) * x0_hat).to(at.x_t.dtype), x0_hat, at.z)
+        return StepOutput((share * at.x_t + (1 - share) * x0_hat).to(at.x_t.dtype), x0_hat, at.z)

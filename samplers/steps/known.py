@@ -13,7 +13,8 @@ alone (noise, interpolation, masks) the known pixels are at every level what the
 
 which is RePaint's eq. 8 (Lugmayr et al., arXiv 2201.09865, 2022). The paper draws them anew at every level; here
 `ancestral` draws them from q(x_s | x_t, x0), so that they have the joint law of the forward process, too. Under a blur
-the step moves the known part and the guess of the rest as one image. RePaint is `Resample(Known(DDPM(), ...))`.
+the step moves the known part and the guess of the rest as one image. RePaint is `RePaint(MaskReplacement(DDPM(),
+...))`.
 
 By the rule `guidance` z explains x_t by R's guess. In a mixture the known pixels then become
 
@@ -42,15 +43,15 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation
-from samplers.base import Restore, Stage, Step, Walked
-from samplers.registry import AnyStep, register_step
+from samplers.base import Restore, Sampler, StepInput, StepOutput
+from samplers.registry import AnySampler, register_sampler
 from samplers.steps.diffusion import Algorithm2
 
-__all__ = ["Known"]
+__all__ = ["MaskReplacement"]
 
 
-@register_step("known")
-class Known(Step):
+@register_sampler("known")
+class MaskReplacement(Sampler):
     """Another step, with a part of the image held to what is known of it.
 
     Args:
@@ -62,23 +63,23 @@ class Known(Step):
     >>> import torch, degrade
     >>> from samplers import sample
     >>> D, image = degrade.make("gaussian_noise", T=10), torch.full((1, 1, 1, 2), 0.5)
-    >>> step = Known(image=image, mask=torch.tensor([[[[1.0, 0.0]]]]))
-    >>> sample(D, lambda x_t, t: torch.zeros_like(x_t), step, torch.ones(1, 1, 1, 2)).flatten().tolist()
+    >>> step = MaskReplacement(image=image, mask=torch.tensor([[[[1.0, 0.0]]]]))
+    >>> sample(D, lambda x_t, t: torch.zeros_like(x_t), step, torch.ones(1, 1, 1, 2)).flatten().round(decimals=6).abs().tolist()
     [0.5, 0.0]
     """
 
-    step: AnyStep = Algorithm2()
+    step: AnySampler = Algorithm2()
     image: Any = dataclasses.field(default=None, compare=False, repr=False)
     mask: Any = dataclasses.field(default=None, compare=False, repr=False)
     rule: Literal["forward", "guidance"] = "forward"
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError if the inner step does not apply to `D`, or nothing is known."""
         if self.image is None or self.mask is None:
             raise ValueError("known lacks its image or mask; give both: dataclasses.replace(step, image=..., mask=...)")
-        self.step.accept(D)
+        self.step.check_compatible(D)
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk as the inner step would, with the known part held."""
         image, mask = self._like("image", self.image, at.x_t), self._like("mask", self.mask, at.x_t)
         if self.rule == "guidance":

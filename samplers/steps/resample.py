@@ -12,8 +12,8 @@ a guess. A degradation without fresh randomness is climbed by its own change und
 
 so Algorithm 1 goes back to D(x0_hat, t, z) and asks R what it makes of its own guess: a fixed-point iteration.
 Algorithm 2 comes back to the very x_t it left, and repeating it changes nothing: there is nothing to draw anew. The
-stretch is the pair (t, s): `strided(250, 25)` jumps ten levels. With repeats = 1 it is the inner step. What a step gets
-wrong because it is long, it gets wrong each time: many repeats want short stretches.
+stretch is the pair (t, s): `spaced_timesteps(250, 25)` jumps ten levels. With repeats = 1 it is the inner step. What a
+step gets wrong because it is long, it gets wrong each time: many repeats want short stretches.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, GaussianNoise, Latent
-from degrade.random import Chance, randn_like
-from samplers.base import Restore, Stage, Step, Walked
-from samplers.registry import AnyStep, register_step
+from degrade import Degradation, GaussianNoise, Params
+from degrade.random import Generators, randn_like
+from samplers.base import Restore, Sampler, StepInput, StepOutput
+from samplers.registry import AnySampler, register_sampler
 from samplers.steps.diffusion import DDPM
 
-__all__ = ["Resample", "climb"]
+__all__ = ["RePaint", "renoise"]
 
 
-def climb(
-    D: Degradation, x_s: Tensor, s: Tensor, t: Tensor, x0_hat: Tensor, z: Latent, generator: Chance = None
-) -> tuple[Tensor, Latent]:
+def renoise(
+    D: Degradation, x_s: Tensor, s: Tensor, t: Tensor, x0_hat: Tensor, z: Params, generator: Generators = None
+) -> tuple[Tensor, Params]:
     """Return images at severity t > s that degrade x_s further, and the z in them.
 
     Args:
@@ -55,30 +55,30 @@ def climb(
     return x_t, D.estimate(x_t, x0_hat, t, z)
 
 
-@register_step("resample")
-class Resample(Step):
+@register_sampler("resample")
+class RePaint(Sampler):
     """Another step, taken `repeats` times with a way back up between.
 
     Args:
         step: the other step.
         repeats: how often the stretch from t to s is walked.
 
-    >>> from samplers.registry import parse_step
-    >>> parse_step("resample:repeats=3,step=ddim:eta=0.5").step.eta
+    >>> from samplers.registry import parse_sampler
+    >>> parse_sampler("resample:repeats=3,step=ddim:eta=0.5").step.eta
     0.5
     """
 
-    step: AnyStep = DDPM()
+    step: AnySampler = DDPM()
     repeats: Annotated[int, Field(ge=1)] = 10
 
-    def accept(self, D: Degradation) -> None:
+    def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError if the inner step does not apply to `D`."""
-        self.step.accept(D)
+        self.step.check_compatible(D)
 
-    def walk(self, D: Degradation, R: Restore, at: Stage) -> Walked:
+    def walk(self, D: Degradation, R: Restore, at: StepInput) -> StepOutput:
         """Walk as the inner step would, as often as it is repeated."""
         walked = self.step.walk(D, R, at)
         for _ in range(self.repeats - 1):
-            x_t, z = climb(D, walked.x_s, at.s, at.t, walked.x0_hat, walked.z, at.generator)
+            x_t, z = renoise(D, walked.x_s, at.s, at.t, walked.x0_hat, walked.z, at.generator)
             walked = self.step.walk(D, R, at._replace(x_t=x_t, z=z, memory=walked.memory))
         return walked

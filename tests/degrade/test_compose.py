@@ -84,7 +84,7 @@ def test_live_sources_survive_saving_and_rebuilding():
     D = degrade.make("compose", T=7, parts=[COLD, inner])
     saved = json.loads(json.dumps(D.arguments))
     assert "live" not in saved
-    again = degrade.make("compose", **saved, **D.injected)
+    again = degrade.make("compose", **saved, **D.runtime)
     assert again == D == dataclasses.replace(D) == degrade.make("compose", **saved)
     x0, z, t = case(D)
     assert torch.equal(again(x0, t, again.draw(x0, torch.Generator().manual_seed(0))), D(x0, t, z))

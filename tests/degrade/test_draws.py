@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from degrade.random import rand, randint, randn, randn_like
-from degrade.seeding import key_seed, keyed
+from degrade.seeding import fold_seed, seeded_generator
 
 
 def seed(number):
@@ -48,10 +48,10 @@ def test_without_a_generator_draws_come_from_the_global_one(draw):
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_draws_the_numbers_of_full_precision(draw, half):
     like = torch.zeros(5, 7)
-    full, halved = draw(like, seed(1)), draw(like.to(half), seed(1))
-    assert full.dtype == (torch.int64 if draw is DRAWS["randint"] else torch.float32)
-    assert halved.dtype == (half if draw is DRAWS["randn_like"] else full.dtype)
-    assert torch.equal(halved, full.to(halved.dtype))
+    expand_level, halved = draw(like, seed(1)), draw(like.to(half), seed(1))
+    assert expand_level.dtype == (torch.int64 if draw is DRAWS["randint"] else torch.float32)
+    assert halved.dtype == (half if draw is DRAWS["randn_like"] else expand_level.dtype)
+    assert torch.equal(halved, expand_level.to(halved.dtype))
 
 
 @every_draw
@@ -91,24 +91,24 @@ keys = st.lists(st.one_of(st.integers(), st.text(max_size=4)), max_size=4).map(t
 
 @given(keys, keys)
 def test_a_key_is_its_seed(first, second):
-    assert 0 <= key_seed(*first) < 2**63
-    assert (key_seed(*first) == key_seed(*second)) == (first == second)
+    assert 0 <= fold_seed(*first) < 2**63
+    assert (fold_seed(*first) == fold_seed(*second)) == (first == second)
 
 
 def test_parts_of_a_key_do_not_run_together():
     alike = [(1, 23), (12, 3), (123,), ("1", 23), ("123",), ("1, 23",), (), ("",), (23, 1)]
-    assert len({key_seed(*key) for key in alike}) == len(alike)
+    assert len({fold_seed(*key) for key in alike}) == len(alike)
 
 
 def test_a_key_means_the_same_in_every_process_and_version():
     """Seeds that may never change: a run is resumed by them."""
-    assert key_seed(3, "train", 17) == 8492239712576225772
-    assert key_seed() == 5460801731388113703
+    assert fold_seed(3, "train", 17) == 8492239712576225772
+    assert fold_seed() == 5460801731388113703
 
 
 def test_equal_keys_give_equal_numbers_and_different_keys_different_ones():
     def numbers(*key):
-        return torch.rand(100, generator=keyed("cpu", *key))
+        return torch.rand(100, generator=seeded_generator("cpu", *key))
 
     state = torch.get_rng_state()
     assert torch.equal(numbers(3, "train", 17), numbers(3, "train", 17))
@@ -116,4 +116,4 @@ def test_equal_keys_give_equal_numbers_and_different_keys_different_ones():
     assert torch.pdist(runs).min() > 1
     assert torch.corrcoef(runs).fill_diagonal_(0).abs().max() < 0.5
     assert torch.equal(torch.get_rng_state(), state)
-    assert keyed(torch.device("cpu"), 0).device.type == "cpu"
+    assert seeded_generator(torch.device("cpu"), 0).device.type == "cpu"

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from degrade import map_latent
+from degrade import map_params
 from tests.cases import CASES, SHAPES, build, images
 
 COLD = ["blur", "inpaint", "mask_to_color", "pixelate", "snow", "decolor"]
@@ -133,7 +133,7 @@ def test_vmap_is_a_batch(name, arguments):
 def test_shapes_are_found_without_data(name, arguments):
     D, x0, t, z = start(name, arguments)
     x0, t = x0.to("meta"), t.to("meta")
-    z = map_latent(lambda part: part.to("meta"), z)
+    z = map_params(lambda part: part.to("meta"), z)
     for x_t in (D(x0, t, z), D.delta(x0, t, t, z)):
         assert (x_t.shape, x_t.dtype, x_t.device.type) == (x0.shape, x0.dtype, "meta")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import degrade
-from degrade.functional.quantization import round_to_8bit
+from degrade.functional.quantization import quantize_8bit
 from degrade.leak import held_out_r2
 from experiments.data.drawn import DrawnFaces
 
@@ -22,10 +22,10 @@ def blur(sigma, **arguments):
 
 def test_rounding_keeps_every_8_bit_value_and_nothing_between():
     levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1
-    assert torch.equal(round_to_8bit(levels), levels)
+    assert torch.equal(quantize_8bit(levels), levels)
     x = torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 3 - 1.5
-    rounded = round_to_8bit(x)
-    assert torch.equal(round_to_8bit(rounded), rounded)
+    rounded = quantize_8bit(x)
+    assert torch.equal(quantize_8bit(rounded), rounded)
     assert (rounded - x.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6
     assert rounded.unique().numel() <= 256
 

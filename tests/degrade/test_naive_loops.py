@@ -117,16 +117,16 @@ def test_inpaint(dtype, sides, T, std, first, incremental):
 
 @quick
 @given(dtype=DTYPES, sides=SIDES, T=LEVELS, std=WIDTHS, reverse=st.booleans())
-def test_mask_to_color(dtype, sides, T, std, reverse):
+def test_mask_to_color(dtype, sides, T, std, trajectory):
     x0 = images(3, 2, *sides, dtype=dtype)
-    D = degrade.MaskToColor(T=T, std=std, reverse=reverse)
+    D = degrade.MaskToColor(T=T, std=std, reverse=trajectory)
     z = D.draw(x0, torch.Generator().manual_seed(T))
     assert z.abs().max() <= 0.5
     M = list(inpainted(torch.ones_like(x0), holes([std * (i + 1) for i in range(T)], *sides, middle(sides), x0)))
-    kept = [M[0], *(1 - M[T - t] for t in range(1, T + 1))] if reverse else M
+    kept = [M[0], *(1 - M[T - t] for t in range(1, T + 1))] if trajectory else M
     levels = [a * x0 + (1 - a) * z[:, :, None, None] for a in kept]
     agree(D, x0, levels, z)
-    if reverse:
+    if trajectory:
         assert torch.equal(D(x0, torch.full((3,), T), z), z[:, :, None, None].expand_as(x0))
 
 

@@ -128,7 +128,7 @@ def load(case: str) -> dict[str, Tensor]:
         return {key.removeprefix(f"{case}/"): torch.from_numpy(file[key]) for key in file if key.startswith(f"{case}/")}
 
 
-def eps_restorer(D: degrade.Mixture) -> samplers.Restore:
+def eps_restorer(D: degrade.AffinePath) -> samplers.Restore:
     """The stand-in for a network that predicts noise, as a restorer."""
 
     def R(x_t: Tensor, t: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import degrade
 from degrade.precision import to_float64
 from samplers.applications.severity import estimate_severity
 from samplers.applications.summaries import summaries
-from samplers.respacing import cumulated_change
+from samplers.respacing import cumulative_change
 from tests.pretended_mps import PretendedMPS, on_mps
 
 D = degrade.make("blur", T=4)
@@ -29,9 +29,9 @@ def halved(x, t):
 
 MEASUREMENTS = [
     summaries,
-    lambda x: cumulated_change(D, halved, x),
+    lambda x: cumulative_change(D, halved, x),
     lambda x: estimate_severity(D, halved, x[:1]),
-    lambda x: estimate_severity(D, halved, D(x[:1], degrade.full(3, x[:1])), reference=x),
+    lambda x: estimate_severity(D, halved, D(x[:1], degrade.expand_level(3, x[:1])), reference=x),
     lambda x: estimate_severity(
         degrade.make("gaussian_noise", T=4), halved, x[:1], reference=x, generator=torch.Generator().manual_seed(0)
     ),

@@ -58,7 +58,7 @@ def test_names_are_in_alphabetical_order():
 
 def test_a_taken_name_is_refused_and_its_holder_named(classes):
     blur = classes["blur"]
-    message = r"the name 'blur' is taken by degrade\.blur\.Blur; register .*define.*Dim under another"
+    message = r"the name 'blur' is taken by degrade\.operators\.blur\.Blur; register .*define.*Dim under another"
     with pytest.raises(ValueError, match=message):
         define("blur")
     assert classes["blur"] is blur
@@ -168,7 +168,7 @@ def test_name_and_arguments_survive_json(name, arguments):
 def test_what_was_asked_for_is_among_the_arguments(name, arguments):
     D = degrade.make(name, **arguments)
     fields = {field.name for field in dataclasses.fields(D)}
-    assert set(D.arguments) | set(D.injected) == fields
+    assert set(D.arguments) | set(D.runtime) == fields
     assert set(arguments) <= set(D.arguments)
     assert D.arguments["T"] == arguments.get("T", type(D)().T)
 
@@ -201,7 +201,7 @@ def test_what_was_injected_takes_no_part_in_equality_nor_in_the_arguments():
     assert other == D
     assert hash(D) == hash(other)
     assert set(D.arguments) == {"T", "schedule", "coupling"}
-    assert D.injected == {"source": D.source}
+    assert D.runtime == {"source": D.source}
     assert "source" not in repr(D)
 
 

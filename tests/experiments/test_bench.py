@@ -49,8 +49,8 @@ def test_contenders_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
         assert row["peak_mib"] > 0
         assert rows["ours, float32"]["forward_flops"] == pytest.approx(row["forward_flops"], rel=0.15), title
     assert [row["contender"] for row in net.get("outside", [])] == ["ours, float32"] * (bench is sampling)
-    for apart in net["differences"].values():
-        assert all(value > 0 for value in apart.values())
+    for no_sync in net["differences"].values():
+        assert all(value > 0 for value in no_sync.values())
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
 
 

@@ -21,7 +21,7 @@ import restore
 from experiments import celeba_to_afhq
 from experiments.celeba_to_afhq import Config
 from experiments.data.drawn import DrawnAnimals
-from experiments.run.command_line import UserError, parse, run_main
+from experiments.run.command_line import UsageError, parse, run_main
 from tests.photographs import photographs
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_the_measurements_are_those_of_the_samplers(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
     rows = metrics["samplers"]
     assert set(rows) == {"direct", "algorithm1", "algorithm1-fixed", "algorithm2", "algorithm2-fixed"}
-    for key in ("rmse", "ssim", "frechet", "resemblance"):
+    for key in ("rmse", "ssim", "thumbnail_distance", "centered_correlation"):
         # On a mixture the two algorithms agree when z is estimated, and differ when it is fixed.
         assert rows["algorithm1"][key] == pytest.approx(rows["algorithm2"][key], rel=1e-3, abs=1e-4)
     assert rows["algorithm1-fixed"]["rmse"] > 1.01 * rows["algorithm2-fixed"]["rmse"]
@@ -74,14 +74,14 @@ def test_the_model_of_a_run_loads(finished):
 
 def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    take_step = restore.Training._take_step
+    take_step = restore.Trainer._take_step
 
     def interrupted(training, data):
         if training.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return take_step(training, data)
 
-    monkeypatch.setattr(restore.Training, "_take_step", interrupted)
+    monkeypatch.setattr(restore.Trainer, "_take_step", interrupted)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 3, saved"):
         run("--out", out)
     run("--out", out, "--resume")
@@ -92,7 +92,7 @@ def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path,
 
 def test_resuming_with_another_network_is_refused(finished):
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
-    with pytest.raises(UserError, match="--width 16: this run was started with 8"):
+    with pytest.raises(UsageError, match="--width 16: this run was started with 8"):
         run("--out", finished, "--resume", "--width", 16)
     assert before == {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
 
@@ -132,7 +132,7 @@ def test_photographs_from_a_folder_and_a_zip(tmp_path, capsys):
     animals = photographs(tmp_path / "animals", drawn=DrawnAnimals)
     archive = shutil.make_archive(str(tmp_path / "animals"), "zip", animals)
     run("--celeba", faces, "--afhq", archive, "--out", tmp_path / "out", "--restore", "afhq", "--coupling", "optimal")
-    assert "resemblance" in capsys.readouterr().out
+    assert "centered_correlation" in capsys.readouterr().out
     assert (tmp_path / "out" / "reverse.png").is_file()
 
 
@@ -210,7 +210,7 @@ def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--lr", "0.25"]
     config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
     assert (config.size, config.T, config.lr, config.multipliers) == (128, 50, 0.25, (1, 2))
-    assert config.clip is None
+    assert config.max_grad_norm is None
 
 
 def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
@@ -238,7 +238,7 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
     run("--steps", 2, "--resume")
     assert restore.latest("runs/celeba_to_afhq-002/model").name == "step-00000002"
     monkeypatch.chdir(tmp_path / "runs")
-    with pytest.raises(UserError, match="there is no run"):
+    with pytest.raises(UsageError, match="there is no run"):
         run("--resume")
 
 
@@ -246,7 +246,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_checkpoint(tmp
     out = tmp_path / "out"
     run("--out", out, "--steps", 2)
     monkeypatch.setattr(restore.training, "LOSSES", {"l1": lambda out, *_, **__: out * float("nan")})
-    with pytest.raises(UserError, match="the loss is nan from step 3 on"):
+    with pytest.raises(UsageError, match="the loss is nan from step 3 on"):
         run("--out", out, "--steps", 6, "--resume")
     assert restore.latest(out / "model").name == "step-00000002"
 
@@ -255,11 +255,11 @@ def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_checkpoint(tmp_path
     out = tmp_path / "out"
     run("--out", out, "--steps", 2)
 
-    def full(*arguments):
+    def expand_level(*arguments):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"step 4 cannot be saved .*No space left.*the one before is intact"):
+    monkeypatch.setattr(torch, "save", expand_level)
+    with pytest.raises(UsageError, match=r"step 4 cannot be saved .*No space left.*the one before is intact"):
         run("--out", out, "--resume", "--steps", 6)
     assert restore.latest(out / "model").name == "step-00000002"
     assert [p.name for p in (out / "model").iterdir()] == ["step-00000002"]
@@ -273,7 +273,7 @@ def test_celeba_is_fetched_by_torchvision(tmp_path, monkeypatch):
         raise RuntimeError("no network")
 
     monkeypatch.setattr("torchvision.datasets.CelebA", offline)
-    with pytest.raises(UserError, match=r"--celeba celeba: .*no CelebA in data \(no network\); fetch it by hand"):
+    with pytest.raises(UsageError, match=r"--celeba celeba: .*no CelebA in data \(no network\); fetch it by hand"):
         run("--download", "--afhq", tmp_path)
     assert called == [("data", True, "train")]
 

@@ -12,7 +12,7 @@ import degrade
 from experiments import compare
 from experiments.evaluation.comparison import Comparison, table
 from experiments.run.command_line import run_main
-from restore import Restorer, TrainConfig, Training, UNet, UNetConfig, save
+from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from tests.cases import images
 from tests.oracles import imperfect
 
@@ -73,7 +73,7 @@ def run(tmp_path_factory):
     """A run with an untrained model of a blur."""
     folder = tmp_path_factory.mktemp("run")
     D = degrade.make("blur", T=6, widths="constant", std=0.7, kernel_size=5)
-    save(folder / "model", Training(Restorer(UNet(NETWORK), D), TrainConfig(steps=1, batch=2)))
+    save(folder / "model", Trainer(Restorer(UNet(NETWORK), D), TrainConfig(steps=1, batch=2)))
     return folder
 
 

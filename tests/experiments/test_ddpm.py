@@ -13,8 +13,8 @@ import restore
 from experiments import ddpm
 from experiments.data.drawn import DrawnFaces
 from experiments.ddpm import Config
-from experiments.evaluation.diffusion import Diffusion
-from experiments.run.command_line import UserError, parse
+from experiments.evaluation.diffusion import DiffusionEvaluator
+from experiments.run.command_line import UsageError, parse
 from restore import UNet
 from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim
@@ -45,7 +45,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
             assert min(picture.size) > 60
     measured = json.loads((out / "metrics.json").read_text())
     names = ["ancestral, small variance", "ancestral, large variance", "ancestral, 3 steps", "DDIM, 3 steps"]
-    assert list(measured["frechet"]) == [*names, "unseen images"]
+    assert list(measured["thumbnail_distance"]) == [*names, "unseen images"]
     bound = measured["bits_per_dim"]
     assert (bound["images"], bound["times"]) == (3, [2, 3, 4, 5, 6])
     for variance in ("small", "large"):
@@ -54,7 +54,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
     assert bound["small"]["L_0"] == bound["large"]["L_0"]  # both take the variance of the step before
     assert "small variance" in capsys.readouterr().out
     R = restore.load(out / "model")
-    assert (R.predict, R.clamp, R.degradation) == ("eps", True, degrade.make("gaussian_noise", T=6))
+    assert (R.prediction_type, R.clip_sample, R.degradation) == ("eps", True, degrade.make("gaussian_noise", T=6))
     assert load_prior(out / "model").name == "pure_noise"
 
 
@@ -67,7 +67,7 @@ def study(steps=10, T=40):
     def R(x_t, t):
         return exact(x_t.double(), t).float()
 
-    return Diffusion(D, R, DrawnFaces(8), CPU, seed=0, batch=2, steps=steps), R
+    return DiffusionEvaluator(D, R, DrawnFaces(8), CPU, seed=0, batch=2, steps=steps), R
 
 
 def test_samples_by_the_exact_restorer_have_its_distribution():
@@ -112,7 +112,7 @@ def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monke
 def test_presets_are_what_was_published(name, parameters):
     given = config("--preset", name)
     training = given.training(0)
-    assert (given.data, given.size, given.T, given.schedule, given.predict) == (name, 32, 1000, "linear", "eps")
+    assert (given.data, given.size, given.T, given.schedule, given.prediction_type) == (name, 32, 1000, "linear", "eps")
     assert (training.loss, training.ema.decay, training.decay, given.dropout) == ("l2", 0.9999, "constant", 0.1)
     if name == "cifar10":
         assert (training.lr, training.batch, training.steps, given.flip) == (2e-4, 128, 800_000, True)
@@ -129,7 +129,7 @@ BAD = [
     ("--T 1", "--T 1: input should be greater than or equal to 2"),
     ("--schedule sigmoid", "--schedule sigmoid: gaussian_noise: schedule"),
     ("--schedule straight", "predict 'eps' cannot recover x0 at t = 6"),
-    ("--predict noise", "--predict noise: input should be 'x0', 'eps' or 'v'"),
+    ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--data nowhere", "--data nowhere does not exist"),
     ("--preset lsun", "--preset lsun: choose from demo, mnist, cifar10"),
     ("--samples 0", "--samples 0: input should be greater"),
@@ -139,7 +139,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, tmp_path):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UsageError) as error:
         run("--out", tmp_path / "out", *arguments.split())
     assert message in str(error.value)
     assert "\n" not in str(error.value)

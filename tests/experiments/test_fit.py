@@ -14,17 +14,17 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import save_image
 
 import restore
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments.run import logging as watch
-from experiments.run.command_line import UserError
-from experiments.run.folder import take_up
-from experiments.run.loop import Stopper, fit
+from experiments.run.command_line import UsageError
+from experiments.run.folder import resume_run
+from experiments.run.loop import GracefulStop, fit
 from experiments.run.options import TrainOptions
-from restore import DataSpec, NamedSpec
-from restore.distributed import Devices
+from restore import ComponentConfig, DatasetInfo
+from restore.distributed import SingleProcess
 from tests.trainings import data, start, states
 
-FACES = DataSpec("faces.zip", 100, "ab" * 32)
+FACES = DatasetInfo("faces.zip", 100, "ab" * 32)
 
 
 def options(**values):
@@ -62,14 +62,14 @@ def test_lines_checkpoints_and_pictures_come_when_they_are_due(tmp_path):
         return path
 
     training = start(9)
-    prior = NamedSpec("pure_noise", {"shape": [1, 16, 16]})
+    prior = ComponentConfig("pure_noise", {"shape": [1, 16, 16]})
     fit(training, data, tmp_path, options(keep=3, sample_every=3), picture, FACES, prior)
     assert steps(tmp_path) == [4, 8, 9]
     assert [row["step"] for row in log(tmp_path)] == [2, 4, 6, 8, 9]
     assert [name for name, _ in seen] == [f"step-{step:08d}.png" for step in (3, 6, 9)]
     assert all(restorer is training.ema for _, restorer in seen)
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [name for name, _ in seen]
-    said = restore.read_specification(restore.latest(tmp_path))
+    said = restore.read_checkpoint_config(restore.latest(tmp_path))
     assert (said.data, said.prior) == (FACES, prior)
 
 
@@ -102,7 +102,7 @@ def test_a_signal_saves_the_step_it_came_in_and_the_run_goes_on_bit_for_bit(tmp_
     assert steps(tmp_path) == [3]
     assert [row["step"] for row in log(tmp_path)] == [2, 3]
     parts = start(6)
-    take_up(tmp_path, parts)
+    resume_run(tmp_path, parts)
     fit(parts, data, tmp_path, options())
     assert all(torch.equal(a, b) for a, b in zip(states(whole), states(parts), strict=True))
     assert [row["step"] for row in log(tmp_path)] == [2, 3, 4, 6]
@@ -116,18 +116,18 @@ def test_a_signal_in_the_last_step_ends_the_program_too(tmp_path):
 
 def test_a_second_interruption_forces_the_end_unless_it_is_the_same_one(monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with Stopper() as stopper:
+    with GracefulStop() as stopper:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)  # a launcher hands on what the terminal has sent already
         assert stopper.asked
-        monkeypatch.setattr(Stopper, "MOMENT", -1.0)
+        monkeypatch.setattr(GracefulStop, "MOMENT", -1.0)
         os.kill(os.getpid(), signal.SIGTERM)  # asks, and never forces
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
-class Pair(Devices):
+class Pair(SingleProcess):
     """The first of two processes, the other of which is interrupted before step `at`; it counts when it is asked."""
 
     world_size = 2
@@ -164,7 +164,7 @@ def test_a_process_beside_the_first_writes_nothing_and_says_nothing(tmp_path, ca
 
 def sick(monkeypatch, step, severities):
     """Make the loss of step `step` infinite for images of these severities."""
-    losses = restore.Training._losses
+    losses = restore.Trainer._losses
 
     def _losses(training, x0, t, z):
         values = losses(training, x0, t, z)
@@ -172,18 +172,18 @@ def sick(monkeypatch, step, severities):
             return values
         return torch.where(torch.isin(t, torch.tensor(severities)), float("inf"), values)
 
-    monkeypatch.setattr(restore.Training, "_losses", _losses)
+    monkeypatch.setattr(restore.Trainer, "_losses", _losses)
 
 
 def test_a_loss_that_is_not_finite_is_told_with_step_and_severities_and_nothing_of_it_is_saved(tmp_path, monkeypatch):
-    generator = keyed("cpu", 0, "train", 6, 0)
+    generator = seeded_generator("cpu", 0, "train", 6, 0)
     data(4, generator)
     t = torch.randint(1, 11, (4,), generator=generator).tolist()
     sick(monkeypatch, 6, t[:2])
     count = sum(value in t[:2] for value in t)
     message = rf"inf from step 6 on, for {count} of 4 images, at t = {', '.join(map(str, sorted(set(t[:2]))))};"
     # Seen at the line of step 8 only, which is the moment to save as well: what is there is of step 4.
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         fit(start(12, accumulate=1), data, tmp_path, options(log_every=8))
     assert steps(tmp_path) == [4]
     assert all(p.isfinite().all() for p in restore.load(tmp_path).parameters())
@@ -196,13 +196,13 @@ def test_a_gradient_that_is_not_finite_spoils_the_weights_and_is_not_saved_eithe
     monkeypatch.setattr(
         torch.nn.utils, "clip_grad_norm_", lambda *a, **k: norm(*a, **k) * (float("nan") if training.step == 1 else 1)
     )
-    with pytest.raises(UserError, match="the gradient is not finite at step 2, its loss"):
+    with pytest.raises(UsageError, match="the gradient is not finite at step 2, its loss"):
         fit(training, data, tmp_path, options(save_every=1, log_every=100))
     assert steps(tmp_path) == [1]
 
 
 def test_many_severities_are_abridged():
-    record = restore.Record(
+    record = restore.StepStats(
         3, torch.tensor(0.0), torch.tensor(0.0), 1.0, torch.arange(1, 21), torch.full((20,), torch.nan)
     )
     assert "at t = 1, 2, 3, 4, 5, 6, 7, 8, ...;" in watch._complaint(record)
@@ -221,10 +221,10 @@ def test_a_full_disk_ends_in_one_message_and_the_checkpoint_before_is_intact(tmp
 
     fit(start(2), data, tmp_path, options())
     training = start(6)
-    take_up(tmp_path, training)
+    resume_run(tmp_path, training)
     if what == "checkpoint":
         monkeypatch.setattr(restore.checkpoint.integrity, "_write", fails)
-    with pytest.raises(UserError, match=r"No space left on device; the (one before|last checkpoint) is intact$"):
+    with pytest.raises(UsageError, match=r"No space left on device; the (one before|last checkpoint) is intact$"):
         fit(training, source, tmp_path, options(sample_every=3), fails if what == "picture" else None)
     assert steps(tmp_path) == [2]
     restore.load(tmp_path)
@@ -234,7 +234,7 @@ def test_when_the_first_process_cannot_save_the_others_end_with_it(tmp_path, mon
     training = start(4)
     training.rank = 1
     monkeypatch.setattr(training, "any", lambda flag: training.step >= 4)
-    with pytest.raises(UserError, match="step 4 cannot be saved: the first process says why"):
+    with pytest.raises(UsageError, match="step 4 cannot be saved: the first process says why"):
         fit(training, data, tmp_path, options(save_every=4, log_every=100))
 
 
@@ -244,7 +244,7 @@ def test_the_log_of_a_resumed_run_has_no_torn_line_and_no_step_twice(tmp_path):
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write(json.dumps({**first[-1], "step": 6}) + "\n" + '{"step": 8, "lo')
     training = start(6)
-    take_up(tmp_path, training)
+    resume_run(tmp_path, training)
     fit(training, data, tmp_path, options(log_every=1))
     assert [row["step"] for row in log(tmp_path)] == [2, 4, 5, 6]
     assert log(tmp_path)[:2] == first
@@ -253,11 +253,11 @@ def test_the_log_of_a_resumed_run_has_no_torn_line_and_no_step_twice(tmp_path):
 def test_other_data_are_refused_when_a_run_is_continued(tmp_path):
     fit(start(2), data, tmp_path, options(), data_spec=FACES)
     with pytest.raises(
-        UserError, match=r"^--resume: .* another data set: faces.zip, 100 .*, and this run .* cats, 7 im"
+        UsageError, match=r"^--resume: .* another data set: faces.zip, 100 .*, and this run .* cats, 7 im"
     ):
-        take_up(tmp_path, start(4), DataSpec("cats", 7))
-    take_up(tmp_path, start(4), FACES)
-    take_up(tmp_path / "never-saved", start(4), FACES)
+        resume_run(tmp_path, start(4), DatasetInfo("cats", 7))
+    resume_run(tmp_path, start(4), FACES)
+    resume_run(tmp_path / "never-saved", start(4), FACES)
 
 
 def test_tensorboard_shows_what_the_log_says_and_goes_on_where_the_run_does(tmp_path):
@@ -272,7 +272,7 @@ def test_tensorboard_shows_what_the_log_says_and_goes_on_where_the_run_does(tmp_
     with SummaryWriter(tmp_path / "tensorboard") as writer:
         writer.add_scalar("loss", 1e9, 5)  # of a step that the checkpoint does not know
     training = start(6)
-    take_up(tmp_path, training)
+    resume_run(tmp_path, training)
     run(training)
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     for name in ("loss", "lr", "grad_norm", "images_per_s"):
@@ -283,5 +283,5 @@ def test_tensorboard_shows_what_the_log_says_and_goes_on_where_the_run_does(tmp_
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorboard", None)
-    with pytest.raises(UserError, match=r"--tensorboard needs tensorboard: pip install 'degrade-restore\[watch\]'"):
+    with pytest.raises(UsageError, match=r"--tensorboard needs tensorboard: pip install 'degrade-restore\[watch\]'"):
         fit(start(1), data, tmp_path, options(tensorboard=True))

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 import degrade
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from experiments import generate
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.evaluation.generation import Generation, prior_report
-from experiments.evaluation.metrics import diversity
-from experiments.run.command_line import UserError, run_main
-from restore import Restorer, TrainConfig, Training, UNet, UNetConfig, save
-from samplers import PRIORS, Algorithm2, Degraded, OtherSet, UniformColor, fit_prior, strided
+from experiments.evaluation.generation import GenerationEvaluator, prior_report
+from experiments.evaluation.metrics import pairwise_rmse
+from experiments.run.command_line import UsageError, run_main
+from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
+from samplers import PRIORS, Algorithm2, DatasetPrior, DegradedData, UniformColor, fit_prior, spaced_timesteps
 
 SIZE = 8
 faces = DrawnFaces(SIZE)
@@ -28,7 +28,7 @@ NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.jso
 def model(D):
     torch.manual_seed(0)
     net = UNet(UNetConfig(size=SIZE, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
-    return Training(Restorer(net, D), TrainConfig(steps=3, batch=8, lr=1e-3))
+    return Trainer(Restorer(net, D), TrainConfig(steps=3, batch=8, lr=1e-3))
 
 
 def run(folder, D, prior=None, config=None):
@@ -95,7 +95,7 @@ def test_from_another_set(tmp_path):
 @pytest.mark.parametrize("kind", ["degraded", "other_set"])
 def test_a_saved_prior_is_used_and_given_its_images(tmp_path, kind):
     D = degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE))
-    prior = Degraded(D, faces, jitter=0.25) if kind == "degraded" else OtherSet(DrawnAnimals(SIZE), jitter=0.25)
+    prior = DegradedData(D, faces, jitter=0.25) if kind == "degraded" else DatasetPrior(DrawnAnimals(SIZE), jitter=0.25)
     made(run(tmp_path, D, prior, {"data": "drawn"}))
     assert result(tmp_path / "generate", "prior.json") == {"name": kind, "arguments": {"jitter": 0.25}}
     assert result(tmp_path / "generate", "metrics.json")["made"][0]["jitter"] == 0.25
@@ -121,7 +121,7 @@ def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
 def study():
     D = degrade.make("blur", **TO_MEAN)
     prior = fit_prior(D, faces, n=60)
-    return Generation(D, model(D).restorer, Algorithm2(), prior, strided(4), seed=0, batch=3)
+    return GenerationEvaluator(D, model(D).restorer, Algorithm2(), prior, spaced_timesteps(4), seed=0, batch=3)
 
 
 def test_pictures_and_numbers_are_of_the_same_images(study):
@@ -133,17 +133,17 @@ def test_pictures_and_numbers_are_of_the_same_images(study):
 
 
 def test_images_from_one_start_differ_by_jitter_alone(study):
-    assert diversity(study.siblings(4, 0.0)) < 1e-6
-    small, large = (diversity(study.siblings(4, jitter)) for jitter in (0.01, 0.1))
+    assert pairwise_rmse(study.siblings(4, 0.0)) < 1e-6
+    small, large = (pairwise_rmse(study.siblings(4, jitter)) for jitter in (0.01, 0.1))
     assert 0 < small < large
-    assert diversity(study.images(4, 0.0)) > 0.01
+    assert pairwise_rmse(study.images(4, 0.0)) > 0.01
 
 
 def test_diversity_is_the_distance_of_pairs():
-    x = torch.rand(6, 3, 4, 4, generator=keyed("cpu", 0), dtype=torch.float64) * 2 - 1
+    x = torch.rand(6, 3, 4, 4, generator=seeded_generator("cpu", 0), dtype=torch.float64) * 2 - 1
     pairs = [(x[i] - x[j]).div(2).pow(2).mean() for i in range(6) for j in range(i)]
-    assert diversity(x) == pytest.approx(float(torch.stack(pairs).mean().sqrt()))
-    assert diversity(x + 0.0, colors=False) < diversity(x)
+    assert pairwise_rmse(x) == pytest.approx(float(torch.stack(pairs).mean().sqrt()))
+    assert pairwise_rmse(x + 0.0, colors=False) < pairwise_rmse(x)
 
 
 def test_the_report_tells_a_good_prior_from_a_bad_one():
@@ -151,7 +151,7 @@ def test_the_report_tells_a_good_prior_from_a_bad_one():
     good, bad = fit_prior(D, faces), UniformColor(D, (3, SIZE, SIZE), (-1.0,) * 3, (1.0,) * 3)
     reports = [prior_report(prior, D, faces, n=200) for prior in (good, bad)]
     assert reports[0]["floor"] == reports[1]["floor"] > 0
-    assert reports[0]["frechet"] < 5 * reports[0]["floor"] < reports[1]["frechet"]
+    assert reports[0]["thumbnail_distance"] < 5 * reports[0]["floor"] < reports[1]["thumbnail_distance"]
     assert reports[0]["draws"]["mean"] == pytest.approx(reports[0]["images"]["mean"], abs=0.05)
 
 
@@ -175,26 +175,26 @@ def test_the_report_tells_a_good_prior_from_a_bad_one():
     ],
 )
 def test_bad_input_ends_in_one_line(blurred, tmp_path, words, message):
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(UsageError, match=message) as error:
         generate.main(["--model", str(blurred), "--out", str(tmp_path / "out"), *words])
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_models_that_are_not_there_or_not_enough(colored, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UserError, match="--model is missing; name the folder of a run"):
+    with pytest.raises(UsageError, match="--model is missing; name the folder of a run"):
         generate.main([])
-    with pytest.raises(UserError, match=r"--model .*nowhere"):
+    with pytest.raises(UsageError, match=r"--model .*nowhere"):
         generate.main(["--model", str(tmp_path / "nowhere")])
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(UserError, match=r"--out .*file cannot be written"):
+    with pytest.raises(UsageError, match=r"--out .*file cannot be written"):
         made(colored, "--out", file)
     blind = run(tmp_path / "blind", degrade.make("blur", **TO_MEAN))
-    with pytest.raises(UserError, match="blur leaves something of an image at T = 4; name images to fit it to with"):
+    with pytest.raises(UsageError, match="blur leaves something of an image at T = 4; name images to fit it to with"):
         made(blind)
     alone = run(tmp_path / "alone", degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE)))
-    with pytest.raises(UserError, match="starts from images of another set; name them with --other"):
+    with pytest.raises(UsageError, match="starts from images of another set; name them with --other"):
         made(alone)
     monkeypatch.setattr(sys, "argv", ["generate.py", "--images", "many"])
     assert run_main(generate.main, "generate.py") == 2

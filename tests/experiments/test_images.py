@@ -17,9 +17,9 @@ from PIL import Image
 
 from experiments.data.archives import from_path
 from experiments.data.datasets import DataOptions, load_data
-from experiments.data.images import Framing, ImageSet, decode
-from experiments.run.command_line import UserError, validated
-from restore.data_order import Indexed
+from experiments.data.images import InMemoryImages, ResizePolicy, decode
+from experiments.run.command_line import UsageError, validated
+from restore.data_order import MapDataset
 from tests.photographs import photographs
 
 CPU = torch.device("cpu")
@@ -35,8 +35,8 @@ def pixels_of(path, framing):
 
 def every(path):
     """The pictures of both parts."""
-    training, held_out = from_path(path, 0, "--data")
-    return [*training, *held_out]
+    training, validation = from_path(path, 0, "--data")
+    return [*training, *validation]
 
 
 def generator(seed=0):
@@ -58,11 +58,11 @@ def grays(images):
 
 def test_one_image_in_eight_is_held_out_of_training(tmp_path):
     data = load(numbered(tmp_path / "set", 17))
-    assert (len(data.training), len(data.held_out)) == (15, 2)
-    assert sorted(grays(data.training) + grays(data.held_out)) == list(range(17))
-    assert grays(load(tmp_path / "set").held_out) == grays(data.held_out)
-    assert data.held_out.images.shape[-1] == 16  # without a margin, and so without chance
-    assert torch.equal(data.held_out.at(torch.tensor([1, 0])), data.held_out.at(torch.tensor([0, 1])).flip(0))
+    assert (len(data.training), len(data.validation)) == (15, 2)
+    assert sorted(grays(data.training) + grays(data.validation)) == list(range(17))
+    assert grays(load(tmp_path / "set").validation) == grays(data.validation)
+    assert data.validation.images.shape[-1] == 16  # without a margin, and so without chance
+    assert torch.equal(data.validation.at(torch.tensor([1, 0])), data.validation.at(torch.tensor([0, 1])).flip(0))
 
 
 @pytest.mark.parametrize("other", ["test", "val", "VALID"])
@@ -74,43 +74,43 @@ def test_folders_called_train_and_test_are_the_split(other, packed, tmp_path):
     # The folder above them is called test too, which is no part of the set.
     path = tmp_path / "test" / "set"
     data = load(shutil.make_archive(str(tmp_path / "set"), "zip", path) if packed else path)
-    assert (sorted(grays(data.training)), sorted(grays(data.held_out))) == ([0, 1, 2], [100, 101])
+    assert (sorted(grays(data.training)), sorted(grays(data.validation))) == ([0, 1, 2], [100, 101])
 
 
 def test_what_is_held_out_by_folders_does_not_come_class_by_class(tmp_path):
     numbered(tmp_path / "set" / "train" / "0", 1)
     for label in range(4):
         numbered(tmp_path / "set" / "test" / str(label), 8, start=50 * label)
-    first = grays(load(tmp_path / "set").held_out)
+    first = grays(load(tmp_path / "set").validation)
     assert len({level // 50 for level in first[:12]}) == 4
     assert sorted(first) == sorted(50 * label + i for label in range(4) for i in range(8))
 
 
 def test_augmentation_is_a_random_window_mirrored_half_the_time(tmp_path):
-    images = ImageSet(pixels_of(photographs(tmp_path / "faces", n=1, size=100), Framing(50)), 50)
+    images = InMemoryImages(pixels_of(photographs(tmp_path / "faces", n=1, size=100), ResizePolicy(50)), 50)
     (whole,) = images.images.float() / 127.5 - 1
     assert whole.shape == (3, 56, 56)
     windows = {}
     for window in images(300, generator()):
-        for mirrored, candidate in ((False, window), (True, window.flip(-1))):
+        for reflect_pad, candidate in ((False, window), (True, window.flip(-1))):
             for top in range(7):
                 for left in range(7):
                     if torch.equal(candidate, whole[:, top : top + 50, left : left + 50]):
-                        windows[mirrored, top, left] = windows.get((mirrored, top, left), 0) + 1
+                        windows[reflect_pad, top, left] = windows.get((reflect_pad, top, left), 0) + 1
     assert sum(windows.values()) == 300
     assert len(windows) > 80  # of 98
-    assert 110 < sum(n for (mirrored, *_), n in windows.items() if mirrored) < 190
+    assert 110 < sum(n for (reflect_pad, *_), n in windows.items() if reflect_pad) < 190
 
 
 def random_set(n=6, channels=3, side=9, size=8, **how):
     pixels = torch.randint(256, (n, channels, side, side), dtype=torch.uint8, generator=generator(5))
-    return ImageSet(pixels, size, **how)
+    return InMemoryImages(pixels, size, **how)
 
 
 def test_without_margin_and_mirrors_images_come_as_they_are():
     images = random_set(side=8, flip=False)
     index = torch.tensor([4, 0, 4])
-    assert isinstance(images, Indexed)
+    assert isinstance(images, MapDataset)
     assert torch.equal(images.at(index), images.images[index].float() / 127.5 - 1)
 
 
@@ -139,7 +139,7 @@ def test_a_set_that_does_not_fit_on_the_device_stays_on_the_host(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * pixels.nbytes + 1, 10**12))
     with pytest.raises((RuntimeError, AssertionError)):  # it would go to the device, which is not there
         datasets.placed(pixels, "auto", torch.device("cuda:99"))
-    assert ImageSet(pixels, 8, device="meta").streams
+    assert InMemoryImages(pixels, 8, device="meta").streams
 
 
 def test_the_fingerprint_is_that_of_pixels_and_order():
@@ -148,8 +148,8 @@ def test_the_fingerprint_is_that_of_pixels_and_order():
     assert images.sha256 == other.sha256
     other.images[2, 1, 3, 4] += 1
     assert images.sha256 != other.sha256
-    assert ImageSet(images.images.flip(0), 8).sha256 != images.sha256
-    assert ImageSet(images.images.view(18, 1, 9, 9), 8).sha256 != images.sha256
+    assert InMemoryImages(images.images.flip(0), 8).sha256 != images.sha256
+    assert InMemoryImages(images.images.view(18, 1, 9, 9), 8).sha256 != images.sha256
 
 
 def test_a_zip_has_the_fingerprint_of_its_folder(tmp_path):
@@ -163,7 +163,7 @@ def test_a_zip_has_the_fingerprint_of_its_folder(tmp_path):
 def test_small_pictures_are_padded_with_black_and_large_ones_made_smaller(tmp_path):
     numbered(tmp_path / "set", 3, start=100)
     Image.new("L", (60, 30), 200).save(tmp_path / "set" / "large.png")
-    images = decode(every(tmp_path / "set"), Framing(32, "pad"), "--data", "set")
+    images = decode(every(tmp_path / "set"), ResizePolicy(32, "pad"), "--data", "set")
     assert images.shape == (4, 1, 32, 32)
     one = images[(images == 101).flatten(1).any(1)][0, 0]
     assert (one[6:26, 6:26] == 101).all()
@@ -187,7 +187,7 @@ def test_images_of_every_kind_become_rgb_or_gray(mode, tmp_path):
         picture = gradient.convert(mode)
     picture.save(tmp_path / "set" / ("x.tif" if mode in ("CMYK", "I") else "x.png"))
     for channels in (1, 3):
-        (pixels,) = pixels_of(tmp_path / "set", Framing(32, channels=channels)).float()
+        (pixels,) = pixels_of(tmp_path / "set", ResizePolicy(32, channels=channels)).float()
         assert pixels.shape == (channels, 36, 36)
         # A gradient from black at the top to white at the bottom, whatever the mode.
         rows = pixels.mean((0, 2))
@@ -204,14 +204,14 @@ def test_a_set_is_gray_if_every_picture_is(tmp_path):
     assert load(tmp_path / "set", channels="3").channels == 3
     Image.new("RGB", (20, 20), (7, 8, 7)).save(tmp_path / "set" / "color.png")
     data = load(tmp_path / "set")
-    assert (data.channels, data.training.flip, data.held_out.flip) == (3, True, False)
+    assert (data.channels, data.training.flip, data.validation.flip) == (3, True, False)
     assert load("drawn", channels="1").training(2, generator()).shape == (2, 1, 16, 16)
 
 
 def test_transparency_becomes_white(tmp_path):
     (tmp_path / "set").mkdir()
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "set" / "x.png")
-    assert pixels_of(tmp_path / "set", Framing(32)).min() == 255
+    assert pixels_of(tmp_path / "set", ResizePolicy(32)).min() == 255
 
 
 def test_a_broken_image_is_named_skipped_and_counted(tmp_path, capsys):
@@ -220,7 +220,7 @@ def test_a_broken_image_is_named_skipped_and_counted(tmp_path, capsys):
     (faces / "1.png").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (15, 100)).save(faces / "2.png")
     entries = sorted(every(faces))
-    assert len(decode(entries, Framing(16), "--data", "faces")) == 2
+    assert len(decode(entries, ResizePolicy(16), "--data", "faces")) == 2
     said = capsys.readouterr().err
     assert re.search(r"skipped \S*faces/1.png: .*(truncated|broken)", said)
     assert "faces/2.png: it has 15 x 100 pixels, fewer than --size 16; --fit pad puts it in a black square" in said
@@ -246,9 +246,9 @@ def test_sets_of_torchvision_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "MNIST", Digits)
     data = load("mnist", 32, root=str(tmp_path), download=True, fit="pad")
     assert asked == [(str(tmp_path), True, True), (str(tmp_path), True, False)]
-    assert (data.channels, len(data.training), len(data.held_out)) == (1, 5, 2)
+    assert (data.channels, len(data.training), len(data.validation)) == (1, 5, 2)
     assert data.training.at(torch.arange(5)).shape == (5, 1, 32, 32)
-    with pytest.raises(UserError, match=r"^--data mnist: .*no MNIST in data \(Dataset not found.\); add --download"):
+    with pytest.raises(UsageError, match=r"^--data mnist: .*no MNIST in data \(Dataset not found.\); add --download"):
         load("mnist", 32)
 
 
@@ -275,7 +275,7 @@ def test_decoding_leaves_the_filters_of_warnings_as_they_were():
         return Image.new("L", (8, 8))
 
     before = list(warnings.filters)
-    decode(InTurn([("first", first), ("second", second)]), Framing(8), "--data", "set")
+    decode(InTurn([("first", first), ("second", second)]), ResizePolicy(8), "--data", "set")
     assert warnings.filters == before
 
 
@@ -311,12 +311,12 @@ def zipped(path, entries):
 def test_entries_of_a_zip_with_backslashes_lie_in_folders(tmp_path):
     entries = [(rf"train\{i}\a.png", i) for i in range(4)] + [(r"test\a.png", 100)]
     data = load(zipped(tmp_path / "set.zip", entries))
-    assert (sorted(grays(data.training)), grays(data.held_out)) == ([0, 1, 2, 3], [100])
+    assert (sorted(grays(data.training)), grays(data.validation)) == ([0, 1, 2, 3], [100])
 
 
 def test_of_entries_of_one_name_the_last_counts(tmp_path, capsys):
     path = zipped(tmp_path / "set.zip", [("a.png", 1), ("a.png", 2), ("b.png", 3)])
-    images = decode(every(path), Framing(16), "--data", "set")
+    images = decode(every(path), ResizePolicy(16), "--data", "set")
     assert sorted(images.flatten(1)[:, 0].tolist()) == [2, 3]
     assert "left out 1 earlier entries of the same name (such as a.png)" in capsys.readouterr().err
 
@@ -327,7 +327,7 @@ def test_the_top_level_alone_decides_what_is_held_out(above, tmp_path, capsys):
     for folder, level in (("train/test", 0), ("train/train", 10), ("test/train", 100), ("other/deep", 200)):
         numbered(root / above / folder, 2, start=level)
     data = load(root)
-    assert (sorted(grays(data.training)), sorted(grays(data.held_out))) == ([0, 1, 10, 11], [100, 101])
+    assert (sorted(grays(data.training)), sorted(grays(data.validation))) == ([0, 1, 10, 11], [100, 101])
     line = "left out 2 images beside the folders of training and test images (such as "
     assert line + f"{above and above + '/'}other/deep/0.png)" in capsys.readouterr().err
 
@@ -335,8 +335,8 @@ def test_the_top_level_alone_decides_what_is_held_out(above, tmp_path, capsys):
 def test_classes_called_train_and_test_are_no_parts_of_a_training_set(tmp_path):
     numbered(tmp_path / "set" / "train" / "test", 8)
     numbered(tmp_path / "set" / "train" / "train", 8, start=100)
-    training, held_out = from_path(tmp_path / "set", 0, "--data")
-    assert (len(training), len(held_out)) == (14, 2)
+    training, validation = from_path(tmp_path / "set", 0, "--data")
+    assert (len(training), len(validation)) == (14, 2)
 
 
 def test_every_format_that_pillow_reads_is_read_and_others_are_named_and_counted(tmp_path, capsys):
@@ -349,7 +349,7 @@ def test_every_format_that_pillow_reads_is_read_and_others_are_named_and_counted
         (root / name).write_text("?")
     numbered(root / ".thumbnails", 2)
     Image.new("L", (20, 20)).save(root / "._0.png")
-    levels = sorted(decode(every(root), Framing(16), "--data", "set").flatten(1)[:, 0].tolist())
+    levels = sorted(decode(every(root), ResizePolicy(16), "--data", "set").flatten(1)[:, 0].tolist())
     assert all(abs(level - 30 * i) < 4 for i, level in enumerate(levels))
     assert len(levels) == len(suffixes)
     said = capsys.readouterr().err
@@ -365,7 +365,7 @@ def test_every_format_that_pillow_reads_is_read_and_others_are_named_and_counted
 def test_a_folder_without_pictures_is_refused_with_what_it_holds(tmp_path):
     (tmp_path / "a.heic").write_text("?")
     with pytest.raises(
-        UserError, match=r"^--data \S+ holds no images \(left out 1 \.heic files, .*; name a folder or zip"
+        UsageError, match=r"^--data \S+ holds no images \(left out 1 \.heic files, .*; name a folder or zip"
     ):
         from_path(tmp_path, 0, "--data")
 
@@ -374,7 +374,7 @@ def test_the_first_frame_of_an_animation_is_used_and_that_is_said(tmp_path, caps
     numbered(tmp_path / "set", 2)
     frames = [Image.new("L", (20, 20), level) for level in (50, 200)]
     frames[0].save(tmp_path / "set" / "film.gif", save_all=True, append_images=frames[1:])
-    images = decode(every(tmp_path / "set"), Framing(16), "--data", "set")
+    images = decode(every(tmp_path / "set"), ResizePolicy(16), "--data", "set")
     assert sorted(images.flatten(1)[:, 0].tolist()) == [0, 1, 50]
     said = capsys.readouterr().err
     assert re.search(r"1 of 3 images of set have several frames or pages \(such as \S+film.gif\); the first", said)
@@ -382,7 +382,7 @@ def test_the_first_frame_of_an_animation_is_used_and_that_is_said(tmp_path, caps
 
 def test_a_single_picture_is_said_to_be_measured_on_what_it_was_trained_on(tmp_path, capsys):
     data = load(numbered(tmp_path / "set", 1))
-    assert (len(data.training), len(data.held_out)) == (1, 1)
+    assert (len(data.training), len(data.validation)) == (1, 1)
     assert "its only image is trained on and measured on" in capsys.readouterr().err
 
 
@@ -397,4 +397,4 @@ def test_a_single_picture_is_said_to_be_measured_on_what_it_was_trained_on(tmp_p
 )
 def test_a_set_takes_bytes_and_windows_that_fit(images, size, message):
     with pytest.raises(ValueError, match=message):
-        ImageSet(images, size)
+        InMemoryImages(images, size)

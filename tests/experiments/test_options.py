@@ -7,7 +7,7 @@ import json
 import pytest
 
 from experiments import generate, restore_image
-from experiments.run.command_line import UserError, explicit_values, parse, validated
+from experiments.run.command_line import UsageError, explicit_values, parse, validated
 from experiments.run.presets import DEMO
 from experiments.train import Config
 
@@ -19,8 +19,8 @@ def config(*argv):
 
 
 def test_the_text_of_a_command_line_becomes_numbers():
-    numbers = config("--steps", "7", "--lr", "1", "--dropout", ".5", "--clip", "none", "--multipliers", "1,2")
-    assert (numbers.steps, numbers.lr, numbers.dropout, numbers.clip) == (7, 1.0, 0.5, None)
+    numbers = config("--steps", "7", "--lr", "1", "--dropout", ".5", "--max-grad-norm", "none", "--multipliers", "1,2")
+    assert (numbers.steps, numbers.lr, numbers.dropout, numbers.max_grad_norm) == (7, 1.0, 0.5, None)
     assert (numbers.multipliers, config("--attention", "none").attention) == ((1, 2), ())
     assert isinstance(numbers.lr, float)
     texts = config("--data", "7", "--out", "none", "--channels", "3", "--set", "T=3", "std=.5", "to_mean=True")
@@ -50,19 +50,19 @@ def test_the_text_of_a_command_line_becomes_numbers():
 )
 def test_no_value_of_a_file_is_coerced(values, message, tmp_path):
     (tmp_path / "options.json").write_text(json.dumps(values))
-    with pytest.raises(UserError, match=f"^{message}"):
+    with pytest.raises(UsageError, match=f"^{message}"):
         config("--config", str(tmp_path / "options.json"))
 
 
 @pytest.mark.parametrize("text", ["7.0", "seven", "1_0.", ""])
 def test_text_that_is_no_whole_number_is_refused(text):
-    with pytest.raises(UserError, match=f"^--steps {text}: input should be a valid integer"):
+    with pytest.raises(UsageError, match=f"^--steps {text}: input should be a valid integer"):
         config("--steps", text)
 
 
 def test_a_file_of_options_may_give_what_json_spells(tmp_path):
-    given = {"steps": 7, "lr": 1, "multipliers": [1, 2], "clip": None, "set": {"T": 3}, "attention": []}
+    given = {"steps": 7, "lr": 1, "multipliers": [1, 2], "max_grad_norm": None, "set": {"T": 3}, "attention": []}
     (tmp_path / "options.json").write_text(json.dumps(given))
     read = config("--config", str(tmp_path / "options.json"))
-    assert (read.steps, read.lr, read.multipliers, read.clip, read.attention) == (7, 1.0, (1, 2), None, ())
+    assert (read.steps, read.lr, read.multipliers, read.max_grad_norm, read.attention) == (7, 1.0, (1, 2), None, ())
     assert validated(Config, json.loads(json.dumps(read.model_dump(mode="json")))) == read

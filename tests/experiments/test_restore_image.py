@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from degrade.image_io import opened
 from experiments.restore_image import main, write_new
 from experiments.run.command_line import run_main
-from restore import TrainConfig, Training, save
+from restore import TrainConfig, Trainer, save
 from samplers.applications.restore_image import restore_image
 from tests.photographs import photo, photographs
 from tests.samplers.test_image import trained
@@ -20,7 +20,7 @@ from tests.samplers.test_image import trained
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    training = Training(trained().train(), TrainConfig(steps=1, batch=2))
+    training = Trainer(trained().train(), TrainConfig(steps=1, batch=2))
     save("run/model", training)
     return training.ema
 

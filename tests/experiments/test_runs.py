@@ -9,23 +9,23 @@ import warnings
 import pytest
 
 import restore
-from experiments.run.command_line import UserError, run_main
-from experiments.run.folder import choose_folder, claim, read_log, stored_config, take_up, write_json
+from experiments.run.command_line import UsageError, run_main
+from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
 from experiments.run.options import RunOptions
 from tests.trainings import data, start
 
 
 def test_of_several_processes_the_first_makes_the_folder_and_the_others_believe_it(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="several processes need the same folder: name it with --out"):
+    with pytest.raises(UsageError, match="several processes need the same folder: name it with --out"):
         choose_folder(RunOptions(), "train")
     options, folder = RunOptions(out=str(tmp_path / "run")), tmp_path / "run"
     for rank, holds in (("1", []), ("0", ["config.json"])):
         monkeypatch.setenv("RANK", rank)
         assert choose_folder(options, "train") == folder
-        claim(folder, options)
+        create_run_dir(folder, options)
         assert [path.name for path in folder.glob("*")] == holds
-    with pytest.raises(UserError, match="already holds files"):
+    with pytest.raises(UsageError, match="already holds files"):
         choose_folder(options, "train")
     monkeypatch.setenv("RANK", "1")  # which comes later, when the first has begun
     assert choose_folder(options, "train") == folder
@@ -39,7 +39,7 @@ def test_a_checkpoint_that_is_passed_over_is_one_line_of_the_program(tmp_path, m
 
     def main(argv):
         warnings.simplefilter("default")  # as outside of the tests
-        take_up(tmp_path, start(2))
+        resume_run(tmp_path, start(2))
 
     monkeypatch.setattr("sys.argv", ["train"])
     assert run_main(main, "train") == 0
@@ -63,8 +63,8 @@ def test_a_run_without_one_whole_checkpoint_is_refused_in_one_line(tmp_path):
     training = start(1)
     list(training.run(data))
     (restore.save(tmp_path / "model", training) / "optimizer.pt").unlink()
-    with pytest.raises(UserError, match=r"^--resume: .*: step-00000001: optimizer.pt is missing; start another run"):
-        take_up(tmp_path, training)
+    with pytest.raises(UsageError, match=r"^--resume: .*: step-00000001: optimizer.pt is missing; start another run"):
+        resume_run(tmp_path, training)
 
 
 def test_a_file_is_replaced_all_at_once_or_not_at_all(tmp_path, monkeypatch):
@@ -96,7 +96,7 @@ def test_runs_that_are_started_together_get_folders_of_their_own(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     options = RunOptions()
     chosen = [choose_folder(options, "train") for _ in range(3)]  # before any of them has made its folder
-    claimed = [claim(folder, options) for folder in chosen]
+    claimed = [create_run_dir(folder, options) for folder in chosen]
     assert [folder.name for folder in claimed] == ["train-001", "train-002", "train-003"]
     assert all(json.loads((folder / "config.json").read_text())["preset"] == "demo" for folder in claimed)
 
@@ -107,21 +107,21 @@ def test_a_folder_that_another_run_took_in_the_meantime_is_refused(exists, tmp_p
     if exists:
         (tmp_path / "run").mkdir()
     first, second = (choose_folder(options, "train") for _ in range(2))
-    claim(first, options)
-    with pytest.raises(UserError, match=r"^--out \S+run was taken by another run just now; name another folder"):
-        claim(second, options)
+    create_run_dir(first, options)
+    with pytest.raises(UsageError, match=r"^--out \S+run was taken by another run just now; name another folder"):
+        create_run_dir(second, options)
 
 
 def test_numbers_go_on_after_999(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("train-999", "train-1000", "train-5", "train-x-2000", "ddpm-3000"):
-        claim(tmp_path / "runs" / name, RunOptions(out=f"runs/{name}"))
+        create_run_dir(tmp_path / "runs" / name, RunOptions(out=f"runs/{name}"))
     assert choose_folder(RunOptions(), "train").name == "train-1001"
     assert choose_folder(RunOptions(resume=True), "train").name == "train-1000"
 
 
 def test_a_run_is_not_continued_under_another_preset(tmp_path):
-    folder = claim(tmp_path / "run", RunOptions(out=str(tmp_path / "run"), preset="a"))
-    with pytest.raises(UserError, match="--preset b: this run was started with a; start another with --out"):
+    folder = create_run_dir(tmp_path / "run", RunOptions(out=str(tmp_path / "run"), preset="a"))
+    with pytest.raises(UsageError, match="--preset b: this run was started with a; start another with --out"):
         stored_config(folder, RunOptions, {"preset": "b", "resume": True})
     assert stored_config(folder, RunOptions, {"preset": "a", "resume": True}).preset == "a"

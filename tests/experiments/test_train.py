@@ -14,9 +14,9 @@ import restore
 from experiments import train
 from experiments.data.datasets import Datasets
 from experiments.data.drawn import DrawnFaces
-from experiments.evaluation.metrics import frechet, rmse
-from experiments.evaluation.restoration import Restoration
-from experiments.run.command_line import UserError, parse
+from experiments.evaluation.metrics import rmse, thumbnail_distance
+from experiments.evaluation.restoration import RestorationEvaluator
+from experiments.run.command_line import UsageError, parse
 from experiments.run.presets import DEMO, PRESETS, quick
 from experiments.train import Config
 from restore import UNet
@@ -52,7 +52,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert (measured["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
     assert set(measured["samplers"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
     assert "3 unseen images, restored from severity 3" in capsys.readouterr().out
-    specification = restore.read_specification(restore.latest(out / "model"))
+    specification = restore.read_checkpoint_config(restore.latest(out / "model"))
     assert (specification.network.channels, specification.data.images) == (1, 6)
     assert len(specification.data.sha256) == 64
     R = restore.load(out / "model")
@@ -63,7 +63,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
 def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
     faces = photographs(tmp_path / "faces", n=9, size=20)
     run("--data", faces, "--out", tmp_path / "whole", "--set", "T=3")
-    stop = restore.Training.run
+    stop = restore.Trainer.run
 
     def stopped(training, data):
         for record in stop(training, data):
@@ -72,7 +72,7 @@ def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(restore.Training, "run", stopped)
+        patch.setattr(restore.Trainer, "run", stopped)
         with pytest.raises(KeyboardInterrupt):
             run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3")
     run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3", "--resume")
@@ -81,9 +81,9 @@ def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
     assert (tmp_path / "whole" / "metrics.json").read_text() == (tmp_path / "parts" / "metrics.json").read_text()
 
     (faces / "0.png").unlink()
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UsageError, match="--resume"):
         run("--data", faces, "--out", tmp_path / "parts", "--resume", "--steps", 6)
-    with pytest.raises(UserError, match="this run was started with"):
+    with pytest.raises(UsageError, match="this run was started with"):
         run("--data", faces, "--out", tmp_path / "parts", "--resume", "--set", "T=5")
 
 
@@ -91,7 +91,7 @@ def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
 class Fade(degrade.Degradation):
     """A plugin's degradation."""
 
-    T: degrade.Levels = 3
+    T: degrade.NumLevels = 3
     floor: float = 0.0
 
     def apply(self, x0, t, z):
@@ -119,24 +119,24 @@ def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_of
     def R(x_t, t):
         return truth["x0"][: len(x_t)]
 
-    study = Restoration(D, R, DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
+    study = RestorationEvaluator(D, R, DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
     x0, z = study.images(5)
     truth["x0"] = x0
     rows = study.measure(5)["samplers"]
-    expected = rmse(D(x0, degrade.full(6, x0), z), x0)
+    expected = rmse(D(x0, degrade.expand_level(6, x0), z), x0)
     assert rows.pop("degraded")["rmse"] == pytest.approx(expected)
     assert expected > 0.05
     for name, row in rows.items():
         assert row["rmse"] < 1e-6, name
         assert row["ssim"] == pytest.approx(1), name
-        assert row["frechet"] < 1e-6, name
+        assert row["thumbnail_distance"] < 1e-6, name
 
 
 def test_a_single_image_and_images_that_are_all_the_same_can_be_measured():
     x = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+    assert thumbnail_distance(x, x) == pytest.approx(0, abs=1e-9)
     same = torch.full((4, 3, 16, 16), 0.2) + 1e-8 * torch.randn(4, 3, 16, 16)
-    shifted = frechet(same, same + 0.4)  # 192 numbers, each off by 0.2 of 1
+    shifted = thumbnail_distance(same, same + 0.4)  # 192 numbers, each off by 0.2 of 1
     assert shifted == pytest.approx(192 * 0.2**2, rel=1e-4)
 
 
@@ -178,7 +178,7 @@ def test_presets_are_what_was_published(name):
     assert (training.loss, training.lr, training.steps) == ("l1", 2e-5, 700_000)
     assert (training.batch, training.accumulate) == (32, 2)
     assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
-    assert given.round_input == (name in ("mnist-inpaint", "generation-blur"))
+    assert given.quantize_input == (name in ("mnist-inpaint", "generation-blur"))
     assert (given.prior is not None) == name.startswith("generation")
 
 
@@ -236,7 +236,7 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, pictures, tmp_path):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UsageError) as error:
         run("--out", tmp_path / "out", *arguments.format(pictures).split())
     assert message.format(pictures) in str(error.value)
     assert "\n" not in str(error.value)

@@ -10,11 +10,11 @@ import torch
 
 import degrade
 import restore
-from restore import DataSpec, EMAConfig, NamedSpec, Restorer, TrainConfig, Training, UNet, UNetConfig
+from restore import ComponentConfig, DatasetInfo, EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from tests.cases import images
 from tests.trainings import SMALL, data, noise, start
 
-FACES = DataSpec("faces.zip", 100, "ab" * 32)
+FACES = DatasetInfo("faces.zip", 100, "ab" * 32)
 
 
 def test_a_saved_restorer_comes_back(tmp_path):
@@ -38,7 +38,7 @@ def test_a_run_its_models_and_one_checkpoint_all_load(tmp_path):
     saved = [restore.save(tmp_path / "model", training) for _ in training.run(data)]
     alone = shutil.copytree(saved[0], tmp_path / "mine")
     for folder, step in ((tmp_path, 2), (tmp_path / "model", 2), (saved[0], 1), (alone, 1)):
-        assert restore.read_specification(restore.latest(folder)).step == step
+        assert restore.read_checkpoint_config(restore.latest(folder)).step == step
         restore.load(folder)
 
 
@@ -97,15 +97,15 @@ def test_a_checkpoint_holds_no_code(tmp_path):
 
 
 def test_prior_and_data_come_back_as_they_were(tmp_path):
-    training, prior = start(1), NamedSpec("pure_noise", {"shape": (1, 16, 16)})
-    said = restore.read_specification(restore.save(tmp_path, training, prior=prior, data=FACES))
+    training, prior = start(1), ComponentConfig("pure_noise", {"shape": (1, 16, 16)})
+    said = restore.read_checkpoint_config(restore.save(tmp_path, training, prior=prior, data=FACES))
     assert (said.prior, said.data) == (prior, FACES)
     assert said.prior.arguments == {"shape": [1, 16, 16]}
     D = degrade.make("decolor", T=3)
-    assert NamedSpec.of(D) == NamedSpec(D.name, D.arguments)
+    assert ComponentConfig.of(D) == ComponentConfig(D.name, D.arguments)
     for value in (float("nan"), object()):
         with pytest.raises(ValueError, match="JSON"):
-            NamedSpec("mine", {"value": value})
+            ComponentConfig("mine", {"value": value})
 
 
 def test_resuming_with_other_batches_random_numbers_or_losses_is_refused(tmp_path):
@@ -119,7 +119,7 @@ def test_resuming_with_other_batches_random_numbers_or_losses_is_refused(tmp_pat
             ValueError, match=rf"step-00000001 is of another {name}: {was}, and this run asks for {now}"
         ):
             restore.resume(tmp_path, start(1, **{name: now}))
-    assert restore.resume(tmp_path, start(9, lr=1e-5, warmup=0, clip=None, ema=EMAConfig(0.5))) == 1
+    assert restore.resume(tmp_path, start(9, lr=1e-5, warmup=0, max_grad_norm=None, ema=EMAConfig(0.5))) == 1
 
 
 def test_what_is_not_registered_itself_is_not_saved_under_the_name_of_another(tmp_path):
@@ -134,10 +134,10 @@ def test_what_is_not_registered_itself_is_not_saved_under_the_name_of_another(tm
 
     message = r"Brighter is not registered, so a file would rebuild 'decolor' in its place; register it"
     with pytest.raises(ValueError, match=message):
-        NamedSpec.of(Brighter(T=3))
+        ComponentConfig.of(Brighter(T=3))
     with pytest.raises(ValueError, match="the class Nameless is not registered, so no file can rebuild it"):
-        NamedSpec.of(Nameless(T=3))
-    training = Training(Restorer(UNet(SMALL), Brighter(T=3)), TrainConfig())
+        ComponentConfig.of(Nameless(T=3))
+    training = Trainer(Restorer(UNet(SMALL), Brighter(T=3)), TrainConfig())
     with pytest.raises(ValueError, match=message):
         restore.save(tmp_path, training)
     assert not list(tmp_path.iterdir())
@@ -151,23 +151,23 @@ def test_resuming_another_network_or_degradation_or_data_set_is_refused(tmp_path
     restore.save(tmp_path, training, data=FACES)
     D = degrade.make("gaussian_noise", T=10)
     with pytest.raises(ValueError, match="another degradation"):
-        restore.resume(tmp_path, Training(Restorer(UNet(SMALL), D), training.config))
+        restore.resume(tmp_path, Trainer(Restorer(UNet(SMALL), D), training.config))
     net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
     with pytest.raises(ValueError, match="another network"):
-        restore.resume(tmp_path, Training(Restorer(net, training.restorer.degradation), training.config))
+        restore.resume(tmp_path, Trainer(Restorer(net, training.restorer.degradation), training.config))
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         restore.resume(tmp_path / "elsewhere", training)
     for how, message in (
-        ({"predict": "v"}, "another predict: x0, and this run asks for v"),
-        ({"clamp": True}, "another clamp: False, and this run asks for True"),
+        ({"prediction_type": "v"}, "another prediction_type: x0, and this run asks for v"),
+        ({"clip_sample": True}, "another clip_sample: False, and this run asks for True"),
     ):
         with pytest.raises(ValueError, match=message):
             restore.resume(
-                tmp_path, Training(Restorer(UNet(SMALL), training.restorer.degradation, **how), training.config)
+                tmp_path, Trainer(Restorer(UNet(SMALL), training.restorer.degradation, **how), training.config)
             )
     with pytest.raises(
         ValueError, match=r"another data set: faces.zip, 100 images, sha256 abababababab, .* cats, 7 im"
     ):
-        restore.resume(tmp_path, training, DataSpec("cats", 7))
-    for same in (None, FACES, DataSpec("/moved/faces.zip", 100, FACES.sha256), DataSpec("faces.zip", 100)):
+        restore.resume(tmp_path, training, DatasetInfo("cats", 7))
+    for same in (None, FACES, DatasetInfo("/moved/faces.zip", 100, FACES.sha256), DatasetInfo("faces.zip", 100)):
         assert restore.resume(tmp_path, training, same) == 1

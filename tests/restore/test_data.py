@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from restore.data import readable
-from restore.data_order import Order
+from restore.data_order import EpochSampler
 from tests.trainings import Numbered, data, start, states
 
 N = 11
@@ -78,9 +78,9 @@ def test_what_a_data_set_draws_is_keyed_so_that_a_resumed_training_sees_the_same
     torch.manual_seed(77)
     list(second.run(Mirrored()))
     assert all(torch.equal(a, b) for a, b in zip(states(whole), states(second), strict=True))
-    index = Order(N, 0).at(0, N)
-    mirrored = readable(Mirrored()).at(index, torch.Generator().manual_seed(0))
-    assert 0 < sum(not torch.equal(a, b) for a, b in zip(mirrored, IMAGES[index])) < N
+    index = EpochSampler(N, 0).at(0, N)
+    reflect_pad = readable(Mirrored()).at(index, torch.Generator().manual_seed(0))
+    assert 0 < sum(not torch.equal(a, b) for a, b in zip(reflect_pad, IMAGES[index])) < N
 
 
 def some(n, generator):
@@ -152,7 +152,7 @@ def test_images_of_another_type_or_range_are_refused_when_they_are_met(kind):
 def test_a_later_batch_is_looked_at_too():
     """One damaged image is enough to spoil a training."""
     spoiled = IMAGES.clone()
-    spoiled[Order(N, 0).at(9, 1)] = 3.0
+    spoiled[EpochSampler(N, 0).at(9, 1)] = 3.0
     steps = start(2).run(spoiled)
     next(steps)
     with pytest.raises(ValueError, match=r"spans -\d.\d+..3; images"):

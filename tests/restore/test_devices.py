@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import restore
-from restore.distributed import Devices, connect
-from tests.processes import STEPS, STOP, begin, outcome
+from restore.distributed import SingleProcess, init_distributed
+from tests.processes import SAMPLERS, STOP, begin, outcome
 from tests.trainings import Numbered, states
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_a_flag_raised_in_one_process_is_seen_in_all(two):
 
 
 def test_micro_batches_that_cannot_be_shared_evenly_are_refused():
-    class Three(Devices):
+    class Three(SingleProcess):
         world_size = 3
 
     with pytest.raises(ValueError, match=r"accumulate 4 .* 3 processes.*accumulate 6"):
@@ -128,20 +128,20 @@ def test_deepspeed_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ValueError, match=r"DeepSpeed.*launch without it"):
-        connect("cpu")
+        init_distributed("cpu")
 
 
 def test_several_processes_without_accelerate_are_told_what_to_install(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"accelerate.*\[devices\]"):
-        connect("cpu")
+        init_distributed("cpu")
 
 
 def test_alone_nothing_is_needed(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    training = begin(connect("cpu"))
+    training = begin(init_distributed("cpu"))
     assert (training.rank, training.world_size, training.any(True), training.any(False)) == (0, 1, True, False)
-    assert len(list(itertools.islice(training.run(Numbered()), STEPS))) == STEPS
+    assert len(list(itertools.islice(training.run(Numbered()), SAMPLERS))) == SAMPLERS
     assert len(list(states(training))) > 0

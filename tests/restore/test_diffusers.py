@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import degrade
-from restore import Restorer, TrainConfig, Training, UNet, UNetConfig, from_diffusers, to_diffusers
+from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, from_diffusers, to_diffusers
 from restore.interop.diffusers_config import read_network, read_noise
 from restore.interop.diffusers_weights import load_weights, their_weights
-from samplers import DDIM, DDPM, Algorithm2, reverse, sample
+from samplers import DDIM, DDPM, Algorithm2, sample, trajectory
 
 NARROW = {"sample_size": 8, "block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
 HO = {"downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6}
@@ -260,27 +260,36 @@ def test_no_code_is_run(written, capsys):
 def test_the_schedule_is_that_of_the_scheduler(name, T, how, diffusers, tmp_path):
     scheduler = getattr(diffusers, name)(num_train_timesteps=T, **how)
     scheduler.save_pretrained(tmp_path)
-    D, predict, clamp = read_noise(tmp_path / "scheduler_config.json")
+    D, prediction_type, clip_sample = read_noise(tmp_path / "scheduler_config.json")
     a, b = D.schedule(D.T)
     torch.testing.assert_close(a[1:] ** 2, scheduler.alphas_cumprod.double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(b[1:] ** 2, 1 - scheduler.alphas_cumprod.double(), rtol=0, atol=1e-6)
     expected = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}[scheduler.config.prediction_type]
-    assert (D.T, predict, clamp) == (T, expected, scheduler.config.clip_sample)
+    assert (D.T, prediction_type, clip_sample) == (T, expected, scheduler.config.clip_sample)
 
 
 @pytest.mark.parametrize(
-    ("predict", "schedule", "T"),
+    ("prediction_type", "schedule", "T"),
     [("eps", "linear", 1000), ("v", "cosine", 10), ("x0", {"name": "linear", "beta_T": 0.02}, 4)],
 )
-def test_a_restorer_comes_back_whole_from_any_layout(predict, schedule, T, written, diffusers, tmp_path):
+def test_a_restorer_comes_back_whole_from_any_layout(prediction_type, schedule, T, written, diffusers, tmp_path):
     net = written[1]
-    R = Restorer(net, degrade.make("gaussian_noise", T=T, schedule=schedule), predict, clamp=predict == "eps")
+    R = Restorer(
+        net,
+        degrade.make("gaussian_noise", T=T, schedule=schedule),
+        prediction_type,
+        clip_sample=prediction_type == "eps",
+    )
     flat = to_diffusers(R, tmp_path / "flat")
     diffusers.DDPMPipeline.from_pretrained(flat).save_pretrained(tmp_path / "nested")
     assert (tmp_path / "nested" / "unet" / "config.json").is_file()
     for folder in (flat, tmp_path / "nested"):
         again = from_diffusers(folder)
-        assert (again.degradation, again.predict, again.clamp) == (R.degradation, R.predict, R.clamp)
+        assert (again.degradation, again.prediction_type, again.clip_sample) == (
+            R.degradation,
+            R.prediction_type,
+            R.clip_sample,
+        )
         assert all(torch.equal(value, again.net.state_dict()[name]) for name, value in net.state_dict().items())
 
 
@@ -307,7 +316,7 @@ def test_a_walk_is_that_of_the_ddpm_scheduler(prediction_type, variance, walked)
     R, theirs, schedule, x = walked("DDPMScheduler", variance_type=f"fixed_{variance}", prediction_type=prediction_type)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        visits = list(reverse(R.degradation, R, DDPM(variance), x, generator=torch.Generator().manual_seed(0)))
+        visits = list(trajectory(R.degradation, R, DDPM(variance), x, generator=torch.Generator().manual_seed(0)))
         for k, visit in zip(schedule.timesteps, visits, strict=True):
             x = schedule.step(theirs(x, k).sample, k, x, generator=generator).prev_sample
             torch.testing.assert_close(visit.x_s, x, rtol=0, atol=1e-4)
@@ -331,7 +340,7 @@ def test_a_walk_is_that_of_the_ddim_scheduler(steps, eta, walked):
 def test_a_network_of_noise_learns_to_undo_a_blur(written, diffusers, tmp_path):
     folder, _ = written
     blur = degrade.make("blur", T=4, widths="constant", std=1.0, kernel_size=3)
-    training = Training(Restorer(from_diffusers(folder).net, blur, "x0"), TrainConfig(steps=3, batch=4, lr=1e-3))
+    training = Trainer(Restorer(from_diffusers(folder).net, blur, "x0"), TrainConfig(steps=3, batch=4, lr=1e-3))
 
     def faces(n, generator):
         return torch.rand(n, 3, 8, 8, generator=generator) * 2 - 1

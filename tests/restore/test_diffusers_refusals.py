@@ -105,8 +105,8 @@ def test_a_network_that_diffusers_cannot_express_is_not_written(config, message,
 def test_a_restorer_that_diffusers_cannot_express_is_not_written(tmp_path):
     net = UNet(UNetConfig(**SHAPE))
     straight = degrade.make("gaussian_noise", T=4, schedule="straight")
-    strided = degrade.make("gaussian_noise", T=4)  # the published process in four levels
-    for D in (straight, strided, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
+    spaced_timesteps = degrade.make("gaussian_noise", T=4)  # the published process in four levels
+    for D in (straight, spaced_timesteps, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
         with pytest.raises(ValueError, match=r"diffusers cannot express .*write its network alone"):
             to_diffusers(Restorer(net, D), tmp_path / "model")
     with pytest.raises(ValueError, match=r"only a restore\.UNet can be written for diffusers, not Linear"):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import restore
-from restore.checkpoint.integrity import CHECKSUMS, DamagedError, verify, write
+from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, verify, write
 from tests.trainings import data, start, states
 
 NAMES = ("model.json", "weights.safetensors", "ema.safetensors", "optimizer.pt")
@@ -155,7 +155,7 @@ def test_flipped_bits_are_seen_wherever_they_are(saved):
             content = bytearray(whole)
             content[place] ^= 1 << choose.randrange(8)
             path.write_bytes(bytes(content))
-            with pytest.raises(DamagedError):
+            with pytest.raises(CorruptCheckpointError):
                 verify(checkpoint, NAMES)
         path.write_bytes(whole)
     verify(checkpoint, NAMES)

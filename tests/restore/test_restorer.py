@@ -8,7 +8,7 @@ from torch import nn
 
 import degrade
 from restore import Restorer, UNet
-from samplers import DDPM, Algorithm2, PureNoise, reverse, sample_many
+from samplers import DDPM, Algorithm2, StandardNormal, sample_many, trajectory
 from tests.cases import images
 from tests.trainings import SMALL
 
@@ -24,18 +24,18 @@ class Fixed(nn.Module):
         return self.out
 
 
-@pytest.mark.parametrize("predict", ["x0", "eps", "v"])
+@pytest.mark.parametrize("prediction_type", ["x0", "eps", "v"])
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "straight"])
-def test_a_perfect_prediction_of_anything_gives_back_x0(predict, schedule):
+def test_a_perfect_prediction_of_anything_gives_back_x0(prediction_type, schedule):
     D = degrade.make("gaussian_noise", T=20, schedule=schedule)
-    if predict == "eps" and schedule == "straight":
+    if prediction_type == "eps" and schedule == "straight":
         with pytest.raises(ValueError, match="cannot recover x0 at t = 20, where a_t = 0"):
-            Restorer(Fixed(None), D, predict)
+            Restorer(Fixed(None), D, prediction_type)
         return
     x0 = images(21, 1, 4, 4)
     t = torch.arange(21).clamp(min=1)
     z = D.draw(x0, torch.Generator().manual_seed(0))
-    R = Restorer(Fixed(None), D, predict)
+    R = Restorer(Fixed(None), D, prediction_type)
     R.net.out = R.target(x0, t, z)
     torch.testing.assert_close(R(D(x0, t, z), t), x0, rtol=0, atol=1e-10)
 
@@ -56,7 +56,7 @@ def test_clamping_is_an_option():
     out = torch.tensor([-3.0, 0.5, 2.0]).view(1, 1, 1, 3)
     arguments = torch.zeros_like(out), torch.tensor([1])
     assert torch.equal(Restorer(Fixed(out), D)(*arguments), out)
-    assert Restorer(Fixed(out), D, clamp=True)(*arguments).flatten().tolist() == [-1.0, 0.5, 1.0]
+    assert Restorer(Fixed(out), D, clip_sample=True)(*arguments).flatten().tolist() == [-1.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_severities_that_no_network_was_trained_on_are_refused(t, message):
 NOISE = degrade.make("gaussian_noise", T=5)
 
 
-def real(predict="eps", **how):
+def real(prediction_type="eps", **how):
     """Return a restorer with a network whose every weight matters."""
     torch.manual_seed(0)
     net = UNet(SMALL)
     for p in net.parameters():  # a new network would put out zero
         nn.init.normal_(p, std=0.2)
-    return Restorer(net, NOISE, predict, clamp=True, **how).eval()
+    return Restorer(net, NOISE, prediction_type, clip_sample=True, **how).eval()
 
 
 def restored(R):
-    return sample_many(NOISE, R, DDPM(), PureNoise((1, 16, 16)), 3)
+    return sample_many(NOISE, R, DDPM(), StandardNormal((1, 16, 16)), 3)
 
 
 class Half(nn.Module):
@@ -106,9 +106,9 @@ class Half(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("predict", ["x0", "eps", "v"])
-def test_low_precision_stays_inside_the_network(predict):
-    R = Restorer(Half(), NOISE, predict)
+@pytest.mark.parametrize("prediction_type", ["x0", "eps", "v"])
+def test_low_precision_stays_inside_the_network(prediction_type):
+    R = Restorer(Half(), NOISE, prediction_type)
     x_t, t = images(2, 1, 4, 4, dtype=torch.float32), torch.tensor([1, 5])
     expected = R(x_t, t)
     assert R.net.seen == (torch.float32, torch.float32)
@@ -117,26 +117,26 @@ def test_low_precision_stays_inside_the_network(predict):
     assert R.net.seen == (torch.float32, torch.bfloat16)
 
 
-@pytest.mark.parametrize("predict", ["x0", "eps", "v"])
+@pytest.mark.parametrize("prediction_type", ["x0", "eps", "v"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_network_in_half_precision_walks_in_half_precision(predict, dtype):
+def test_a_network_in_half_precision_walks_in_half_precision(prediction_type, dtype):
     """The conversion from eps and v used to return float32, which the next call of the network could not take."""
-    R = Restorer(Half().to(dtype), NOISE, predict)
+    R = Restorer(Half().to(dtype), NOISE, prediction_type)
     x_T = images(2, 1, 4, 4).to(dtype)
     with torch.no_grad():
-        visits = list(reverse(NOISE, R, Algorithm2(), x_T, x_T))
+        visits = list(trajectory(NOISE, R, Algorithm2(), x_T, x_T))
     assert len(visits) == NOISE.T
     assert all(visit.x_s.dtype == dtype and visit.x0_hat.dtype == dtype for visit in visits)
     x0, t = images(5, 1, 4, 4).to(dtype), torch.arange(1, 6)
     assert R.target(x0, t, x0).dtype == dtype
-    exact = Restorer(Half().double(), NOISE, predict)(x0.double(), t)
+    exact = Restorer(Half().double(), NOISE, prediction_type)(x0.double(), t)
     assert torch.equal(R(x0, t), exact.to(dtype))
 
 
 def test_a_walk_in_low_precision_is_near_the_full_one():
-    full, low = restored(real()), restored(real(precision="bfloat16"))
+    expand_level, low = restored(real()), restored(real(precision="bfloat16"))
     assert low.dtype == torch.float32
-    assert 0 < (low - full).abs().max() < 0.2
+    assert 0 < (low - expand_level).abs().max() < 0.2
 
 
 def test_an_unknown_precision_is_refused_whenever_it_is_set():

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 import restore
-from restore.data_order import Order
-from samplers import Algorithm2, reverse
+from restore.data_order import EpochSampler
+from samplers import Algorithm2, trajectory
 from tests.trainings import Numbered, data, noise, start, states
 
-STEPS = 7  # of 8 images each: 56 of 17, so that the fourth epoch is unfinished
+SAMPLERS = 7  # of 8 images each: 56 of 17, so that the fourth epoch is unfinished
 
 
 def kinds():
@@ -22,7 +22,7 @@ def kinds():
 
 def scrambled():
     """A training like the others, in another state, among other random numbers."""
-    training = start(STEPS, seed=0)
+    training = start(SAMPLERS, seed=0)
     torch.manual_seed(99)
     for p in training.restorer.net.parameters():
         nn.init.normal_(p)
@@ -32,7 +32,9 @@ def scrambled():
 def picture(training):
     x_T = noise(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return [visit.x_s for visit in reverse(training.restorer.degradation, training.ema, Algorithm2(), x_T, x_T)][-1]
+        return [visit.x_s for visit in trajectory(training.restorer.degradation, training.ema, Algorithm2(), x_T, x_T)][
+            -1
+        ]
 
 
 def on_disk(first, second, folder):
@@ -47,10 +49,10 @@ def in_memory(first, second, folder):
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize(("stop", "carry"), [(1, on_disk), (3, in_memory), (6, on_disk)])
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(kind, stop, carry, tmp_path):
-    whole = start(STEPS)
+    whole = start(SAMPLERS)
     records = list(whole.run(kinds()[kind]()))
 
-    first = start(STEPS)
+    first = start(SAMPLERS)
     resumed = list(itertools.islice(first.run(kinds()[kind]()), stop))
     second = scrambled()
     carry(first, second, tmp_path)
@@ -70,14 +72,14 @@ def test_a_run_visits_its_images_by_position():
     """Each step its accumulate * batch positions, so that batches of other sizes walk through the same order."""
     for batch, accumulate in ((4, 2), (2, 4), (8, 1)):
         numbered = Numbered()
-        list(start(STEPS, batch=batch, accumulate=accumulate).run(numbered))
+        list(start(SAMPLERS, batch=batch, accumulate=accumulate).run(numbered))
         visited = torch.cat([index for index, _ in numbered.given])
-        assert torch.equal(visited, Order(17, 0).at(0, 8 * STEPS))
+        assert torch.equal(visited, EpochSampler(17, 0).at(0, 8 * SAMPLERS))
 
 
 def test_what_a_step_draws_does_not_depend_on_the_steps_before():
-    early = list(itertools.islice(start(STEPS).run(data), 4))[-1]
-    training = start(STEPS)
+    early = list(itertools.islice(start(SAMPLERS).run(data), 4))[-1]
+    training = start(SAMPLERS)
     training.step = 3
     late = next(training.run(data))
     assert torch.equal(early.t, late.t)
@@ -86,7 +88,7 @@ def test_what_a_step_draws_does_not_depend_on_the_steps_before():
 
 def test_a_checkpoint_may_be_continued_in_another_memory_format(tmp_path):
     """Fused kernels walk through memory: moments laid out unlike their weights would be paired with the wrong ones."""
-    first, second = start(STEPS), scrambled()
+    first, second = start(SAMPLERS), scrambled()
     second.restorer.net.to(memory_format=torch.channels_last)
     list(itertools.islice(first.run(data), 3))
     on_disk(first, second, tmp_path)

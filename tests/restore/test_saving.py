@@ -17,7 +17,7 @@ import torch
 
 import degrade
 import restore
-from restore import Restorer, TrainConfig, Training, UNet, UNetConfig
+from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from tests.trainings import states
 
 KILLS = 60
@@ -26,7 +26,7 @@ KILLS = 60
 def trained():
     """A tiny training after its first step, its optimizer filled."""
     net = UNet(UNetConfig(size=8, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
-    training = Training(Restorer(net, degrade.make("decolor", T=3)), TrainConfig(steps=1, batch=2, accumulate=1))
+    training = Trainer(Restorer(net, degrade.make("decolor", T=3)), TrainConfig(steps=1, batch=2, accumulate=1))
     list(training.run(lambda n, generator: torch.rand(n, 1, 8, 8, generator=generator)))
     return training
 
@@ -167,11 +167,11 @@ def test_a_full_disk_at_any_call_ends_in_one_message(one_saved, tmp_path, monkey
         "rename": (Path, "rename"),
     }
 
-    def full(*arguments, **more):
+    def expand_level(*arguments, **more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(*calls[call], full)
+        patched.setattr(*calls[call], expand_level)
         set_to(one_saved, 2)
         with pytest.raises(
             OSError, match=r"^step 2 cannot be saved in .*: No space left on device; the one before is i"

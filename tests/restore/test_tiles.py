@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 import degrade
 from restore import Restorer, UNet, UNetConfig
-from restore.tiling import Tiled, mirrored
+from restore.tiling import TiledRestorer, reflect_pad
 
 
 def picture(*shape, seed=0):
@@ -44,7 +44,7 @@ class NoDoubles(TorchDispatchMode):
 def test_tiles_in_low_precision_need_no_doubles(dtype):
     x, t = picture(1, 3, 40, 24).to(dtype), torch.tensor([3])
     with NoDoubles():
-        out = Tiled(local, size=16, overlap=8)(x, t)
+        out = TiledRestorer(local, size=16, overlap=8)(x, t)
     assert out.dtype == dtype
 
 
@@ -57,26 +57,26 @@ def test_a_pointwise_restorer_gives_the_same_in_tiles_bit_for_bit(height, width,
     def pointwise(x, t):
         return torch.sin(3 * x) * t.view(-1, 1, 1, 1)
 
-    tiled = Tiled(pointwise, size, overlap, stride, batch=3)
+    tiled = TiledRestorer(pointwise, size, overlap, stride, batch=3)
     assert torch.equal(tiled(x, t), pointwise(x, t))
-    assert torch.equal(Tiled(lambda x, t: x, size, overlap, stride)(x, t), x)
+    assert torch.equal(TiledRestorer(lambda x, t: x, size, overlap, stride)(x, t), x)
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (13, 45), (64, 64), (70, 41), (17, 100)])
 def test_a_restorer_that_looks_no_further_than_a_quarter_of_the_overlap_leaves_no_seam(shape):
     x, t = picture(1, 3, *shape), torch.tensor([2])
-    assert (Tiled(local, 24, 12, 1)(x, t) - local(x, t)).abs().max() < 1e-15
-    assert (Tiled(local, 24, 2, 1)(x, t) - local(x, t)).abs().max() > 1e-3 or max(shape) <= 24
+    assert (TiledRestorer(local, 24, 12, 1)(x, t) - local(x, t)).abs().max() < 1e-15
+    assert (TiledRestorer(local, 24, 2, 1)(x, t) - local(x, t)).abs().max() > 1e-3 or max(shape) <= 24
 
 
 def test_tiles_keep_to_the_grid_of_the_stride():
     x, t = picture(1, 1, 44, 52), torch.tensor([2])
-    assert torch.equal(Tiled(blocky, 16, 8, 4)(x, t), blocky(x, t))
+    assert torch.equal(TiledRestorer(blocky, 16, 8, 4)(x, t), blocky(x, t))
 
 
 def test_tiles_that_disagree_are_blended_without_a_step():
     calls = iter(range(1000))
-    tiled = Tiled(lambda x, t: torch.full_like(x, next(calls) % 2), 32, 16, batch=1)
+    tiled = TiledRestorer(lambda x, t: torch.full_like(x, next(calls) % 2), 32, 16, batch=1)
     out = tiled(picture(1, 1, 32, 144), torch.tensor([1]))
     assert out.aminmax() == (0, 1)
     # A cosine over the middle 8 pixels of the overlap.
@@ -87,7 +87,7 @@ def test_tiles_that_disagree_are_blended_without_a_step():
 @given(st.integers(1, 200), st.integers(1, 12), st.integers(0, 6), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
 def test_tiles_cover_the_image_and_share_the_overlap(units, size, overlap, stride):
-    tiled = Tiled(local, size * stride, min(overlap, size // 2) * stride, stride)
+    tiled = TiledRestorer(local, size * stride, min(overlap, size // 2) * stride, stride)
     side = units * stride
     starts = tiled.starts(side)
     ends = [start + tiled.size for start in starts]
@@ -104,9 +104,9 @@ def test_an_image_that_the_network_takes_goes_through_in_one_piece():
     R, t = Restorer(net, degrade.make("blur", T=5)), torch.tensor([4])
     for shape in ((16, 24), (8, 16), (128, 16)):
         x = picture(1, 1, *shape)
-        assert torch.equal(Tiled(R)(x, t), R(x, t))
+        assert torch.equal(TiledRestorer(R)(x, t), R(x, t))
     odd = picture(1, 1, 15, 1)
-    assert torch.equal(Tiled(R)(odd, t), R(mirrored(odd, 1, 1), t)[:, :, :15, :1])
+    assert torch.equal(TiledRestorer(R)(odd, t), R(reflect_pad(odd, 1, 1), t)[:, :, :15, :1])
 
 
 def test_the_network_says_what_it_needs_and_few_tiles_go_at_a_time():
@@ -114,20 +114,20 @@ def test_the_network_says_what_it_needs_and_few_tiles_go_at_a_time():
         UNet(UNetConfig(size=48, channels=1, width=8, multipliers=(1, 2, 2), attention=(), groups=4)),
         degrade.make("blur", T=5),
     )
-    tiled = Tiled(R)
+    tiled = TiledRestorer(R)
     assert (tiled.size, tiled.overlap, tiled.stride) == (144, 36, 4)
     seen = []
-    tiled = Tiled(lambda x, t: seen.append(x.shape) or x, 144, 36, 4)
+    tiled = TiledRestorer(lambda x, t: seen.append(x.shape) or x, 144, 36, 4)
     tiled(torch.zeros(1, 1, 1000, 700), torch.tensor([1]))
     assert {shape[1:] for shape in seen} == {(1, 144, 144)}
     assert max(shape[0] for shape in seen) == 8
 
 
 def test_reflection_goes_on_and_on():
-    assert mirrored(torch.arange(3)[None], 0, 6).tolist() == [[0, 1, 2, 1, 0, 1, 2, 1, 0]]
-    assert mirrored(torch.tensor([[7]]), 2, 3).tolist() == [[7] * 4] * 3
+    assert reflect_pad(torch.arange(3)[None], 0, 6).tolist() == [[0, 1, 2, 1, 0, 1, 2, 1, 0]]
+    assert reflect_pad(torch.tensor([[7]]), 2, 3).tolist() == [[7] * 4] * 3
     x = picture(1, 1, 9, 7)
-    assert torch.equal(mirrored(x, 5, 6), F.pad(x, (0, 6, 0, 5), mode="reflect"))
+    assert torch.equal(reflect_pad(x, 5, 6), F.pad(x, (0, 6, 0, 5), mode="reflect"))
 
 
 @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ def test_reflection_goes_on_and_on():
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Tiled(local, *arguments)
+        TiledRestorer(local, *arguments)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import degrade
-from degrade import Mixture
+from degrade import AffinePath
 from degrade.functional.schedules import Straight
-from degrade.seeding import globally_keyed, keyed
-from restore import EMAConfig, Restorer, TrainConfig, Training, UNet, UNetConfig
+from degrade.seeding import fork_seed, seeded_generator
+from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from tests.cases import CASES
 from tests.trainings import SMALL, TINY, data, start
 
@@ -32,15 +32,17 @@ def test_training_leaves_the_global_generator_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("predict", ["x0", "v"])
-def test_a_tiny_network_learns_eight_images_by_heart(predict):
+@pytest.mark.parametrize("prediction_type", ["x0", "v"])
+def test_a_tiny_network_learns_eight_images_by_heart(prediction_type):
     """The loss falls, and what is restored from a half-degraded image is that image."""
     torch.manual_seed(0)
     eight = 0.8 * torch.randn(8, 1, 4, 4).sign().repeat_interleave(4, 2).repeat_interleave(4, 3)
     D = degrade.make("gaussian_noise", T=20, schedule="cosine")
     net = UNet(UNetConfig(size=16, channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=4))
     ema = EMAConfig(decay=0.9, every=1, start=50)
-    training = Training(Restorer(net, D, predict), TrainConfig(steps=150, batch=32, accumulate=1, lr=4e-3, ema=ema))
+    training = Trainer(
+        Restorer(net, D, prediction_type), TrainConfig(steps=150, batch=32, accumulate=1, lr=4e-3, ema=ema)
+    )
 
     def memory(n, generator):
         return eight[torch.randint(8, (n,), generator=generator)]
@@ -63,37 +65,37 @@ def test_records_tell_the_learning_rate_and_the_gradient():
     assert all(r.grad_norm > 0 for r in records)
 
 
-@pytest.mark.parametrize("round_input", [False, True])
-def test_the_network_may_be_shown_eight_bits_only(round_input):
+@pytest.mark.parametrize("quantize_input", [False, True])
+def test_the_network_may_be_shown_eight_bits_only(quantize_input):
     seen = []
     D = degrade.make("interpolation", T=10, schedule="straight", source=data)
-    training = Training(Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch=4, round_input=round_input))
+    training = Trainer(Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch=4, quantize_input=quantize_input))
     training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
     list(training.run(data))
     levels = (torch.cat(seen) + 1) * 127.5
-    assert bool(((levels - levels.round()).abs() < 1e-3).all()) == round_input
+    assert bool(((levels - levels.round()).abs() < 1e-3).all()) == quantize_input
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
 def test_eight_bits_are_refused_where_images_leave_the_range(name, arguments):
     """Noise does, and a mixture whose coefficients add up to more than 1; what a filter overshoots is cut off."""
     D = degrade.make(name, **arguments)
-    noisy = any(isinstance(part, Mixture) and not isinstance(part.schedule, Straight) for part in parts_of(D))
+    noisy = any(isinstance(part, AffinePath) and not isinstance(part.schedule, Straight) for part in parts_of(D))
     noisy |= any(part.name == "gaussian_noise" for part in parts_of(D))
     assert D.bounded == (not noisy)
     restorer = Restorer(UNet(TINY), D)
     if noisy:
         with pytest.raises(ValueError, match=rf"round_input is True, and the images of '{name}' leave \[-1, 1\]"):
-            Training(restorer, TrainConfig(round_input=True))
+            Trainer(restorer, TrainConfig(quantize_input=True))
     else:
-        Training(restorer, TrainConfig(round_input=True))
-    Training(restorer, TrainConfig(round_input=False))
+        Trainer(restorer, TrainConfig(quantize_input=True))
+    Trainer(restorer, TrainConfig(quantize_input=False))
 
 
 def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():
     training, twin = start(1, accumulate=2), start(1, accumulate=2)
     limit = 1e-3
-    training.config = dataclasses.replace(training.config, clip=limit)
+    training.config = dataclasses.replace(training.config, max_grad_norm=limit)
     applied = []
 
     def look(optimizer, *arguments):
@@ -104,11 +106,11 @@ def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():
 
     losses = []
     for m in range(2):
-        generator = keyed("cpu", 0, "train", 1, m)
+        generator = seeded_generator("cpu", 0, "train", 1, m)
         x0 = data(4, generator)
         t = torch.randint(1, 11, (4,), generator=generator)
         z = twin.restorer.degradation.draw(x0, generator)
-        with globally_keyed("cpu", 0, "dropout", 1, m):
+        with fork_seed("cpu", 0, "dropout", 1, m):
             out = twin.restorer.net(twin.restorer.degradation(x0, t, z), t)
         losses.append((out - x0).abs().mean())
     gradient = torch.autograd.grad(sum(losses) / 2, list(twin.restorer.net.parameters()))
@@ -170,7 +172,7 @@ def test_a_training_with_default_decay_takes_the_steps_of_a_plain_loop_bit_for_b
     optimizer = torch.optim.Adam(net.parameters(), lr=1.0, fused=True)
     for step in (1, 2, 3):
         for m in range(2):
-            generator = keyed("cpu", 0, "train", step, m)
+            generator = seeded_generator("cpu", 0, "train", step, m)
             x0 = data(4, generator)
             t = torch.randint(1, 11, (4,), generator=generator)
             out = net(D(x0, t, D.draw(x0, generator)), t)
@@ -186,7 +188,7 @@ def test_the_average_follows_a_compiled_network():
     """Built from the wrapped module it would silently never move (a bug others shipped)."""
     training = start(2, network=TINY)
     compiled = torch.compile(training.restorer.net, backend="eager")
-    wrapped = Training(Restorer(compiled, training.restorer.degradation), training.config)
+    wrapped = Trainer(Restorer(compiled, training.restorer.degradation), training.config)
     list(wrapped.run(data))
     assert torch.equal(wrapped.ema.net.leave.weight, compiled.leave.weight)
 
@@ -210,7 +212,7 @@ def test_images_come_in_the_memory_format_of_the_weights(layout):
     torch.manual_seed(0)
     net, seen = UNet(dataclasses.replace(SMALL, channels=3)).to(memory_format=layout), []
     net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
-    training = Training(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch=2))
+    training = Trainer(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch=2))
     list(training.run(lambda n, generator: torch.rand(n, 3, 16, 16, generator=generator)))
     assert all(x_t.is_contiguous(memory_format=layout) for x_t in seen)
     assert len(seen) == 2
@@ -226,6 +228,6 @@ def test_a_record_tells_the_loss_of_every_image_and_its_severity():
 
 
 def after_images(m):
-    generator = keyed("cpu", 0, "train", 1, m)
+    generator = seeded_generator("cpu", 0, "train", 1, m)
     data(4, generator)
     return generator

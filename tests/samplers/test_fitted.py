@@ -8,17 +8,17 @@ import pytest
 import torch
 
 import degrade
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from samplers import (
     PRIORS,
-    Degraded,
-    Forgotten,
+    DatasetPrior,
+    DegradedData,
+    DegradedZero,
     LowResolution,
-    OtherSet,
-    PureNoise,
+    StandardNormal,
     UniformColor,
     fit_prior,
-    rest,
+    measure_remaining_detail,
 )
 from samplers.priors.fit import chosen, version
 from samplers.priors.low_resolution import ENLARGEMENTS, enlarge, reduce
@@ -51,10 +51,10 @@ def every_prior(jitter=0.0):
     D = build("compose", {"T": 6, "parts": ["decolor", {"name": "gaussian_noise", "arguments": {"T": 7}}]}, SHAPE)
     x0 = images(200, *SHAPE)
     return [
-        PureNoise(SHAPE, jitter=jitter),
-        OtherSet(partners(*SHAPE), jitter=jitter),
-        Degraded(D, partners(*SHAPE), jitter=jitter),
-        Forgotten(degrade.make("mask_to_color", T=4, std=2.0), SHAPE, jitter=jitter),
+        StandardNormal(SHAPE, jitter=jitter),
+        DatasetPrior(partners(*SHAPE), jitter=jitter),
+        DegradedData(D, partners(*SHAPE), jitter=jitter),
+        DegradedZero(degrade.make("mask_to_color", T=4, std=2.0), SHAPE, jitter=jitter),
         UniformColor(D, SHAPE, (-0.5, 0.0, 0.0), (0.5, 0.0, 1.0), jitter=jitter),
         fit_prior(D, x0, "low_resolution", k=2, components=2, jitter=jitter),
     ]
@@ -123,7 +123,7 @@ def test_starts_from_a_fitted_prior_have_the_moments_of_degraded_images():
 )
 def test_what_is_left_at_T_is_measured(name, arguments, k):
     D, x0 = build(name, arguments, SHAPE), images(60, *SHAPE)
-    left = rest(D, x0)
+    left = measure_remaining_detail(D, x0)
     assert (left and left.k) == k
     prior = fit_prior(D, x0)
     assert prior.name == {None: "degraded", 0: "forgotten"}.get(k, "low_resolution")
@@ -138,14 +138,14 @@ def test_a_degradation_of_ones_own_has_its_prior():
             return torch.where((t > 0).view(-1, 1, 1, 1), x0.flip(2)[..., :1].expand(x0.shape), x0)
 
     columns = images(100, 1, 4, 1).expand(100, 1, 4, 4)
-    assert rest(Upside(T=1), columns)[:2] == (4, "blocks")
+    assert measure_remaining_detail(Upside(T=1), columns)[:2] == (4, "blocks")
     assert fit_prior(Upside(T=1), columns).k == 4
 
 
 def test_a_version_is_corrected_by_what_the_degradation_tells():
     """Reflected borders count less than the middle, so the color that is left is not the mean."""
     D, x0 = degrade.make("blur", T=200), images(20, 3, 32, 32)
-    x_T, t = D(x0, degrade.full(200, x0)), degrade.full(200, x0)
+    x_T, t = D(x0, degrade.expand_level(200, x0)), degrade.expand_level(200, x0)
     plain, corrected = (
         (D(enlarge(y, "blocks", 32, 32), t) - x_T).abs().max()
         for y in (reduce(x0, "blocks", 1), version(D, x0, None, "blocks", 1))
@@ -169,7 +169,7 @@ def test_the_small_version_of_an_enlarged_picture_is_itself(how, size):
 def test_a_prior_is_rebuilt_from_its_name_and_arguments(index):
     prior = every_prior(0.002)[index]
     arguments = json.loads(json.dumps(prior.arguments))
-    again = PRIORS.make(prior.name, **arguments, **prior.injected)
+    again = PRIORS.make(prior.name, **arguments, **prior.runtime)
     assert again == prior
     assert torch.equal(again(3, seed(3)).x_T, prior(3, seed(3)).x_T)
 
@@ -177,9 +177,9 @@ def test_a_prior_is_rebuilt_from_its_name_and_arguments(index):
 @pytest.mark.parametrize("index", range(6))
 def test_an_image_has_the_same_start_alone_and_in_a_batch(index):
     prior = every_prior(0.1)[index]
-    together = prior(3, [keyed("cpu", i) for i in range(3)])
+    together = prior(3, [seeded_generator("cpu", i) for i in range(3)])
     for i in range(3):
-        alone = prior(1, [keyed("cpu", i)])
+        alone = prior(1, [seeded_generator("cpu", i)])
         assert torch.equal(alone.x_T, together.x_T[i : i + 1])
         for one, many in zip(*(z if isinstance(z, tuple) else (z,) for z in (alone.z, together.z))):
             assert one is None if many is None else torch.equal(one, many[i : i + 1])
@@ -196,7 +196,9 @@ def test_z_of_made_up_images_explains_the_jitter(name, jitter):
     for prior in [*priors, fit_prior(D, x0, "low_resolution", k=2, jitter=jitter)]:
         x_T, z = prior(4, seed(4))
         made_up = prior.images(4, seed(4))
-        torch.testing.assert_close(D(made_up, degrade.full(6, made_up), z), x_T, check_dtype=False, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            D(made_up, degrade.expand_level(6, made_up), z), x_T, check_dtype=False, rtol=0, atol=1e-5
+        )
 
 
 def test_where_nothing_can_be_solved_z_is_the_one_drawn():

@@ -11,14 +11,14 @@ from PIL import Image
 
 import degrade
 import samplers.applications.restore_image
-from degrade import full
+from degrade import expand_level
 from degrade.image_io import like, pixels
 from experiments.data.drawn import DrawnFaces
 from restore import Restorer, UNet, UNetConfig
 from samplers import Algorithm2
 from samplers.applications.restore_image import restore_image
 from samplers.loop import direct, sample
-from samplers.registry import parse_step
+from samplers.registry import parse_sampler
 from tests.photographs import photo
 
 FACE = DrawnFaces(32)(1, torch.Generator().manual_seed(5))
@@ -78,15 +78,15 @@ def test_what_is_changed_is_the_picture_and_not_its_transparency():
 @pytest.mark.parametrize("size", [(16, 24), (31, 17), (1, 1), (128, 5)])
 def test_it_is_what_the_network_says(size):
     R, x = trained(), torch.rand(3, *size) * 2 - 1
-    padded = samplers.applications.restore_image.mirrored(x[None], -size[0] % 2, -size[1] % 2)
+    padded = samplers.applications.restore_image.reflect_pad(x[None], -size[0] % 2, -size[1] % 2)
     expected = direct(R, padded, 5)[0, :, : size[0], : size[1]].clamp(-1, 1)
     assert torch.equal(restore_image(R, x, 5).image, expected)
     picture = like(Image.new("RGB", size[::-1]), x)
     expected = like(
         picture,
-        direct(R, samplers.applications.restore_image.mirrored(pixels(picture)[None], -size[0] % 2, -size[1] % 2), 5)[
-            0, :, : size[0], : size[1]
-        ],
+        direct(
+            R, samplers.applications.restore_image.reflect_pad(pixels(picture)[None], -size[0] % 2, -size[1] % 2), 5
+        )[0, :, : size[0], : size[1]],
     )
     assert np.array_equal(np.asarray(restore_image(R, picture, 5).image), np.asarray(expected))
 
@@ -106,10 +106,10 @@ def test_gray_pictures_and_networks_for_color_and_the_other_way_round():
 @pytest.mark.parametrize("D", [BLUR, NOISE, degrade.make("inpaint", T=8), degrade.make("pixelate", T=4)])
 def test_a_walk_with_an_oracle_arrives_at_the_truth(D, sampler):
     t, x0 = D.T // 2, FACE
-    x = D(x0, full(t, x0), D.draw(x0, torch.Generator().manual_seed(0)))[0]
+    x = D(x0, expand_level(t, x0), D.draw(x0, torch.Generator().manual_seed(0)))[0]
     R = restorer(D, lambda x, t: x0.expand_as(x))
     for steps in (None, 2, 1000):
-        assert torch.allclose(restore_image(R, x, t, parse_step(sampler), steps).image, x0[0], atol=1e-4)
+        assert torch.allclose(restore_image(R, x, t, parse_sampler(sampler), steps).image, x0[0], atol=1e-4)
 
 
 NEAR = torch.nn.AvgPool2d(3, 1, 1)  # sees one pixel far
@@ -122,13 +122,13 @@ def test_a_walk_in_tiles_is_the_walk_without_noise_included(sampler):
 
     def walked(tile):
         return restore_image(
-            R, x, 30, parse_step(sampler), 5, tile=tile, generator=torch.Generator().manual_seed(0)
+            R, x, 30, parse_sampler(sampler), 5, tile=tile, generator=torch.Generator().manual_seed(0)
         ).image
 
     whole = walked(128)
     for tile in (16, 24, 64):
         assert torch.allclose(walked(tile), whole, rtol=0, atol=1e-12)
-    again = restore_image(R, x, 30, parse_step(sampler), 5, generator=torch.Generator().manual_seed(1)).image
+    again = restore_image(R, x, 30, parse_sampler(sampler), 5, generator=torch.Generator().manual_seed(1)).image
     assert torch.equal(again, whole) == (sampler == "algorithm2")
 
 
@@ -137,7 +137,7 @@ def test_a_stochastic_walk_has_one_standard_deviation_everywhere():
     x = torch.zeros(3, 256, 1300)
     R = restorer(degrade.make("gaussian_noise", T=1000), lambda x, t: 0.1 * x)
     generator = torch.Generator().manual_seed(0)
-    restored = restore_image(R, x, 1000, parse_step("ddpm"), 2, tile=128, generator=generator).image
+    restored = restore_image(R, x, 1000, parse_sampler("ddpm"), 2, tile=128, generator=generator).image
     bands = restored.unfold(2, 50, 50).transpose(1, 2).flatten(2).std((0, 2))
     assert restored.abs().max() < 1
     assert (bands / bands.mean() - 1).abs().max() < 0.02
@@ -153,7 +153,7 @@ class Dawn(degrade.Degradation):
 
 def test_a_degradation_that_knows_the_place_of_a_pixel_is_walked_over_the_whole_picture():
     D, x0 = Dawn(T=8), torch.rand(1, 1, 8, 1300, dtype=torch.float64) - 0.5
-    x, R = D(x0, full(8, x0)), restorer(D, lambda x, t: 0.9 * NEAR(x))
+    x, R = D(x0, expand_level(8, x0)), restorer(D, lambda x, t: 0.9 * NEAR(x))
     expected = sample(D, R, Algorithm2(), x, None, [8, 4, 0])[0]
     assert torch.allclose(restore_image(R, x[0], 8, Algorithm2(), 2).image, expected, rtol=0, atol=1e-12)
 
@@ -181,7 +181,7 @@ def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     assert (got[hole.numpy()] == 159).all()
     (((x, t),), *_) = (seen,)
     assert not x[:, :, hole].any()
-    assert found.sure
+    assert found.confident
     assert 1 < int(t) == found.t <= 20
     hole[:] = False
     hole[6, 8] = True
@@ -195,7 +195,7 @@ def test_a_noise_model_fills_a_hole_in(sampler):
     spoiled = torch.where(hole, 1.0, x0)
     R = restorer(NOISE, lambda x, t: FACE)
     restored, found = restore_image(
-        R, spoiled, mask=hole, step=parse_step(sampler), generator=torch.Generator().manual_seed(0)
+        R, spoiled, mask=hole, step=parse_sampler(sampler), generator=torch.Generator().manual_seed(0)
     )
     assert torch.allclose(restored, x0, atol=1e-4)
     assert found.t == NOISE.T
@@ -207,7 +207,7 @@ def test_a_severity_is_found_and_a_clean_picture_left_alone():
     R.net.config = UNetConfig(size=32, groups=4, width=8, attention=())
     large = DrawnFaces(64)(1, torch.Generator().manual_seed(7))
     for t in (0, 6):
-        x = BLUR(large, full(t, large))[0]
+        x = BLUR(large, expand_level(t, large))[0]
         found = restore_image(R, x, reference=torch.cat([reference, large[..., :32, :32]])).severity
         assert abs(found.t - t) <= 1
     clean = DrawnFaces(32)(1, torch.Generator().manual_seed(9))[0]
@@ -219,7 +219,7 @@ def test_cuts_show_the_middle_of_a_mask_and_keep_large_pixels_whole():
     x = torch.arange(45 * 70).view(1, 1, 45, 70).float()
     inpaint = degrade.make("inpaint", T=5)
     (cut,) = samplers.applications.restore_image.cuts(inpaint, x, 16)
-    t = full(5, x)
+    t = expand_level(5, x)
     assert inpaint(x + 1, t)[0, 0, 22, 34] == inpaint(cut[None] + 1, t)[0, 0, 7, 7] == 0
     assert cut[0, 7, 7] == x[0, 0, 22, 34]
     for cut in samplers.applications.restore_image.cuts(BLUR, x, 16):
@@ -359,7 +359,7 @@ def test_what_is_no_picture_is_named(image, message):
         ({"severity": 3, "mask": torch.zeros(4, 4, dtype=torch.bool)}, r"picture of 37 x 29 pixels: give a bool"),
         ({"severity": 3, "mask": torch.zeros(29, 37)}, "torch.float32"),
         ({"severity": 3, "tile": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),
-        ({"severity": 3, "step": parse_step("ddpm")}, "gaussian_noise"),
+        ({"severity": 3, "step": parse_sampler("ddpm")}, "gaussian_noise"),
         ({"severity": 3, "step": Algorithm2(), "mask": torch.zeros(29, 37, dtype=torch.bool)}, "go direct"),
     ],
 )
@@ -372,4 +372,4 @@ def test_what_was_drawn_in_a_picture_must_be_known_for_a_walk():
     D = degrade.make("inpaint", T=8, center="random")
     with pytest.raises(ValueError, match="what inpaint drew in it"):
         restore_image(restorer(D), photo("RGB"), 3, Algorithm2())
-    assert not restore_image(restorer(D), photo("RGB"), reference=None).severity.sure
+    assert not restore_image(restorer(D), photo("RGB"), reference=None).severity.confident

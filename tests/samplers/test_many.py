@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 import degrade
-from degrade.seeding import keyed
+from degrade.seeding import seeded_generator
 from restore import Restorer, UNet, UNetConfig
-from samplers import DDIM, DDPM, Algorithm1, Algorithm2, reverse, sample, strided
-from samplers.generate import many, sample_many, share
-from samplers.priors.base import Degraded, OtherSet, PureNoise
+from samplers import DDIM, DDPM, Algorithm1, Algorithm2, sample, spaced_timesteps, trajectory
+from samplers.generate import many, rank_slice, sample_many
+from samplers.priors.base import DatasetPrior, DegradedData, StandardNormal
 from tests.oracles import imperfect
 
 NOISE = degrade.make("gaussian_noise", T=12)
-WHITE = PureNoise((3, 8, 8))
+WHITE = StandardNormal((3, 8, 8))
 TINY = UNetConfig(size=8, width=8, multipliers=(1, 2), blocks=1, attention=(4,), groups=4)
 
 
@@ -37,12 +37,12 @@ def walks():
     blur = degrade.make("blur", T=6, widths="constant", std=1.0, kernel_size=3)
     snow = degrade.make("snow", T=4)
     morph = degrade.make("interpolation", T=8, source=faces)
-    yield NOISE, DDPM(), WHITE, strided(12, 5)
-    yield NOISE, DDPM("large"), PureNoise((3, 8, 8), jitter=0.1), None
-    yield NOISE, Algorithm2(estimate=False), Degraded(NOISE, faces), [9, 4, 0]
-    yield morph, Algorithm1(), OtherSet(faces, jitter=0.1), None
-    yield blur, Algorithm2(), Degraded(blur, faces, jitter=0.002), None
-    yield snow, Algorithm2(), Degraded(snow, faces), None
+    yield NOISE, DDPM(), WHITE, spaced_timesteps(12, 5)
+    yield NOISE, DDPM("large"), StandardNormal((3, 8, 8), jitter=0.1), None
+    yield NOISE, Algorithm2(estimate=False), DegradedData(NOISE, faces), [9, 4, 0]
+    yield morph, Algorithm1(), DatasetPrior(faces, jitter=0.1), None
+    yield blur, Algorithm2(), DegradedData(blur, faces, jitter=0.002), None
+    yield snow, Algorithm2(), DegradedData(snow, faces), None
 
 
 @pytest.mark.parametrize(("D", "step", "prior", "times"), list(walks()), ids=str)
@@ -58,7 +58,7 @@ def test_an_image_does_not_depend_on_the_others(D, step, prior, times):
 
 
 def test_with_a_network_an_image_is_the_same_to_rounding():
-    R = Restorer(random_net(), NOISE, "eps", clamp=True)
+    R = Restorer(random_net(), NOISE, "eps", clip_sample=True)
     together = sample_many(NOISE, R, DDPM(), WHITE, 6, batch=6)
     for batch in (1, 4):
         torch.testing.assert_close(sample_many(NOISE, R, DDPM(), WHITE, 6, batch=batch), together, rtol=0, atol=1e-5)
@@ -66,7 +66,7 @@ def test_with_a_network_an_image_is_the_same_to_rounding():
 
 @pytest.mark.parametrize(("n", "world_size"), [(7, 1), (7, 3), (2, 5), (64, 8)])
 def test_shares_are_even_and_make_up_the_whole(n, world_size):
-    shares = [share(n, rank, world_size) for rank in range(world_size)]
+    shares = [rank_slice(n, rank, world_size) for rank in range(world_size)]
     assert [i for mine in shares for i in mine] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     whole = sample_many(NOISE, imperfect, DDPM(), WHITE, n, times=[12, 5, 0])
@@ -75,7 +75,7 @@ def test_shares_are_even_and_make_up_the_whole(n, world_size):
 
 
 def test_it_is_the_walk_of_sample_from_the_keyed_prior():
-    generators = [keyed("cpu", 5, "sample", i) for i in (2, 3)]
+    generators = [seeded_generator("cpu", 5, "sample", i) for i in (2, 3)]
     start = WHITE(2, generators)
     expected = sample(NOISE, imperfect, DDPM(), *start, None, generators)
     assert torch.equal(sample_many(NOISE, imperfect, DDPM(), WHITE, 2, seed=5, first=2), expected)
@@ -172,17 +172,17 @@ def test_a_walk_looks_at_no_number(name, step, monkeypatch):
     """On tensors without values, where whatever would wait for a device raises."""
     monkeypatch.setattr(torch, "autocast", lambda *where, **how: nullcontext())  # there is none for such tensors
     D = degrade.make(name, T=3)
-    R = Restorer(UNet(TINY), D, "v" if isinstance(D, degrade.Mixture) else "x0").to("meta").eval()
+    R = Restorer(UNet(TINY), D, "v" if isinstance(D, degrade.AffinePath) else "x0").to("meta").eval()
     x_T = torch.empty(2, 3, 8, 8, device="meta")
-    z = x_T if isinstance(D, degrade.Mixture) else D.draw(x_T)
-    assert [visit.x_s.is_meta for visit in reverse(D, R, step, x_T, z)] == [True] * 3
+    z = x_T if isinstance(D, degrade.AffinePath) else D.draw(x_T)
+    assert [visit.x_s.is_meta for visit in trajectory(D, R, step, x_T, z)] == [True] * 3
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("step", [Algorithm2(), DDIM(), DDPM()], ids=str)
 def test_on_an_accelerator_the_images_are_those_of_the_cpu(step):
-    R = Restorer(random_net(), NOISE, "x0", clamp=True)
+    R = Restorer(random_net(), NOISE, "x0", clip_sample=True)
     expected = sample_many(NOISE, R, step, WHITE, 5, batch=2)
     R.to("cuda")
     there = sample_many(NOISE, R, step, WHITE, 5, batch=3, device="cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import degrade
-from samplers import Algorithm1, Algorithm2, Degraded, OtherSet, PureNoise, fit_prior, reverse, sample
+from samplers import Algorithm1, Algorithm2, DatasetPrior, DegradedData, StandardNormal, fit_prior, sample, trajectory
 from tests.cases import ARGUMENTS, build, images, partners
 
 SHAPE = (3, 12, 16)
@@ -38,15 +38,15 @@ def top(D, n):
 def every_prior(jitter=0.002):
     D = build("interpolation", {"T": 12}, SHAPE)
     return [
-        PureNoise(SHAPE, jitter=jitter),
-        OtherSet(partners(*SHAPE), jitter=jitter),
-        Degraded(D, clean, jitter=jitter),
+        StandardNormal(SHAPE, jitter=jitter),
+        DatasetPrior(partners(*SHAPE), jitter=jitter),
+        DegradedData(D, clean, jitter=jitter),
     ]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_pure_noise_has_the_moments_it_says(jitter):
-    x_T, z = PureNoise((3, 32, 32), jitter=jitter)(64, seed(0))
+    x_T, z = StandardNormal((3, 32, 32), jitter=jitter)(64, seed(0))
     assert z is x_T
     assert x_T.shape == (64, 3, 32, 32)
     assert x_T.dtype == torch.float32
@@ -60,15 +60,15 @@ def test_pure_noise_has_the_moments_it_says(jitter):
 
 def test_the_jitter_is_drawn_apart_from_what_it_is_added_to():
     """One and the same noise twice would give a variance of (1 + jitter)^2."""
-    plain, jittered = (PureNoise((3, 32, 32), jitter=jitter)(16, seed(0)).x_T for jitter in (0.0, 0.5))
-    added = (jittered - plain) / 0.5
+    plain, add_noise = (StandardNormal((3, 32, 32), jitter=jitter)(16, seed(0)).x_T for jitter in (0.0, 0.5))
+    added = (add_noise - plain) / 0.5
     assert added.std() == pytest.approx(1, rel=0.02)
     assert abs((added * plain).mean()) < 0.02
 
 
 @every_jitter
 def test_another_set_starts_at_z_with_the_jitter_in_it(jitter):
-    x_T, z = OtherSet(partners(*SHAPE), jitter=jitter)(40, seed(1))
+    x_T, z = DatasetPrior(partners(*SHAPE), jitter=jitter)(40, seed(1))
     assert torch.equal(z, x_T)
     drawn = partners(*SHAPE)(40, seed(1))
     assert x_T.dtype == drawn.dtype
@@ -81,10 +81,10 @@ def test_another_set_starts_at_z_with_the_jitter_in_it(jitter):
 def test_z_of_degraded_images_explains_them(name, arguments, jitter):
     """D(x0, T, z) = x_T, jitter included."""
     D = build(name, arguments, SHAPE)
-    x_T, z = Degraded(D, clean, jitter=jitter)(8, seed(2))
+    x_T, z = DegradedData(D, clean, jitter=jitter)(8, seed(2))
     x0 = clean(8, seed(2))
     torch.testing.assert_close(D(x0, top(D, 8), z), x_T, rtol=0, atol=1e-12)
-    plain = Degraded(D, clean)(8, seed(2)).x_T
+    plain = DegradedData(D, clean)(8, seed(2)).x_T
     assert (x_T - plain).std().item() == pytest.approx(jitter, rel=0.05)
 
 
@@ -93,7 +93,7 @@ def test_z_of_degraded_images_explains_them(name, arguments, jitter):
 @pytest.mark.parametrize("step", [Algorithm2(estimate=False), Algorithm2(), Algorithm1(estimate=False)], ids=str)
 def test_with_a_perfect_restorer_x0_comes_back_through_the_jitter(name, arguments, jitter, step):
     D = build(name, arguments, SHAPE)
-    x_T, z = Degraded(D, clean, jitter=jitter)(4, seed(3))
+    x_T, z = DegradedData(D, clean, jitter=jitter)(4, seed(3))
     x0 = clean(4, seed(3))
     torch.testing.assert_close(sample(D, lambda x_t, t: x0, step, x_T, z), x0, rtol=0, atol=1e-12)
 
@@ -102,18 +102,18 @@ def test_with_a_perfect_restorer_x0_comes_back_through_the_jitter(name, argument
 def test_a_walk_with_fixed_z_stays_on_the_trajectory_of_its_prior(name, arguments):
     """With the z from before the jitter, the same walk misses x0 by all of it."""
     D = build(name, arguments, SHAPE)
-    x_T, z = Degraded(D, clean, jitter=0.5)(4, seed(3))
-    _, ignorant = Degraded(D, clean)(4, seed(3))
+    x_T, z = DegradedData(D, clean, jitter=0.5)(4, seed(3))
+    _, ignorant = DegradedData(D, clean)(4, seed(3))
     x0 = clean(4, seed(3))
     step = Algorithm2(estimate=False)
-    for visit in reverse(D, lambda x_t, t: x0, step, x_T, z):
+    for visit in trajectory(D, lambda x_t, t: x0, step, x_T, z):
         torch.testing.assert_close(visit.x_s, D(x0, torch.full((4,), visit.s), z), rtol=0, atol=1e-12)
     missed = sample(D, lambda x_t, t: x0, step, x_T, ignorant) - x0
     assert missed.std() == pytest.approx(0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(
-    "prior", [PureNoise(SHAPE, jitter=0.3), OtherSet(partners(*SHAPE), jitter=0.3)], ids=["noise", "set"]
+    "prior", [StandardNormal(SHAPE, jitter=0.3), DatasetPrior(partners(*SHAPE), jitter=0.3)], ids=["noise", "set"]
 )
 @pytest.mark.parametrize("name", ["gaussian_noise", "interpolation"])
 def test_where_no_image_is_left_at_T_x_T_is_z(prior, name):
@@ -128,7 +128,7 @@ def test_where_no_image_is_left_at_T_x_T_is_z(prior, name):
 @cold
 def test_degraded_images_without_jitter_are_those_of_the_degradation(name):
     D = build(name, ARGUMENTS[name][0], SHAPE)
-    x_T, z = Degraded(D, lambda n, g: images(n, 3, 16, 16))(3, seed(5))
+    x_T, z = DegradedData(D, lambda n, g: images(n, 3, 16, 16))(3, seed(5))
     x0 = images(3, 3, 16, 16)
     expected = D.draw(x0, seed(5))
     assert z is None if expected is None else torch.equal(z, expected)
@@ -139,14 +139,14 @@ def test_degraded_images_without_jitter_are_those_of_the_degradation(name):
 def test_jitter_is_added_to_degraded_images_of_any_kind(name):
     D = build(name, ARGUMENTS[name][0], SHAPE)
     x0 = images(6, *SHAPE)
-    x_T, z = Degraded(D, lambda n, g: x0[:n], jitter=0.1)(6, seed(5))
+    x_T, z = DegradedData(D, lambda n, g: x0[:n], jitter=0.1)(6, seed(5))
     assert (x_T - D(x0, top(D, 6), z)).std() == pytest.approx(0.1, rel=0.05)
 
 
 def test_a_broken_symmetry_tells_constant_images_apart():
     """What jitter is for: two blurred images that are the same color need not become the same image."""
     D = degrade.make("blur", T=5, to_mean=True)
-    prior = Degraded(D, lambda n, g: torch.full((n, *SHAPE), 0.3), jitter=0.002)
+    prior = DegradedData(D, lambda n, g: torch.full((n, *SHAPE), 0.3), jitter=0.002)
     x_T, _ = prior(2, seed(0))
     assert (x_T[0] - x_T[1]).std() == pytest.approx(0.002 * 2**0.5, rel=0.1)
 
@@ -176,9 +176,9 @@ def test_without_jitter_no_number_is_drawn_for_it(index):
 @pytest.mark.parametrize(
     "prior",
     [
-        lambda jitter: PureNoise(SHAPE, jitter=jitter),
-        lambda jitter: OtherSet(clean, jitter=jitter),
-        lambda jitter: Degraded(degrade.make("decolor"), clean, jitter=jitter),
+        lambda jitter: StandardNormal(SHAPE, jitter=jitter),
+        lambda jitter: DatasetPrior(clean, jitter=jitter),
+        lambda jitter: DegradedData(degrade.make("decolor"), clean, jitter=jitter),
     ],
     ids=["noise", "set", "degraded"],
 )
@@ -188,8 +188,8 @@ def test_a_negative_jitter_is_refused_at_once(prior, jitter):
 
 
 def test_pure_noise_lies_where_it_is_asked_for():
-    assert PureNoise(SHAPE, device="meta")(2, seed(0)).x_T.device.type == "meta"
-    assert PureNoise(SHAPE)(0, seed(0)).x_T.shape == (0, *SHAPE)
+    assert StandardNormal(SHAPE, device="meta")(2, seed(0)).x_T.device.type == "meta"
+    assert StandardNormal(SHAPE)(0, seed(0)).x_T.shape == (0, *SHAPE)
 
 
 def test_a_prior_is_frozen():
@@ -206,14 +206,14 @@ def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
     said = (
         r"pure_noise starts from x_T = z, but gaussian_noise leaves x_T = 0.\d+ x0 \+ 0.\d+ z at T = 100: off by 0.\d+"
     )
-    prior = PureNoise(SHAPE)
-    for choose in (lambda: prior.accept(short), lambda: fit_prior(short, images(8, *SHAPE), "pure_noise")):
+    prior = StandardNormal(SHAPE)
+    for choose in (lambda: prior.check_compatible(short), lambda: fit_prior(short, images(8, *SHAPE), "pure_noise")):
         with pytest.warns(UserWarning, match=said):
             choose()
-    prior.accept(degrade.make("gaussian_noise", T=1000))
-    prior.accept(degrade.make("gaussian_noise", T=10, schedule="cosine"))
+    prior.check_compatible(degrade.make("gaussian_noise", T=1000))
+    prior.check_compatible(degrade.make("gaussian_noise", T=10, schedule="cosine"))
     with pytest.raises(ValueError, match="x_T = z, which is no image of 'blur': use fit_prior"):
-        prior.accept(degrade.make("blur"))
+        prior.check_compatible(degrade.make("blur"))
 
 
 @pytest.mark.parametrize("kind", ["forgotten", "uniform_color"])

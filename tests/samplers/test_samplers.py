@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import degrade
-from samplers import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral, direct, reverse, sample, strided
+from samplers import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral, direct, sample, spaced_timesteps, trajectory
 from tests.cases import CASES, build, images
 from tests.oracles import FiniteSetMean, GaussianMean, imperfect
 
@@ -25,7 +25,7 @@ def start(D, shape=(3, 12, 16), n=2):
 
 
 def run(D, R, step, x_T, z, times=None):
-    return [visit.x_s for visit in reverse(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))]
+    return [visit.x_s for visit in trajectory(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -34,7 +34,7 @@ def test_algorithm2_with_estimated_noise_is_ddim(schedule, steps):
     """Identity 1."""
     D = degrade.make("gaussian_noise", T=40, schedule=schedule)
     _, z, x_T = start(D)
-    times = strided(D.T, steps)
+    times = spaced_timesteps(D.T, steps)
     ours, ddim = (run(D, imperfect, step, x_T, z, times) for step in (Algorithm2(), DDIM()))
     assert len(ours) == (steps or D.T)
     for a, b in zip(ours, ddim):
@@ -47,7 +47,7 @@ def test_on_a_mixture_the_two_algorithms_agree(name, schedule, steps):
     """Identity 2."""
     D = build(name, {"T": 30, "schedule": schedule}, (3, 12, 16))
     _, z, x_T = start(D)
-    times = strided(D.T, steps)
+    times = spaced_timesteps(D.T, steps)
     for a, b in zip(*(run(D, imperfect, step, x_T, z, times) for step in (Algorithm1(), Algorithm2()))):
         torch.testing.assert_close(a, b, **EXACT)
 
@@ -58,7 +58,7 @@ def test_with_a_perfect_restorer_the_walk_is_the_degradation(name, arguments, st
     """Identity 3: every visited state is D(x0, s, z)."""
     D = build(name, arguments, (3, 12, 16))
     x0, z, x_T = start(D)
-    for visit in reverse(D, lambda x_t, t: x0, step, x_T, z, strided(D.T, min(D.T, 20))):
+    for visit in trajectory(D, lambda x_t, t: x0, step, x_T, z, spaced_timesteps(D.T, min(D.T, 20))):
         torch.testing.assert_close(visit.x_s, D(x0, torch.full((2,), visit.s), z), rtol=0, atol=1e-11)
     torch.testing.assert_close(visit.x_s, x0, rtol=0, atol=1e-11)
 
@@ -140,7 +140,7 @@ def test_algorithm2_beats_algorithm1_along_a_smooth_degradation():
 
     errors = {}
     for step in (Algorithm1(), Algorithm2()):
-        walk = reverse(D, off_by_a_little, step, x_T)
+        walk = trajectory(D, off_by_a_little, step, x_T)
         errors[step] = [(v.x_s - D(x0, torch.full((2,), v.s), None)).pow(2).mean().sqrt().item() for v in walk]
     first, second = errors.values()
     # Algorithm 1 is off by D(error of R) everywhere; Algorithm 2 only by what that error changes from T to s.
@@ -182,7 +182,7 @@ def test_samplers_reproduce_a_finite_set():
 @given(st.integers(1, 2000), st.data())
 def test_strided_times_fall_from_T_to_0(T, data):
     steps = data.draw(st.integers(1, T))
-    times = strided(T, steps)
+    times = spaced_timesteps(T, steps)
     assert (times[0], times[-1], len(times)) == (T, 0, steps + 1)
     gaps = [t - s for t, s in pairwise(times)]
     assert min(gaps) >= 1
@@ -194,7 +194,9 @@ def test_few_step_ddim_ends_at_the_clean_level_for_any_number_of_steps(steps):
     """With an exact restorer even one step is exact, whether or not it divides T (a bug others shipped)."""
     D = degrade.make("gaussian_noise", T=100)
     x0, _, x_T = start(D)
-    torch.testing.assert_close(sample(D, lambda x_t, t: x0, DDIM(), x_T, None, strided(100, steps)), x0, **EXACT)
+    torch.testing.assert_close(
+        sample(D, lambda x_t, t: x0, DDIM(), x_T, None, spaced_timesteps(100, steps)), x0, **EXACT
+    )
 
 
 def test_one_step_of_algorithm1_is_the_direct_restoration():
@@ -240,18 +242,18 @@ def test_sampling_turns_dropout_off_and_back_on():
 def test_times_that_do_not_fall_are_refused_before_the_first_step(times):
     D = degrade.make("gaussian_noise", T=10)
     with pytest.raises(ValueError, match="do not fall"):
-        reverse(D, imperfect, Algorithm2(), images(1, 1, 2, 2), None, times)
+        trajectory(D, imperfect, Algorithm2(), images(1, 1, 2, 2), None, times)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 11])
 def test_impossible_step_counts_are_refused(steps):
     with pytest.raises(ValueError, match=f"steps is {steps}; .* between 1 and 10"):
-        strided(10, steps)
+        spaced_timesteps(10, steps)
 
 
 def test_ancestral_sampling_needs_gaussian_noise():
     D = build("interpolation", {"T": 5}, (1, 4, 4))
     with pytest.raises(ValueError, match="needs 'gaussian_noise', not 'interpolation'"):
-        reverse(D, imperfect, DDPM(), images(1, 1, 4, 4))
+        trajectory(D, imperfect, DDPM(), images(1, 1, 4, 4))
     with pytest.raises(ValueError, match="cannot keep it fixed"):
         Ancestral(estimate=False)

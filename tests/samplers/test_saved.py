@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import degrade
-from degrade.seeding import keyed
-from restore import NamedSpec, Restorer, TrainConfig, Training, UNet, UNetConfig, save
-from samplers import PRIORS, Degraded, LowResolution, Start, load_prior, register_prior
+from degrade.seeding import seeded_generator
+from restore import ComponentConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
+from samplers import PRIORS, DegradedData, LowResolution, PriorSample, load_prior, register_prior
 from samplers.priors.base import Prior
 from tests.cases import partners
 
@@ -20,7 +20,7 @@ AREA = degrade.make("pixelate", T=3, filter="area")
 def trained(tmp_path_factory):
     """Where a training is saved, and a function that saves it with a prior."""
     net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
-    training = Training(Restorer(net, AREA), TrainConfig(steps=1, batch=1))
+    training = Trainer(Restorer(net, AREA), TrainConfig(steps=1, batch=1))
 
     def saved(prior):
         folder = tmp_path_factory.mktemp("model")
@@ -37,11 +37,11 @@ def test_a_prior_is_saved_with_the_model(trained):
     again = load_prior(trained(prior))
     assert again == prior
     assert again.D == AREA
-    assert torch.equal(again(4, keyed("cpu", 8)).x_T, prior(4, keyed("cpu", 8)).x_T)
+    assert torch.equal(again(4, seeded_generator("cpu", 8)).x_T, prior(4, seeded_generator("cpu", 8)).x_T)
 
 
 def test_live_objects_are_handed_in_when_a_prior_is_loaded(trained):
-    folder = trained(Degraded(AREA, partners(*SHAPE), jitter=0.1))
+    folder = trained(DegradedData(AREA, partners(*SHAPE), jitter=0.1))
     with pytest.raises(
         ValueError, match=r"the prior 'degraded' of .*step-.* needs it: load_prior\(folder, source=\.\.\.\)"
     ):
@@ -55,7 +55,7 @@ def test_a_model_without_a_prior_says_so(trained):
     with pytest.raises(ValueError, match=r"holds no prior: fit one with samplers\.fit_prior"):
         load_prior(trained(None))
     with pytest.raises(ValueError, match="no prior is called 'low_resolutoin': did you mean 'low_resolution'"):
-        load_prior(trained(NamedSpec("low_resolutoin")))
+        load_prior(trained(ComponentConfig("low_resolutoin")))
 
 
 def test_a_prior_of_ones_own_is_registered_and_rebuilt():
@@ -66,7 +66,7 @@ def test_a_prior_of_ones_own_is_registered_and_rebuilt():
         value: float
 
         def __call__(self, n, generator=None):
-            return Start(torch.full((n, 1, 2, 2), self.value), None)
+            return PriorSample(torch.full((n, 1, 2, 2), self.value), None)
 
     prior = PRIORS.make("gray_example", value=0.5)
     assert PRIORS.make(prior.name, **prior.arguments) == prior

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import degrade
-from degrade import full, round_to_8bit
+from degrade import expand_level, quantize_8bit
 from experiments.data.drawn import DrawnFaces
 from samplers.applications.severity import estimate_severity
 from samplers.latent import determined, drawn, hidden
@@ -40,8 +40,8 @@ def oracle(x0):
 
 
 def seen(D, x0, t, bits):
-    x = D(x0, full(t, x0), D.draw(x0, torch.Generator().manual_seed(t)))
-    return round_to_8bit(x) if bits else x
+    x = D(x0, expand_level(t, x0), D.draw(x0, torch.Generator().manual_seed(t)))
+    return quantize_8bit(x) if bits else x
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES)
@@ -52,7 +52,7 @@ def test_an_oracle_recovers_the_severity(name, arguments, bits):
         found = estimate_severity(D, oracle(x0), seen(D, x0, t, bits), generator=torch.Generator().manual_seed(9))
         assert abs(found.t - t) <= 0.05 * D.T, (t, found)
         assert found.low <= found.t <= found.high
-        assert found.sure
+        assert found.confident
         assert not found.why
 
 
@@ -75,7 +75,7 @@ def test_the_likelihood_peaks_at_the_truth():
 def test_it_refuses_to_guess_where_the_degradation_does_nothing(name, x0):
     D = degrade.make(name[0], **name[1])
     found = estimate_severity(D, oracle(x0), seen(D, x0, D.T // 2, bits=True))
-    assert not found.sure
+    assert not found.confident
     assert (found.high - found.low) >= D.T / 4
     assert found.why
 
@@ -84,7 +84,7 @@ def test_it_refuses_a_picture_that_no_severity_explains():
     D, x0 = degrade.make(BLUR[0], **BLUR[1]), UNSEEN[:1]
     other = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = estimate_severity(D, oracle(x0), other)
-    assert not found.sure
+    assert not found.confident
     assert "no severity" in found.why
 
 
@@ -97,16 +97,16 @@ def test_it_is_not_sure_of_a_restorer_that_undoes_what_it_is_told():
 
     for t in (4, 12, 24):
         found = estimate_severity(D, told, seen(D, x0, t, bits=True))
-        assert not found.sure
+        assert not found.confident
         assert found.why
 
 
 def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
     D, x0 = degrade.make("inpaint", T=50, std=0.1, center="random"), UNSEEN[:1]
     z = (torch.tensor([14]), torch.tensor([20]))
-    x = D(x0, full(30, x0), z)
+    x = D(x0, expand_level(30, x0), z)
     found = estimate_severity(D, oracle(x0), x)
-    assert not found.sure
+    assert not found.confident
     assert (found.low, found.high) == (0, 50)
     assert "give z" in found.why
     assert estimate_severity(D, oracle(x0), x, z).t == 30

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import degrade
-from degrade import round_to_8bit
+from degrade import quantize_8bit
 from experiments.data.drawn import DrawnFaces
 from samplers.applications.calibration import Simulated, calibrated, held_out_levels, knot_levels, shortest
 from samplers.applications.severity import _likelihood, _probed, _View
@@ -34,7 +34,7 @@ def held(D, faces, seed):
     reference, x0 = faces.split([REFERENCE, PICTURES])
     generator = torch.Generator().manual_seed(seed)
     t = torch.randint(0, D.T + 1, (PICTURES,), generator=generator)
-    x = round_to_8bit(D(x0, t, D.draw(x0, generator)))
+    x = quantize_8bit(D(x0, t, D.draw(x0, generator)))
     view = _View(D, smoothed, told=not hidden(D, x), in_8_bits=True, batch=256, generator=generator)
     likelihood = _likelihood(view, None, reference, 16)
     scores = likelihood.scores(_probed(view, x, view.placeholder(x, None)))

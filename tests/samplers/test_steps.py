@@ -14,16 +14,16 @@ from samplers import (
     DDPM,
     Algorithm1,
     Algorithm2,
-    Average,
-    Bridge,
+    AveragedPrediction,
+    BrownianBridge,
     Heun,
     InDI,
-    Known,
-    Resample,
-    climb,
-    reverse,
+    MaskReplacement,
+    RePaint,
+    renoise,
     sample,
-    strided,
+    spaced_timesteps,
+    trajectory,
 )
 from tests.cases import CASES, build, images
 from tests.oracles import GaussianMean, imperfect
@@ -39,11 +39,11 @@ def straight(T=12):
 def start(D, n=2):
     x0 = images(n, *SHAPE)
     z = D.draw(x0, torch.Generator().manual_seed(1))
-    return x0, z, D(x0, degrade.full(D.T, x0), z)
+    return x0, z, D(x0, degrade.expand_level(D.T, x0), z)
 
 
 def ends(D, R, step, x_T, z, times=None):
-    return torch.stack([visit.x_s for visit in reverse(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))])
+    return torch.stack([visit.x_s for visit in trajectory(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))])
 
 
 def same_walk(D, one, other, times=None, R=imperfect):
@@ -73,17 +73,17 @@ def test_heun_is_of_second_order_and_algorithm2_of_first(schedule):
 
 
 @pytest.mark.parametrize(
-    "step", [Heun(), Heun(estimate=False), Average(), Average(step=Heun()), Resample(Algorithm1())]
+    "step", [Heun(), Heun(estimate=False), AveragedPrediction(), AveragedPrediction(step=Heun()), RePaint(Algorithm1())]
 )
 @pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
 def test_with_a_perfect_restorer_the_walk_is_the_degradation(name, arguments, step):
     """Identity 3, where Heun, too, is Algorithm 2."""
     D = build(name, arguments, SHAPE)
     x0, z, x_T = start(D)
-    for visit in reverse(D, lambda x_t, t: x0, step, x_T, z, strided(D.T, min(D.T, 6))):
+    for visit in trajectory(D, lambda x_t, t: x0, step, x_T, z, spaced_timesteps(D.T, min(D.T, 6))):
         # Resampling renews Gaussian noise, and says what it is now.
-        mine = visit.z if (name, type(step)) == ("gaussian_noise", Resample) else z
-        torch.testing.assert_close(visit.x_s, D(x0, degrade.full(visit.s, x0), mine), rtol=0, atol=1e-10)
+        mine = visit.z if (name, type(step)) == ("gaussian_noise", RePaint) else z
+        torch.testing.assert_close(visit.x_s, D(x0, degrade.expand_level(visit.s, x0), mine), rtol=0, atol=1e-10)
     torch.testing.assert_close(visit.x_s, x0, rtol=0, atol=1e-10)
 
 
@@ -119,15 +119,15 @@ def test_indi_applies_no_degradation_and_leaves_the_path_of_a_blur():
     x0, z, x_T = start(D)
     walk = ends(D, lambda x_t, t: x0, InDI(), x_T, z, [10, 4, 0])
     torch.testing.assert_close(walk[0], 0.4 * x_T + 0.6 * x0, **EXACT)
-    assert (walk[0] - D(x0, degrade.full(4, x0))).abs().max() > 0.1
+    assert (walk[0] - D(x0, degrade.expand_level(4, x0))).abs().max() > 0.1
     torch.testing.assert_close(walk[1], x0, **EXACT)
 
 
 @pytest.mark.parametrize("times", [None, [12, 7, 0]])
 def test_the_bridge_without_noise_is_algorithm_1_and_indi(times):
-    same_walk(straight(), Bridge(noise=0), Algorithm1(), times)
-    same_walk(straight(), Bridge(noise=0), InDI(), times)
-    same_walk(degrade.make("gaussian_noise", T=12), Bridge(noise=0), DDIM(), times)
+    same_walk(straight(), BrownianBridge(noise=0), Algorithm1(), times)
+    same_walk(straight(), BrownianBridge(noise=0), InDI(), times)
+    same_walk(degrade.make("gaussian_noise", T=12), BrownianBridge(noise=0), DDIM(), times)
 
 
 @pytest.mark.parametrize("times", [[16, 4, 0], [16, 13, 4, 0], list(range(16, -1, -1))])
@@ -135,7 +135,7 @@ def test_the_bridge_has_the_variance_of_a_brownian_bridge(times):
     """However many steps: mean a_s x0 + b_s z, variance noise^2 b_s (1 - b_s), here at b = 1/4 by Monte Carlo."""
     D = degrade.make("interpolation", T=16, schedule="straight")
     x0, z = torch.full((1, 1, 200, 200), -0.5).double(), torch.full((1, 1, 200, 200), 0.7).double()
-    walk = reverse(D, lambda x_t, t: x0, Bridge(noise=0.6), z, None, times, torch.Generator().manual_seed(4))
+    walk = trajectory(D, lambda x_t, t: x0, BrownianBridge(noise=0.6), z, None, times, torch.Generator().manual_seed(4))
     end = {visit.s: visit.x_s for visit in walk}
     expected = 0.36 * 0.25 * 0.75
     # The relative error of a variance of n numbers is sqrt(2 / n) = 0.007.
@@ -147,8 +147,8 @@ def test_the_bridge_has_the_variance_of_a_brownian_bridge(times):
 def test_one_step_of_the_bridge_is_the_stated_normal_distribution():
     D = degrade.make("gaussian_noise", T=10, schedule="cosine")
     x0, _, x_t = start(D)
-    t, s = (degrade.full(level, x0) for level in (7, 3))
-    x_s = Bridge(noise=0.4)(D, lambda x_t, t: x0, x_t, t, s, None, torch.Generator().manual_seed(6)).x_s
+    t, s = (degrade.expand_level(level, x0) for level in (7, 3))
+    x_s = BrownianBridge(noise=0.4)(D, lambda x_t, t: x0, x_t, t, s, None, torch.Generator().manual_seed(6)).x_s
     (a_t, b_t), (a_s, b_s) = D.coefficients(t, x0), D.coefficients(s, x0)
     clock_t, clock_s = 0.4**2 * b_t, 0.4**2 * b_s
     share = clock_s / clock_t
@@ -159,17 +159,17 @@ def test_one_step_of_the_bridge_is_the_stated_normal_distribution():
 
 def test_the_bridge_is_for_mixtures_that_estimate_z():
     with pytest.raises(ValueError, match="needs x_t = a_t x0 \\+ b_t z, which 'blur' is not"):
-        reverse(degrade.make("blur"), imperfect, Bridge(), images(1, *SHAPE))
+        trajectory(degrade.make("blur"), imperfect, BrownianBridge(), images(1, *SHAPE))
     with pytest.raises(ValueError, match="cannot keep it fixed"):
-        Bridge(estimate=False)
+        BrownianBridge(estimate=False)
 
 
 @pytest.mark.parametrize("step", [Algorithm2(), Algorithm1(estimate=False), Heun(), DDPM()])
 def test_wrapped_steps_that_do_nothing_are_the_inner_step(step):
     D = degrade.make("gaussian_noise", T=9)
-    same_walk(D, Average(step=step, momentum=0), step)
-    same_walk(D, Resample(step=step, repeats=1), step)
-    same_walk(D, Known(step=step, image=images(1, *SHAPE), mask=torch.zeros(1, 1, 1, 1)), step)
+    same_walk(D, AveragedPrediction(step=step, momentum=0), step)
+    same_walk(D, RePaint(step=step, repeats=1), step)
+    same_walk(D, MaskReplacement(step=step, image=images(1, *SHAPE), mask=torch.zeros(1, 1, 1, 1)), step)
 
 
 def test_the_average_is_exponential_and_is_the_guess_that_is_used():
@@ -179,10 +179,14 @@ def test_the_average_is_exponential_and_is_the_guess_that_is_used():
     def level(x_t, t):
         return t.to(x_t).view(-1, 1, 1, 1).expand_as(x_t)
 
-    used = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, Average(momentum=0.75), x_T, z)]
+    used = [
+        visit.x0_hat[0, 0, 0, 0].item() for visit in trajectory(D, level, AveragedPrediction(momentum=0.75), x_T, z)
+    ]
     assert used == [4.0, 0.75 * 4 + 0.25 * 3, 3.75 * 0.75 + 0.25 * 2, 3.3125 * 0.75 + 0.25 * 1]
     # The memory belongs to the walk, not to the step: a second walk with the same step starts anew.
-    again = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, Average(momentum=0.75), x_T, z)]
+    again = [
+        visit.x0_hat[0, 0, 0, 0].item() for visit in trajectory(D, level, AveragedPrediction(momentum=0.75), x_T, z)
+    ]
     assert again == used
 
 
@@ -193,8 +197,8 @@ def test_an_average_of_an_average_keeps_both_memories():
     def level(x_t, t):
         return t.to(x_t).view(-1, 1, 1, 1).expand_as(x_t)
 
-    nested = Average(step=Average(momentum=0.5), momentum=0.5)
-    used = [visit.x0_hat[0, 0, 0, 0].item() for visit in reverse(D, level, nested, x_T, z)]
+    nested = AveragedPrediction(step=AveragedPrediction(momentum=0.5), momentum=0.5)
+    used = [visit.x0_hat[0, 0, 0, 0].item() for visit in trajectory(D, level, nested, x_T, z)]
     inner = [3.0]
     outer = [3.0]
     for guess in (2.0, 1.0):  # the outer's average is of what the inner one used, which is what it was given, averaged
@@ -208,15 +212,15 @@ def test_climbing_gaussian_noise_is_the_forward_process():
     """q(x_t | x_s) whatever the guess, and the z that is handed on explains where it led."""
     D = degrade.make("gaussian_noise", T=20, schedule="cosine")
     x0, eps, _ = start(D)
-    t, s = (degrade.full(level, x0) for level in (15, 6))
+    t, s = (degrade.expand_level(level, x0) for level in (15, 6))
     x_s = D(x0, s, eps)
-    x_t, z = climb(D, x_s, s, t, x0, eps, torch.Generator().manual_seed(3))
+    x_t, z = renoise(D, x_s, s, t, x0, eps, torch.Generator().manual_seed(3))
     ab = D.schedule(D.T)[0] ** 2
     fresh = torch.randn(x0.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     alpha = ab[15] / ab[6]
     torch.testing.assert_close(x_t, alpha.sqrt() * x_s + (1 - alpha).sqrt() * fresh, **EXACT)
     torch.testing.assert_close(D(x0, t, z), x_t, **EXACT)
-    other, _ = climb(D, x_s, s, t, -x0, None, torch.Generator().manual_seed(3))
+    other, _ = renoise(D, x_s, s, t, -x0, None, torch.Generator().manual_seed(3))
     assert torch.equal(other, x_t)
 
 
@@ -225,9 +229,9 @@ def test_resampling_without_fresh_randomness_iterates_algorithm_1_and_leaves_alg
     D = build(name, {"T": 8}, SHAPE)
     _, z, x_T = start(D)
     fixed = {"estimate": False}
-    same_walk(D, Resample(Algorithm2(**fixed), repeats=3), Algorithm2(**fixed))
-    t, s = (degrade.full(level, x_T) for level in (8, 3))
-    walked = Resample(Algorithm1(**fixed), repeats=3)(D, imperfect, x_T, t, s, z)
+    same_walk(D, RePaint(Algorithm2(**fixed), repeats=3), Algorithm2(**fixed))
+    t, s = (degrade.expand_level(level, x_T) for level in (8, 3))
+    walked = RePaint(Algorithm1(**fixed), repeats=3)(D, imperfect, x_T, t, s, z)
     guess = imperfect(x_T, t)
     for _ in range(2):
         guess = imperfect(D(guess, t, z), t)
@@ -240,9 +244,9 @@ def test_known_pixels_follow_the_known_image_down(name):
     x0, z, x_T = start(D)
     mask = torch.zeros(1, 1, *SHAPE[1:])
     mask[..., :8] = 1
-    step = Known(Algorithm2(), image=x0, mask=mask)
-    for visit in reverse(D, imperfect, step, x_T, z):
-        known = D(x0, degrade.full(visit.s, x0), visit.z)
+    step = MaskReplacement(Algorithm2(), image=x0, mask=mask)
+    for visit in trajectory(D, imperfect, step, x_T, z):
+        known = D(x0, degrade.expand_level(visit.s, x0), visit.z)
         assert torch.equal(visit.x_s[..., :8], known[..., :8])
     assert torch.equal(visit.x_s[..., :8], x0[..., :8])
     assert not torch.allclose(visit.x_s[..., 8:], x0[..., 8:], atol=0.05)
@@ -263,12 +267,14 @@ def pairs(n=4000, known=0.6):
     return D, R, {"image": image, "mask": mask}, x_T
 
 
-@pytest.mark.parametrize("step", [DDPM(), DDIM(0.3), Algorithm2(), Algorithm1(estimate=False), Resample(DDPM(), 3)])
+@pytest.mark.parametrize("step", [DDPM(), DDIM(0.3), Algorithm2(), Algorithm1(estimate=False), RePaint(DDPM(), 3)])
 def test_known_pixels_have_the_law_of_the_forward_process(step):
     """x_s ~ N(a_s known, b_s^2), whatever R makes of the rest."""
     D, R, live, x_T = pairs()
     a, b = D.schedule(D.T)
-    for visit in reverse(D, R, Known(step, **live), x_T, x_T, strided(60, 12), torch.Generator().manual_seed(1)):
+    for visit in trajectory(
+        D, R, MaskReplacement(step, **live), x_T, x_T, spaced_timesteps(60, 12), torch.Generator().manual_seed(1)
+    ):
         if visit.s:
             standard = (visit.x_s[..., 0] - a[visit.s] * 0.6) / b[visit.s]
             assert abs(standard.mean()) < 0.07  # four standard errors
@@ -279,7 +285,9 @@ def test_known_pixels_and_their_noise_go_through_the_levels_together():
     """cov(x_t, x_s) of the forward process is a_t / a_s b_s^2: a draw of its own at every level would have none."""
     D, R, live, x_T = pairs(20_000)
     a, b = D.schedule(D.T)
-    visits = reverse(D, R, Known(DDPM(), **live), x_T, None, strided(60, 6), torch.Generator().manual_seed(1))
+    visits = trajectory(
+        D, R, MaskReplacement(DDPM(), **live), x_T, None, spaced_timesteps(60, 6), torch.Generator().manual_seed(1)
+    )
     for visit in list(visits)[1:-1]:
         v, u = ((x[..., 0] - a[t] * 0.6).flatten() for x, t in ((visit.x_t, visit.t), (visit.x_s, visit.s)))
         assert float((v * u).mean()) == pytest.approx(float(a[visit.t] / a[visit.s] * b[visit.s] ** 2), abs=0.03)
@@ -291,8 +299,8 @@ def test_repaint_finds_the_conditional_mean(rule):
     D, R, live, x_T = pairs()
     means = {}
     for repeats in (1, 10):
-        step = Resample(Known(DDPM(), rule=rule, **live), repeats=repeats)
-        x_0 = sample(D, R, step, x_T, None, strided(60, 30), torch.Generator().manual_seed(1))
+        step = RePaint(MaskReplacement(DDPM(), rule=rule, **live), repeats=repeats)
+        x_0 = sample(D, R, step, x_T, None, spaced_timesteps(60, 30), torch.Generator().manual_seed(1))
         torch.testing.assert_close(x_0[..., 0], torch.full_like(x_0[..., 0], 0.6), rtol=0, atol=1e-6)
         means[repeats] = float(x_0[..., 1].mean())
     exact = 0.8 * 0.6
@@ -305,7 +313,9 @@ def test_guidance_pushes_the_known_pixels_off_the_forward_process():
     D, R, live, x_T = pairs()
     a, b = D.schedule(D.T)
     off = []
-    for visit in reverse(D, R, Known(Algorithm2(), rule="guidance", **live), x_T, None, strided(60, 12)):
+    for visit in trajectory(
+        D, R, MaskReplacement(Algorithm2(), rule="guidance", **live), x_T, None, spaced_timesteps(60, 12)
+    ):
         pushed = a[visit.t] * b[visit.s] / b[visit.t] * (0.6 - visit.x0_hat[..., 0])
         plain = a[visit.s] * 0.6 + b[visit.s] / b[visit.t] * (visit.x_t[..., 0] - a[visit.t] * 0.6)
         torch.testing.assert_close(visit.x_s[..., 0], plain + pushed, **EXACT)
@@ -320,15 +330,17 @@ def test_under_a_blur_the_known_part_moves_with_the_guess_of_the_rest(step):
     x0, z, x_T = start(D)
     mask = (torch.arange(SHAPE[2]) < 8).double().expand(1, 1, *SHAPE[1:])
     known = torch.where(mask == 1, x0, 9.0)  # what is not known may be anything
-    for visit in reverse(D, lambda x_t, t: torch.where(mask == 1, -9.0, x0), Known(step, known, mask), x_T, z):
-        torch.testing.assert_close(visit.x_s, D(x0, degrade.full(visit.s, x0), z), **EXACT)
+    for visit in trajectory(
+        D, lambda x_t, t: torch.where(mask == 1, -9.0, x0), MaskReplacement(step, known, mask), x_T, z
+    ):
+        torch.testing.assert_close(visit.x_s, D(x0, degrade.expand_level(visit.s, x0), z), **EXACT)
 
 
 def test_what_is_half_known_is_the_mean_of_both():
     D = degrade.make("gaussian_noise", T=6)
     x0, z, x_T = start(D)
-    step = Known(DDIM(), image=x0, mask=torch.full((1, 1, *SHAPE[1:]), 0.25))
-    for visit in reverse(D, lambda x_t, t: torch.zeros_like(x_t), step, x_T, z):
+    step = MaskReplacement(DDIM(), image=x0, mask=torch.full((1, 1, *SHAPE[1:]), 0.25))
+    for visit in trajectory(D, lambda x_t, t: torch.zeros_like(x_t), step, x_T, z):
         torch.testing.assert_close(visit.x0_hat, 0.25 * x0, **EXACT)
 
 
@@ -339,7 +351,9 @@ def test_known_takes_one_image_or_one_for_each_of_the_batch(rule):
     mask = torch.ones(1, 1, *SHAPE[1:])
     for n in (1, 4):
         image = images(n, *SHAPE)
-        assert torch.equal(sample(D, imperfect, Known(image=image, mask=mask, rule=rule), x_T, z), image.expand_as(x_T))
+        assert torch.equal(
+            sample(D, imperfect, MaskReplacement(image=image, mask=mask, rule=rule), x_T, z), image.expand_as(x_T)
+        )
     for live, fault in (
         (
             {"image": images(2, *SHAPE), "mask": mask},
@@ -351,7 +365,7 @@ def test_known_takes_one_image_or_one_for_each_of_the_batch(rule):
         ),
     ):
         with pytest.raises(ValueError, match=fault):
-            sample(D, imperfect, Known(rule=rule, **live), x_T, z)
+            sample(D, imperfect, MaskReplacement(rule=rule, **live), x_T, z)
 
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -361,8 +375,23 @@ HALVES = [torch.float16, torch.bfloat16]
 @pytest.mark.parametrize(
     "step",
     [
-        *(Algorithm1(), Algorithm2(), Algorithm2(estimate=False), DDPM(), DDPM("large"), Bridge(), Heun(), InDI()),
-        *(Average(), Resample(DDPM(), 2), Resample(Algorithm2(), 2), Known(), Known(rule="guidance")),
+        *(
+            Algorithm1(),
+            Algorithm2(),
+            Algorithm2(estimate=False),
+            DDPM(),
+            DDPM("large"),
+            BrownianBridge(),
+            Heun(),
+            InDI(),
+        ),
+        *(
+            AveragedPrediction(),
+            RePaint(DDPM(), 2),
+            RePaint(Algorithm2(), 2),
+            MaskReplacement(),
+            MaskReplacement(rule="guidance"),
+        ),
     ],
     ids=str,
 )
@@ -370,7 +399,7 @@ def test_a_walk_keeps_the_precision_of_its_images(step, dtype):
     """R meets no other, and where the walk leads is near to where that of the same images in float32 does."""
     D = degrade.make("gaussian_noise", T=300, schedule="cosine")
     x0 = images(2, *SHAPE).to(dtype)
-    if isinstance(step, Known):
+    if isinstance(step, MaskReplacement):
         step = dataclasses.replace(step, image=x0, mask=torch.ones(1, 1, *SHAPE[1:]))
 
     def walked(x0):
@@ -378,8 +407,8 @@ def test_a_walk_keeps_the_precision_of_its_images(step, dtype):
             assert x_t.dtype == x0.dtype
             return (0.3 * x_t + 0.5 * x0).to(x0)
 
-        x_T, z = D(x0, degrade.full(299, x0), noise.to(x0)), noise.to(x0)
-        visits = list(reverse(D, R, step, x_T, z, [299, 257, 100, 30, 0], torch.Generator().manual_seed(0)))
+        x_T, z = D(x0, degrade.expand_level(299, x0), noise.to(x0)), noise.to(x0)
+        visits = list(trajectory(D, R, step, x_T, z, [299, 257, 100, 30, 0], torch.Generator().manual_seed(0)))
         assert {visit.x_s.dtype for visit in visits} == {x0.dtype}
         return visits[-1].x_s.float()
 
@@ -398,7 +427,7 @@ def test_indi_takes_the_share_of_the_way_in_float32():
 def test_known_needs_an_image_and_a_mask():
     D = degrade.make("decolor")
     with pytest.raises(ValueError, match="give both"):
-        reverse(D, imperfect, Known(), images(1, *SHAPE))
-    step = dataclasses.replace(Known(Bridge()), image=images(1, *SHAPE), mask=torch.ones(1))
+        trajectory(D, imperfect, MaskReplacement(), images(1, *SHAPE))
+    step = dataclasses.replace(MaskReplacement(BrownianBridge()), image=images(1, *SHAPE), mask=torch.ones(1))
     with pytest.raises(ValueError, match="which 'decolor' is not"):
-        reverse(D, imperfect, step, images(1, *SHAPE))
+        trajectory(D, imperfect, step, images(1, *SHAPE))

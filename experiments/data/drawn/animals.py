@@ -92,8 +92,8 @@ class Ear:
         angle = coat["ear_angle"] + draws.between(-0.08, 0.08)
         x, y = turned(canvas.x.abs() - coat["ear_x"], canvas.y - coat["ear_y"], angle)
         length, root, tip = coat["ear_length"] * draws.between(0.93, 1.07), coat["ear_root"], coat["ear_tip"]
-        share = coat["ear_inner"]
-        inner = horn(x, y, length * (0.4 + 0.6 * share), root * share, tip * share)
+        rank_slice = coat["ear_inner"]
+        inner = horn(x, y, length * (0.4 + 0.6 * rank_slice), root * rank_slice, tip * rank_slice)
         return cls(canvas, -y / length, horn(x, y, length, root, tip), inner)
 
     def paint(self, coat: Coats, opacity: Tensor) -> None:

@@ -149,13 +149,13 @@ def _nose(head: Canvas, draws: Draws, person: Person) -> None:
 def _beard(head: Canvas, draws: Draws, person: Person) -> None:
     """Paint a full beard, stubble or a mustache on some of the people whose haircut allows it."""
     kind = draws.between(0, 1) / person.cut["beard"].clamp(min=1e-6)
-    full, mustache = (kind < 0.45).float(), ((kind > 0.7) & (kind < 1)).float()
+    expand_level, mustache = (kind < 0.45).float(), ((kind > 0.7) & (kind < 1)).float()
     stubble = ((kind > 0.45) & (kind < 0.7)).float() * 0.22
     part = head.part(-0.75, -0.1, 0.75, 0.85)
     color = shade(person.hair, 0.08)
-    jaw = _outline(part, person) - 0.02 * full
+    jaw = _outline(part, person) - 0.02 * expand_level
     line = 0.31 - 0.5 * (part.x.abs() / person.width - 0.25).clamp(min=0).square() - part.y
-    part.paint(color, torch.maximum(jaw, line), full + stubble, blur=0.02)
+    part.paint(color, torch.maximum(jaw, line), expand_level + stubble, blur=0.02)
     part = head.part(-0.4, 0.05, 0.4, 0.55)
     part.paint(color, lens(part.x, part.y - 0.4, 0.2, -0.09, 0.03, 0.045), mustache)
 
@@ -178,9 +178,9 @@ def _mouth(head: Canvas, draws: Draws, person: Person) -> None:
 def _eyes(head: Canvas, draws: Draws, person: Person) -> None:
     """Paint the eyes with lids and brows."""
     part = head.part(-0.55, -0.45, 0.55, 0.2)
-    apart, size, slant = draws.between(0.195, 0.225), draws.between(0.9, 1.1), draws.between(-0.08, 0.16)
+    no_sync, size, slant = draws.between(0.195, 0.225), draws.between(0.9, 1.1), draws.between(-0.08, 0.16)
     side = torch.sign(part.x)
-    across, down = part.x.abs() - apart, part.y + (part.x.abs() - apart) * slant
+    across, down = part.x.abs() - no_sync, part.y + (part.x.abs() - no_sync) * slant
     opening = ellipse(across, down, 0.108 * size, draws.between(0.06, 0.076) * size)
     lash = shade(person.skin, 0.75)
     lid = torch.maximum(ellipse(across, down + 0.022, 0.115 * size, 0.088 * size), down - 0.01)
