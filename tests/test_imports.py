@@ -228,7 +228,7 @@ def test_functions_are_short():
         (lambda tree: upward(tree, "experiments"), "from tests.cases import images", ["tests.cases"]),
         (lambda tree: upward(tree, "samplers"), "from degrade import D\nfrom . import steps\nimport restore", []),
         (unasked, "import torch, kornia\nneed('kornia', 'f')", ["kornia"]),
-        (unasked, "def f():\n    need('PIL', 'f')\n    import PIL, scipy", ["scipy"]),
+        (unasked, "def f():\n    require('PIL', 'f')\n    import PIL, scipy", ["scipy"]),
         (unannotated, "def f(a, *b, c: int = 0, **d) -> None: ...", ["f(a, b, d)"]),
         (unannotated, "class A:\n    def __call__(self, x: int): ...\n    def _g(self, x): ...", ["__call__()"]),
         (undocumented, "class A:\n    '''A.'''\n    def f(self): ...\n    def __add__(self, x): ...", ["module", "f"]),

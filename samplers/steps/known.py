@@ -64,7 +64,8 @@ class MaskReplacement(Sampler):
     >>> from samplers import sample
     >>> D, image = degrade.make("gaussian_noise", T=10), torch.full((1, 1, 1, 2), 0.5)
     >>> step = MaskReplacement(image=image, mask=torch.tensor([[[[1.0, 0.0]]]]))
-    >>> sample(D, lambda x_t, t: torch.zeros_like(x_t), step, torch.ones(1, 1, 1, 2)).flatten().round(decimals=6).abs().tolist()
+    >>> x_0 = sample(D, lambda x_t, t: torch.zeros_like(x_t), step, torch.ones(1, 1, 1, 2))
+    >>> x_0.flatten().round(decimals=6).abs().tolist()
     [0.5, 0.0]
     """
 
