@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import degrade
-from degrade import tables as module
+from degrade.functional import levels as module
 from degrade.functional.levels import Tables, TablesBySize, compute_dtype
 
 
