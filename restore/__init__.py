@@ -1,5 +1,6 @@
 """Restoration: a network R(x_t, t) = x0_hat that guesses the clean image, its training, and its checkpoints."""
 
+from restore.base_restorer import BaseRestorer, CondRestorer, FunctionRestorer
 from restore.checkpoint.api import latest, load, resume, save
 from restore.checkpoint.config import CheckpointConfig, ComponentConfig, DatasetInfo, read_checkpoint_config
 from restore.data_order import MapDataset
@@ -12,10 +13,13 @@ from restore.tiling import TiledRestorer
 from restore.training import StepStats, TrainConfig, Trainer
 
 __all__ = [
+    "BaseRestorer",
     "CheckpointConfig",
     "ComponentConfig",
+    "CondRestorer",
     "DatasetInfo",
     "EMAConfig",
+    "FunctionRestorer",
     "MapDataset",
     "Precision",
     "Predict",

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from degrade import AffinePath, Degradation, Params
 from degrade.base import need_severities
 from degrade.functional.levels import compute_dtype
+from restore.base_restorer import BaseRestorer
 
 __all__ = ["Precision", "Predict", "Restorer"]
 
@@ -30,12 +31,12 @@ Predict = Literal["x0", "eps", "v"]
 Precision = Literal["float32", "bfloat16"]
 
 
-class Restorer(nn.Module):
-    """A network together with what it was trained to undo.
+class Restorer(BaseRestorer):
+    """A network together with the degradation that it was trained to undo.
 
     Args:
-        net: maps (x_t (B, C, H, W), t (B,)) to (B, C, H, W).
-        degradation: whose images it restores.
+        net: maps (x_t (B, C, H, W), t (B,)) and conditions, given by keyword, to (B, C, H, W).
+        degradation: the degradation whose images it restores.
         prediction_type: what the output of `net` means: `x0`, `eps` or `v`.
         clip_sample: whether x0_hat is clamped to the data range [-1, 1].
         precision: of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any time, as in
@@ -68,12 +69,11 @@ class Restorer(nn.Module):
         clip_sample: bool = False,
         precision: Precision = "float32",
     ) -> None:
-        super().__init__()
+        super().__init__(degradation)
         if prediction_type not in get_args(Predict):
-            raise ValueError(f"predict is {prediction_type!r}; choose from {', '.join(get_args(Predict))}")
+            raise ValueError(f"prediction_type is {prediction_type!r}; choose from {', '.join(get_args(Predict))}")
         self._mixture = None if prediction_type == "x0" else _solvable(degradation, prediction_type)
         self.net = net
-        self.degradation = degradation
         self.prediction_type = prediction_type
         self.clip_sample = clip_sample
         self.precision = precision
@@ -90,12 +90,27 @@ class Restorer(nn.Module):
             raise ValueError(f"precision is {precision!r}; choose from {', '.join(get_args(Precision))}")
         self._precision: Precision = precision
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Guess the clean image.
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible: `net.size_divisor`, or 1."""
+        divisor: int = getattr(self.net, "size_divisor", 1)
+        return divisor
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images it was trained on: `net.image_size`, or that of its configuration."""
+        size: int | None = getattr(
+            self.net, "image_size", getattr(getattr(self.net, "config", None), "image_size", None)
+        )
+        return size
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Estimate the clean image.
 
         Args:
             x_t: (B, C, H, W) degraded images.
             t: (B,) int64 severities in 1..T.
+            **cond: conditions, passed on to the network.
 
         Returns:
             x0_hat (B, C, H, W), in the precision of `x_t`.
@@ -107,7 +122,7 @@ class Restorer(nn.Module):
         need_severities("restorer", t, x_t, 1, self.degradation.T)
         low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
         with low:
-            out = self.net(x_t, t)
+            out = self.net(x_t, t, **cond)
         # As a degradation does, the conversion works in float32 at least, and its result is rounded once.
         x0_hat = self._recover(out.to(compute_dtype(x_t.dtype)), x_t, t).to(x_t.dtype)
         return x0_hat.clamp(-1, 1) if self.clip_sample else x0_hat
@@ -139,7 +154,7 @@ def _solvable(degradation: Degradation, prediction_type: Predict) -> AffinePath:
     a, _ = degradation.schedule(degradation.T)
     if prediction_type == "eps" and not a.all():
         raise ValueError(
-            f"predict 'eps' cannot recover x0 at t = {int((a == 0).nonzero()[0])}, where a_t = 0;"
+            f"prediction_type 'eps' cannot recover x0 at t = {int((a == 0).nonzero()[0])}, where a_t = 0;"
             " use prediction_type='x0' or 'v', or a schedule that keeps some signal"
         )
     return degradation

@@ -45,9 +45,9 @@ def test_only_mixtures_have_noise_to_predict():
         def apply(self, x0, t, z):
             return x0
 
-    with pytest.raises(ValueError, match="predict 'eps' needs x_t = a_t x0"):
+    with pytest.raises(ValueError, match="prediction_type 'eps' needs x_t = a_t x0"):
         Restorer(Fixed(None), Fade(T=3), "eps")
-    with pytest.raises(ValueError, match="predict is 'x1'; choose from x0, eps, v"):
+    with pytest.raises(ValueError, match="prediction_type is 'x1'; choose from x0, eps, v"):
         Restorer(Fixed(None), Fade(T=3), "x1")
 
 

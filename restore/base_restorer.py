@@ -1,0 +1,133 @@
+"""What every restorer is: an estimate of the clean image, x0_hat = R(x_t, t), together with the degradation it undoes.
+
+Samplers, tiling and severity estimation call `R(x_t, t)` and read `R.degradation`; they know no more than this class.
+Conditions, such as a class or a second image, are keyword arguments of a call: `R(x_t, t, label=y)`. They are bound by
+`R.with_cond(label=y)`, which is an R again, so that a sampler need not know of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from degrade import Degradation
+
+__all__ = ["BaseRestorer", "CondRestorer", "FunctionRestorer"]
+
+
+class BaseRestorer(nn.Module):
+    """The base of restorers. A subclass defines `forward(x_t, t, **cond) -> x0_hat`.
+
+    Args:
+        degradation: the degradation whose images are restored; it is kept as `R.degradation`.
+    """
+
+    def __init__(self, degradation: Degradation) -> None:
+        super().__init__()
+        if not isinstance(degradation, Degradation):
+            raise ValueError(f"degradation is {degradation!r}; pass a Degradation, such as degrade.make('blur')")
+        self.degradation = degradation
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Estimate the clean image.
+
+        Args:
+            x_t: (B, C, H, W) degraded images.
+            t: (B,) int64 severities in 1..T.
+            **cond: conditions, each a tensor of B entries, such as classes (B,) or images (B, C', H, W).
+
+        Returns:
+            x0_hat (B, C, H, W), in the precision of `x_t`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(x_t, t, **cond)")
+
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible."""
+        return 1
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images it was trained on, if it is known."""
+        return None
+
+    def with_cond(self, **cond: Tensor) -> CondRestorer:
+        """Return this restorer with conditions bound, to be called as `R(x_t, t)`.
+
+        Args:
+            **cond: tensors with one entry per image of the batch, or with one entry for all images.
+
+        >>> import degrade, torch
+        >>> D = degrade.make("decolor", T=3)
+        >>> R = FunctionRestorer(lambda x_t, t, label: x_t + label.view(-1, 1, 1, 1), D).with_cond(label=torch.ones(1))
+        >>> R(torch.zeros(2, 3, 1, 1), torch.tensor([1, 2])).flatten().tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        """
+        return CondRestorer(self, **cond)
+
+
+class FunctionRestorer(BaseRestorer):
+    """A function or a module `(x_t, t, **cond) -> x0_hat` as a restorer, such as an oracle in a test.
+
+    Args:
+        function: maps (x_t (B, C, H, W), t (B,)) and conditions to x0_hat (B, C, H, W).
+        degradation: the degradation whose images it restores.
+
+    >>> import degrade, torch
+    >>> x0 = torch.rand(1, 3, 4, 4)
+    >>> R = FunctionRestorer(lambda x_t, t: x0, degrade.make("decolor", T=3))
+    >>> torch.equal(R(R.degradation(x0, torch.tensor([3])), torch.tensor([3])), x0)
+    True
+    """
+
+    def __init__(self, function: Callable[..., Tensor], degradation: Degradation) -> None:
+        super().__init__(degradation)
+        self.function = function
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return what the function returns."""
+        return self.function(x_t, t, **cond)
+
+
+class CondRestorer(BaseRestorer):
+    """A restorer with conditions bound: `CondRestorer(R, label=y)(x_t, t)` is `R(x_t, t, label=y)`.
+
+    Args:
+        R: the restorer that is called.
+        **cond: tensors of B entries or of one, which then counts for every image of a batch. They move with the module
+            (`to(device)`) and are no part of its state.
+
+    Raises:
+        ValueError: for a condition that is not a tensor with at least one dimension.
+    """
+
+    def __init__(self, R: BaseRestorer, **cond: Tensor) -> None:
+        super().__init__(R.degradation)
+        self.R = R
+        self._names = tuple(cond)
+        for name, value in cond.items():
+            if not isinstance(value, Tensor) or value.ndim < 1:
+                raise ValueError(f"condition {name} is {value!r}; pass a tensor with one entry, or one per image")
+            self.register_buffer(f"cond_{name}", value, persistent=False)
+
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible."""
+        return self.R.size_divisor
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images it was trained on, if it is known."""
+        return self.R.image_size
+
+    @property
+    def cond(self) -> dict[str, Tensor]:
+        """The conditions that are bound."""
+        return {name: getattr(self, f"cond_{name}") for name in self._names}
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return R(x_t, t) under the bound conditions; those given here take precedence."""
+        bound = {name: value.expand(len(x_t), *value.shape[1:]) for name, value in self.cond.items()}
+        x0_hat: Tensor = self.R(x_t, t, **bound | cond)
+        return x0_hat
