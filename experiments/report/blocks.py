@@ -95,7 +95,7 @@ class Table(Block):
             j = self.columns.index(name)
             numbers = [(row[j], i) for i, row in enumerate(self.rows) if isinstance(row[j], int | float)]
             if numbers:
-                value, _ = (min if direction == "low" else max)(numbers)  # type: ignore[type-var]
+                value, _ = (min if direction == "low" else max)(numbers)
                 found |= {(i, j) for number, i in numbers if number == value}
         return found
 
