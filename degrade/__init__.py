@@ -14,10 +14,10 @@ torch.Size([4, 3, 32, 32])
 from degrade.base import Degradation, NumLevels, Params, expand_level, map_params
 from degrade.functional.quantization import quantize_8bit
 from degrade.laws import LawError, LawResult, check, measure
-from degrade.leak import Leak, leak
+from degrade.linear_probe import ProbeResult, linear_probe
 from degrade.operators.blur import Blur
 from degrade.operators.color import Decolor
-from degrade.operators.compose import Compose, Part
+from degrade.operators.compose import Compose, ComposePart
 from degrade.operators.inpaint import Inpaint
 from degrade.operators.jpeg import Jpeg
 from degrade.operators.mask_to_color import MaskToColor
@@ -32,6 +32,7 @@ __all__ = [
     "AffinePath",
     "Blur",
     "Compose",
+    "ComposePart",
     "Decolor",
     "Degradation",
     "GaussianNoise",
@@ -41,19 +42,18 @@ __all__ = [
     "Jpeg",
     "LawError",
     "LawResult",
-    "Leak",
     "MaskToColor",
     "MotionBlur",
     "NumLevels",
     "Params",
-    "Part",
     "Pixelate",
+    "ProbeResult",
     "Snow",
     "Source",
     "check",
     "expand_level",
     "get",
-    "leak",
+    "linear_probe",
     "make",
     "map_params",
     "measure",

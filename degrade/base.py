@@ -41,7 +41,7 @@ from torch.amp import is_autocast_available
 from torch.func import debug_unwrap
 
 from degrade.frozen import frozen
-from degrade.functional.levels import Readable, compute_dtype
+from degrade.functional.levels import LevelLookup, compute_dtype
 from degrade.random import Generators
 from degrade.serializable import Serializable
 
@@ -50,18 +50,18 @@ __all__ = [
     "NumLevels",
     "Params",
     "check_image_params",
+    "check_levels",
     "check_param_tuple",
     "check_params",
     "expand_level",
     "map_params",
-    "need_severities",
 ]
 
 Params = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
 NumLevels = Annotated[int, Field(ge=1, description="number of severity levels")]
 
 
-def need_severities(name: str, t: Tensor, x: Tensor, lowest: int, highest: int) -> None:
+def check_levels(name: str, t: Tensor, x: Tensor, lowest: int, highest: int) -> None:
     """Return if `t` is one severity in lowest..highest for each of the images `x` (B, ...).
 
     The range is looked at where that is free: on the CPU, and not while something is compiled.
@@ -169,14 +169,14 @@ class Degradation(Serializable):
 
     affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
     bounded: ClassVar[bool] = True  # D(x0, t, z) of x0 in [-1, 1] is a picture again, but for what a filter overshoots
-    tables: ClassVar[Readable]  # set on the instance, but no argument: it follows from them
+    tables: ClassVar[LevelLookup]  # set on the instance, but no argument: it follows from them
 
     def __post_init__(self) -> None:
         # Not on first use: what cannot be tabulated is refused where it was chosen, and torch.compile sees a value.
         object.__setattr__(self, "tables", self.precompute())
 
-    def precompute(self) -> Readable | None:
-        """Return the tables that `apply` reads with `self.tables.at(t, x0)`; called once, at construction."""
+    def precompute(self) -> LevelLookup | None:
+        """Return the tables that `apply` reads with `self.tables.gather(t, x0)`; called once, at construction."""
         return None
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
@@ -196,7 +196,7 @@ class Degradation(Serializable):
         """Return the z with D(x0, t, z) = x_t for t >= 1, given the z in use; by default that z itself."""
         return z
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return D(x0, s, z) - D(x0, t, z), under the conditions of `apply`; an affine D needs one application only."""
         return self.apply(x0, s, z) - self.apply(x0, t, z)
 
@@ -223,10 +223,10 @@ class Degradation(Serializable):
         self._validate(x0, t)
         self._validate(x0, s)
         with _no_autocast(x0.device):
-            return self.change(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
+            return self._difference(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
 
     def _validate(self, x0: Tensor, t: Tensor) -> None:
         who = self.name or type(self).__name__
         if x0.ndim != 4 or not x0.is_floating_point():
             raise ValueError(f"{who}: x0 is {x0.dtype} {tuple(x0.shape)}; it needs floating point (B, C, H, W)")
-        need_severities(who, t, x0, 0, self.T)
+        check_levels(who, t, x0, 0, self.T)

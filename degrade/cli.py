@@ -25,12 +25,12 @@ from pydantic.fields import FieldInfo
 from torch import Tensor
 
 from degrade.base import Degradation
-from degrade.demo_image import landscape
-from degrade.image_io import photograph
+from degrade.demo_image import demo_image
+from degrade.image_io import load_image
 from degrade.laws import measure
-from degrade.pairs import pairs
 from degrade.registry import build, get, names
-from degrade.rendering import sheet, strip
+from degrade.rendering import render_rows, severity_row
+from degrade.serializable import parse_key_values
 
 __all__ = ["main"]
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options, rest = _parser().parse_known_args(argv)
     try:
-        return int(options.run(options, pairs(rest)))
+        return int(options.run(options, parse_key_values(rest)))
     except (ValueError, ImportError, OSError) as error:
         print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -126,11 +126,13 @@ def run_show(options: argparse.Namespace, arguments: dict[str, Any]) -> int:
     """Draw the severity strip of a picture and print where it is."""
     if options.size < 1 or options.count < 1:
         raise ValueError(f"--size {options.size} --count {options.count}: both must be at least 1")
-    x0 = photograph(options.image, options.size) if options.image else landscape(options.size)
+    x0 = load_image(options.image, options.size) if options.image else demo_image(options.size)
     D = with_source(get(options.name), x0, arguments)
     subtitle = "  ".join(f"{key}={_spell(value)}" for key, value in arguments.items())
     out = options.out or f"{options.name}.png"
-    sheet([strip(D, x0, options.count, subtitle, options.seed)], scale=max(1, 128 // options.size)).save(out)
+    render_rows([severity_row(D, x0, options.count, subtitle, options.seed)], scale=max(1, 128 // options.size)).save(
+        out
+    )
     print(out)
     return 0
 
@@ -141,9 +143,9 @@ def run_check(options: argparse.Namespace, arguments: dict[str, Any]) -> int:
         4, options.channels, options.size, options.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
     x0 = torch.tanh(noise / 2 + noise.mean((2, 3), keepdim=True))
-    verdicts = measure(with_source(_find(options.target), x0[0], arguments), x0)
-    print(*verdicts, sep="\n")
-    return 0 if all(verdict.holds for verdict in verdicts) else 1
+    results = measure(with_source(_find(options.target), x0[0], arguments), x0)
+    print(*results, sep="\n")
+    return 0 if all(result.passed for result in results) else 1
 
 
 def _find(target: str) -> type[Degradation]:

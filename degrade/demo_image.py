@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["landscape"]
+__all__ = ["demo_image"]
 
 RIDGES = (  # where they stand, how high they rise, their lowest frequency, its phase, their color; back to front
     (0.46, 0.20, 3.1, 0.4, "#8b5a8c"),
@@ -27,10 +27,10 @@ def _color(code: str) -> Tensor:
     return torch.tensor([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]).view(3, 1, 1)
 
 
-def landscape(size: int = 128) -> Tensor:
+def demo_image(size: int = 128) -> Tensor:
     """Return the picture, float32 (3, size, size) in [-1, 1].
 
-    >>> landscape(64).shape
+    >>> demo_image(64).shape
     torch.Size([3, 64, 64])
     """
     x = ((torch.arange(4 * size) + 0.5) / (4 * size)).expand(4 * size, -1)  # averaged down later: smooth edges

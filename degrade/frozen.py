@@ -27,7 +27,7 @@ from pydantic_core import PydanticKnownError, core_schema
 __all__ = ["exact_schema", "frozen"]
 
 # A misspelled argument is an error.
-CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+STRICT_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 C = TypeVar("C")
 
@@ -53,7 +53,7 @@ def frozen(cls: type[C]) -> type[C]:
         return schema
 
     cls.__get_pydantic_core_schema__ = classmethod(read)  # type: ignore[attr-defined]
-    return dataclass(frozen=True, config=CONFIG)(cls)  # type: ignore[return-value]
+    return dataclass(frozen=True, config=STRICT_CONFIG)(cls)  # type: ignore[return-value]
 
 
 def exact_schema(schema: Any) -> Any:

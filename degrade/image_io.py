@@ -1,7 +1,7 @@
 """Pictures between files and tensors, through Pillow.
 
 A tensor is float32 (C, H, W) in [-1, 1]. Training and sheets want 8-bit RGB whatever a picture was (`as_rgb`,
-`to_pillow`). A picture that goes back to its owner keeps its own mode (`pixels`, `like`):
+`to_pil_image`). A picture that goes back to its owner keeps its own mode (`pil_to_tensor`, `to_pil_like`):
 
 | mode                   | tensor | and back                                |
 |------------------------|--------|-----------------------------------------|
@@ -16,7 +16,7 @@ least of 1, 255 and 65535 that no value exceeds, so a picture whose values are a
 Values that fit none (negative, above 65535 or not finite) are refused.
 
 A picture is turned upright when it is read, here and nowhere else, and its orientation tag is dropped. What else it
-carries, its color profile and its metadata, goes with it into what `like` returns.
+carries, its color profile and its metadata, goes with it into what `to_pil_like` returns.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from degrade.extras import require
+from degrade.optional import require
 
 ORIENTATION = 0x0112  # the EXIF tag
 
-__all__ = ["as_rgb", "like", "opened", "photograph", "pixels", "to_pillow"]
+__all__ = ["as_rgb", "load_image", "open_image", "pil_to_tensor", "to_pil_image", "to_pil_like"]
 
 
-def photograph(path: str | Path, size: int = 128) -> Tensor:
+def load_image(path: str | Path, size: int = 128) -> Tensor:
     """Return the middle square of a photograph, scaled to (3, size, size).
 
     Raises:
         ImportError: without Pillow.
         ValueError: if the file is no picture that Pillow reads.
     """
-    picture = as_rgb(opened(path))
+    picture = as_rgb(open_image(path))
     image, fit = require("PIL.Image", "reading a picture"), require("PIL.ImageOps", "reading a picture").fit
-    return pixels(fit(picture, (size, size), image.Resampling.LANCZOS))
+    return pil_to_tensor(fit(picture, (size, size), image.Resampling.LANCZOS))
 
 
-def opened(path: str | Path) -> Any:
+def open_image(path: str | Path) -> Any:
     """Return the Pillow image in a file, turned upright.
 
     Raises:
@@ -62,7 +62,7 @@ def opened(path: str | Path) -> Any:
         raise ValueError(f"{path} is not a picture that can be read: {error}") from None
 
 
-def pixels(picture: Any) -> Tensor:
+def pil_to_tensor(picture: Any) -> Tensor:
     """Return the gray (1, H, W) or the colors (3, H, W) of a Pillow image turned upright, without its transparency.
 
     Raises:
@@ -79,8 +79,8 @@ def pixels(picture: Any) -> Tensor:
     return data.view(plain.height, plain.width, -1).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def like(picture: Any, x: Tensor) -> Any:
-    """Return x (C, H, W), with the channels of `pixels(picture)`, as a Pillow image in the mode of `picture`.
+def to_pil_like(picture: Any, x: Tensor) -> Any:
+    """Return x (C, H, W), with the channels of `pil_to_tensor(picture)`, as a Pillow image in the mode of `picture`.
 
     The metadata in its `info`, among it the color profile and the EXIF data, is that of `picture` upright; a profile is
     left out where it describes other channels than those of the result, as that of a CMYK picture does.
@@ -90,7 +90,7 @@ def like(picture: Any, x: Tensor) -> Any:
         values = ((x[0].detach().cpu().double().clamp(-1, 1) + 1) * 32767.5).round().to(torch.uint16)
         out = image.fromarray(values.numpy())
     else:
-        out = to_pillow(x)
+        out = to_pil_image(x)
         if len(x) == 1:
             out = out.getchannel(0)
         if picture.has_transparency_data:
@@ -127,7 +127,7 @@ def _is_deep(picture: Any) -> bool:
     return bool(picture.mode.startswith(("I", "F")))
 
 
-def to_pillow(x: Tensor) -> Any:
+def to_pil_image(x: Tensor) -> Any:
     """Return one image (1 or 3, H, W) in [-1, 1] as a Pillow image in RGB."""
     values = ((x.detach().cpu().float().expand(3, -1, -1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     height, width = values.shape[1:]
@@ -139,7 +139,7 @@ def as_rgb(picture: Any) -> Any:
     """Return a Pillow image as 8-bit RGB: transparency becomes white, wider values are scaled, not cut."""
     picture = _upright(picture)
     if _is_deep(picture):
-        picture = to_pillow(pixels(picture))
+        picture = to_pil_image(pil_to_tensor(picture))
     if picture.has_transparency_data:
         image, picture = require("PIL.Image", "reading a picture"), picture.convert("RGBA")
         picture = image.alpha_composite(image.new("RGBA", picture.size, "white"), picture)

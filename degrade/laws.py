@@ -28,19 +28,19 @@ class LawResult(NamedTuple):
     """What one law was found to be off by, where it was worst, and how much it may be."""
 
     law: str
-    size: float
-    where: str
+    error: float
+    location: str
     tolerance: float
 
     @property
-    def holds(self) -> bool:
-        """Whether the law holds (a size that is not a number does not)."""
-        return self.size <= self.tolerance
+    def passed(self) -> bool:
+        """Whether the law holds (an error that is not a number does not)."""
+        return self.error <= self.tolerance
 
     def __str__(self) -> str:
-        sign = "holds" if self.holds else "BROKEN"
-        where = f", {self.where}" if self.size else ""  # nan is true
-        return f"{self.law:<13} {sign:<6} off by {self.size:.2g} (at most {self.tolerance:.2g}){where}"
+        sign = "holds" if self.passed else "BROKEN"
+        location = f", {self.location}" if self.error else ""  # nan is true
+        return f"{self.law:<13} {sign:<6} off by {self.error:.2g} (at most {self.tolerance:.2g}){location}"
 
 
 class LawError(ValueError):
@@ -184,7 +184,7 @@ EXACT = {"identity", "function"}
 
 
 def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
-    """Run every law on a degradation and return one verdict per law, each with the largest deviation found.
+    """Run every law on a degradation and return one result per law, each with the largest deviation found.
 
     Args:
         D: the degradation.
@@ -197,12 +197,12 @@ def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     if len(x0) < 2:
         raise ValueError(f"x0 holds {len(x0)} image; the laws need two at least to compare")
     case = Case(D, x0, D.draw(x0, torch.Generator(x0.device).manual_seed(seed)), seed)
-    verdicts = []
+    results = []
     for name, law in LAWS.items():
         # A deviation that is not a number is the worst of all; max() alone would pass over it.
-        size, where = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
-        verdicts.append(LawResult(name, size, where, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
-    return verdicts
+        error, location = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
+        results.append(LawResult(name, error, location, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
+    return results
 
 
 def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
@@ -213,11 +213,11 @@ def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
 
     >>> import degrade
     >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
-    >>> [verdict.law for verdict in check(degrade.make("gaussian_noise", T=4), x0)]
+    >>> [result.law for result in check(degrade.make("gaussian_noise", T=4), x0)]
     ['identity', 'function', 'consistency', 'independence', 'batching', 'difference', 'drawing', 'rebuilding']
     """
-    verdicts = measure(D, x0, seed)
-    broken = [str(verdict) for verdict in verdicts if not verdict.holds]
+    results = measure(D, x0, seed)
+    broken = [str(result) for result in results if not result.passed]
     if broken:
         raise LawError("\n".join([f"{D!r} breaks {len(broken)} of {len(LAWS)} laws:", *broken]))
-    return verdicts
+    return results

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from degrade.base import Degradation, map_params
-from degrade.extras import require
-from degrade.image_io import to_pillow
+from degrade.image_io import to_pil_image
+from degrade.optional import require
 
-__all__ = ["Strip", "sheet", "strip"]
+__all__ = ["SeverityRow", "render_rows", "severity_row"]
 
-PAPER, INK, PALE = "#ffffff", "#1d2433", "#8a91a0"
+BACKGROUND, INK, PALE = "#ffffff", "#1d2433", "#8a91a0"
 MARGIN, GAP, CAPTION = 28, 6, 26
 
 
-class Strip(NamedTuple):
+class SeverityRow(NamedTuple):
     """A title, a subtitle, and panels (n, C, H, W) with one caption each."""
 
     title: str
@@ -32,33 +32,33 @@ class Strip(NamedTuple):
     captions: Sequence[str]
 
 
-def severities(T: int, count: int) -> list[int]:
+def spaced_levels(T: int, count: int) -> list[int]:
     """Return at most `count` different severities spread evenly over 0..T, both ends included.
 
-    >>> severities(200, 5), severities(3, 5)
+    >>> spaced_levels(200, 5), spaced_levels(3, 5)
     ([0, 50, 100, 150, 200], [0, 1, 2, 3])
     """
     return sorted({round(t) for t in torch.linspace(0, T, min(count, T + 1)).tolist()})
 
 
-def strip(D: Degradation, x0: Tensor, count: int = 7, subtitle: str = "", seed: int = 0) -> Strip:
+def severity_row(D: Degradation, x0: Tensor, count: int = 7, subtitle: str = "", seed: int = 0) -> SeverityRow:
     """Degrade one image (C, H, W) to `count` severities from 0 to T under one z.
 
     >>> import degrade
-    >>> strip(degrade.make("gaussian_noise", T=20), torch.zeros(3, 8, 8), count=3).captions
+    >>> severity_row(degrade.make("gaussian_noise", T=20), torch.zeros(3, 8, 8), count=3).captions
     ['t = 0', 't = 10', 't = 20']
     """
-    levels = severities(D.T, count)
+    levels = spaced_levels(D.T, count)
     z = D.draw(x0[None], torch.Generator(x0.device).manual_seed(seed))
     panels = D(
         x0.expand(len(levels), -1, -1, -1),
         torch.tensor(levels, device=x0.device),
         map_params(lambda part: part.expand(len(levels), *part.shape[1:]), z),
     )
-    return Strip(D.name, subtitle, panels, [f"t = {t}" for t in levels])
+    return SeverityRow(D.name, subtitle, panels, [f"t = {t}" for t in levels])
 
 
-def sheet(strips: Sequence[Strip], scale: int = 1) -> Any:
+def render_rows(strips: Sequence[SeverityRow], scale: int = 1) -> Any:
     """Draw strips of equally large panels below each other, as a Pillow image.
 
     Args:
@@ -78,7 +78,7 @@ def sheet(strips: Sequence[Strip], scale: int = 1) -> Any:
     columns = max(len(row.panels) for row in strips)
     row_height = height + CAPTION + GAP
     size = (left + columns * (width + GAP) - GAP + MARGIN, 2 * MARGIN + len(strips) * row_height - GAP)
-    page = image.new("RGB", size, PAPER)
+    page = image.new("RGB", size, BACKGROUND)
     pen = draw.Draw(page)
     for i, row in enumerate(strips):
         top = MARGIN + i * row_height
@@ -87,6 +87,6 @@ def sheet(strips: Sequence[Strip], scale: int = 1) -> Any:
         pen.multiline_text((MARGIN, middle + 14), row.subtitle, PALE, small)
         for j, (panel, caption) in enumerate(zip(row.panels, row.captions)):
             place = left + j * (width + GAP)
-            page.paste(to_pillow(panel).resize((width, height), image.Resampling.NEAREST), (place, top))
+            page.paste(to_pil_image(panel).resize((width, height), image.Resampling.NEAREST), (place, top))
             pen.text((place + width / 2, top + height + 5), caption, PALE, small, anchor="ma")
     return page

@@ -7,11 +7,15 @@ that takes no part in comparison holds a live object, such as a source of images
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-__all__ = ["Serializable"]
+__all__ = ["Serializable", "parse_key_values"]
 
 
 class Serializable:
@@ -40,3 +44,39 @@ class Serializable:
         """The live objects it was given (fields that take no part in comparison), such as a source of images."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {f.name: getattr(self, f.name) for f in fields if not f.compare}
+
+
+_CONSTANTS = {"True": True, "False": False, "None": None}
+
+
+def parse_key_values(words: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments spelled key=value.
+
+    Raises:
+        ValueError: naming the first word that is none.
+
+    >>> parse_key_values(["T=50", "sigmas=[1, 2]", "center=random"])
+    {'T': 50, 'sigmas': [1, 2], 'center': 'random'}
+    >>> parse_key_values(["growth=.5", "mean_at_T=True", "name=1st", "k=3.0"])
+    {'growth': 0.5, 'mean_at_T': True, 'name': '1st', 'k': 3.0}
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not (equals and key.isidentifier()):
+            raise ValueError(f"{word!r} is no option and no key=value")
+        values[key] = _parse_value(text)
+    return values
+
+
+def _parse_value(text: str) -> Any:
+    """Return what a text spells, or the text itself."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    with suppress(json.JSONDecodeError):
+        return json.loads(text)
+    if re.match(r"[+-]?\.?[0-9]", text):
+        for number in (int, float):
+            with suppress(ValueError):
+                return number(text)
+    return text

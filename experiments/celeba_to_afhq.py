@@ -60,7 +60,9 @@ class DegradationOptions(DataOptions):
     """The degradation and its walks back."""
 
     T: Count = Field(200, description="number of severity levels")
-    schedule: Literal["cosine", "linear", "straight"] = Field("cosine", description="cosine, linear or straight")
+    schedule: Literal["cosine", "linear_beta", "rectified"] = Field(
+        "cosine", description="cosine, linear_beta or rectified"
+    )
     coupling: Coupling = Field("optimal", description="of faces and animals: independent or optimal")
     sampler: str = Field("algorithm2-fixed", description=f"of the animation: {', '.join(SAMPLERS)}, or any other")
     sample_steps: Count | None = Field(None, description="steps of a walk (default: 20, or T if that is less)")

@@ -45,7 +45,7 @@ class DiffusionOptions(DataOptions):
     """The diffusion."""
 
     T: int = Field(1000, ge=2, description="number of noise levels")
-    schedule: str = Field("linear", description="linear (beta from 1e-4 to 0.02), cosine or straight")
+    schedule: str = Field("linear_beta", description="linear_beta (beta from 1e-4 to 0.02), cosine or rectified")
     prediction_type: Predict = Field("eps", description="what the network predicts: eps, x0 or v")
     clip_sample: bool = Field(True, description="clamp the guessed image to [-1, 1] when sampling")
     sample_steps: Count = Field(50, description="steps of the strided samplers")

@@ -22,24 +22,24 @@ import torch
 from torch import Tensor
 
 import degrade
-from degrade.image_io import photograph
-from degrade.rendering import Strip, sheet, strip
+from degrade.image_io import load_image
+from degrade.rendering import SeverityRow, render_rows, severity_row
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.run.command_line import UsageError, run_main
 
 __all__ = ["gallery", "main"]
 
-ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"heat": 0.15}}  # in full, the noise would drown the blur
+ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"noise_fraction": 0.15}}  # in full, the noise would drown the blur
 SUBTITLES = {"compose": "blur, noise, heat 0.15", "interpolation": "to a drawn animal"}
 
 
-def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[Strip]:
+def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[SeverityRow]:
     """Return the strip of one square image (3, S, S) for every registered degradation, in alphabetical order."""
     animals = DrawnAnimals(x0.shape[-1], x0.device)
     strips = []
     for name in degrade.names():
         D = degrade.make(name, **ARGUMENTS.get(name, {}), **({"source": animals} if name == "interpolation" else {}))
-        strips.append(strip(D, x0, count, SUBTITLES.get(name, ""), seed))
+        strips.append(severity_row(D, x0, count, SUBTITLES.get(name, ""), seed))
     return strips
 
 
@@ -62,9 +62,9 @@ def main(argv: Sequence[str]) -> None:
         face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
         rows = gallery(face, options.count, options.seed)
         if options.image:
-            photos = gallery(photograph(options.image, options.size), options.count, options.seed)
+            photos = gallery(load_image(options.image, options.size), options.count, options.seed)
             rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
-        sheet(rows).save(options.out)
+        render_rows(rows).save(options.out)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
     print(options.out)

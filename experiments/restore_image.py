@@ -27,8 +27,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from degrade.image_io import like, opened, pixels
-from degrade.rendering import Strip, sheet
+from degrade.image_io import open_image, pil_to_tensor, to_pil_like
+from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
 from experiments.generate import Config as ModelOptions
 from experiments.generate import load_model
@@ -88,7 +88,7 @@ def read_mask(path: str, picture: Any) -> Tensor:
     if mask.size != picture.size:
         (width, height), (w, h) = picture.size, mask.size
         raise UsageError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
-    return pixels(mask).mean(0) > 0
+    return pil_to_tensor(mask).mean(0) > 0
 
 
 def said(found: Severity, config: Config, T: int) -> str:
@@ -109,12 +109,12 @@ def write(config: Config, picture: Any, restored: RestorationResult) -> tuple[Pa
         UsageError: if they cannot be written.
     """
     stem = Path(config.image or "").stem
-    panels = [pixels(each)[None] for each in (picture, restored.image)]
+    panels = [pil_to_tensor(each)[None] for each in (picture, restored.image)]
     scale = min(1.0, SHOWN / max(picture.size))
     size = [max(1, round(scale * side)) for side in panels[0].shape[2:]]
     small = torch.cat([interpolate(panel, size, mode="area").expand(-1, 3, -1, -1) for panel in panels])
-    strip = Strip(stem, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
-    page = sheet([strip], scale=max(1, 128 // max(size)))
+    strip = SeverityRow(stem, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
+    page = render_rows([strip], scale=max(1, 128 // max(size)))
     folder = Path(config.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def main(argv: Sequence[str]) -> None:
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from None
     if restored.image is picture:
-        restored = restored._replace(image=like(picture, pixels(picture)))
+        restored = restored._replace(image=to_pil_like(picture, pil_to_tensor(picture)))
     paths = write(config, picture, restored)
     print(said(restored.severity, config, R.degradation.T))
     print("\n".join(map(str, paths)))
@@ -180,7 +180,7 @@ def main(argv: Sequence[str]) -> None:
 def _opened(path: str, option: str) -> Any:
     """Return the picture in a file; if it has several frames or pages the first, and that is said."""
     try:
-        picture = opened(path)
+        picture = open_image(path)
         with Image.open(path) as file:
             several = getattr(file, "is_animated", False)
     except (ValueError, OSError) as error:

@@ -3,7 +3,7 @@
     python experiments/train.py                                                    drawn faces, minutes on a CPU
     python experiments/train.py --preset cifar10-blur --download                   as published: a GPU and days
     python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
-    python experiments/train.py --degradation snow --set T=50 level=2 --data photos/
+    python experiments/train.py --degradation snow --set T=50 strength=2 --data photos/
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
 Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:

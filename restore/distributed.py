@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from degrade.extras import require
+from degrade.optional import require
 from restore.nets.blocks import Residual
 
 __all__ = [

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import AffinePath, Degradation, Params
-from degrade.base import need_severities
+from degrade.base import check_levels
 from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
 
@@ -119,7 +119,7 @@ class Restorer(BaseRestorer):
             ValueError: for severities that are not (B,) int64, or not in 1..T as far as the host can see without a
                 wait: on the CPU, and not while the restorer is compiled.
         """
-        need_severities("restorer", t, x_t, 1, self.degradation.T)
+        check_levels("restorer", t, x_t, 1, self.degradation.T)
         low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
         with low:
             out = self.net(x_t, t, **cond)

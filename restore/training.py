@@ -59,7 +59,8 @@ class TrainConfig:
         precision: of the network's forward pass; weights, loss and degradation stay in float32.
         compile: whether the network is compiled, in place, which takes a minute and then makes each step faster.
         quantize_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
-            image that is all but erased (see `degrade.leak`); not for degradations that leave [-1, 1], such as noise.
+            image that is all but erased (see `degrade.linear_probe`); not for degradations that leave [-1, 1], such as
+            noise.
         seed: from which everything random in a step follows.
     """
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from degrade.pairs import pairs
 from degrade.registry import Registry
+from degrade.serializable import parse_key_values
 from samplers.base import Sampler
 
 __all__ = ["SAMPLERS", "STEP_GROUP", "AnySampler", "make_sampler", "parse_sampler", "register_sampler", "sampler_names"]
@@ -79,7 +79,7 @@ def parse_sampler(text: str) -> Sampler:
     name, _, words = text.partition(":")
     # The inner sampler may have arguments of its own, so it is cut off before the rest is split at commas.
     words, _, inner = words.partition("step=") if words.startswith("step=") else words.partition(",step=")
-    arguments = pairs(filter(None, words.split(","))) | ({"step": inner} if inner else {})
+    arguments = parse_key_values(filter(None, words.split(","))) | ({"step": inner} if inner else {})
     if name.endswith(FIXED):
         name, arguments = name.removesuffix(FIXED), {"estimate": False, **arguments}
     base, preset = SHORT.get(name, (name, {}))

@@ -25,51 +25,51 @@ def partners(channels: int, height: int, width: int) -> degrade.Source:
     return source
 
 
-LATE_NOISE = {"name": "gaussian_noise", "arguments": {"T": 40}, "curve": {"name": "window", "start": 0.4, "power": 2.0}}
+LATE_NOISE = {"name": "gaussian_noise", "arguments": {"T": 40}, "curve": {"name": "ramp", "start": 0.4, "power": 2.0}}
 
 # name -> argument sets; each must work on images of (3, 12, 16) and of (1, 16, 16), see SHAPES.
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
-    "gaussian_noise": [{}, {"T": 1}, {"T": 50, "schedule": "cosine"}, {"T": 7, "schedule": "straight"}],
-    "interpolation": [{"T": 20}, {"T": 5, "coupling": "optimal"}, {"T": 9, "schedule": "straight"}],
+    "gaussian_noise": [{}, {"T": 1}, {"T": 50, "schedule": "cosine"}, {"T": 7, "schedule": "rectified"}],
+    "interpolation": [{"T": 20}, {"T": 5, "coupling": "optimal"}, {"T": 9, "schedule": "rectified"}],
     "blur": [
         {},
-        {"T": 1, "widths": "constant", "std": 7.0, "kernel_size": 11, "boundary": "circular"},
-        {"T": 5, "widths": [1.0, 0.5, 2.0, 0.1, 3.0], "kernel_size": 9, "boundary": "symmetric", "to_mean": True},
-        {"T": 50, "widths": "special_6", "kernel_size": 11, "to_mean": True},
-        {"T": 8, "widths": "incremental", "std": 0.2, "kernel_size": 5},
-        {"T": 12, "total_sigma": "geometric", "boundary": "symmetric"},
-        {"T": 3, "total_sigma": [0.5, 2, 8], "boundary": "circular", "to_mean": True},
+        {"T": 1, "sigmas": "constant", "growth": 7.0, "kernel_size": 11, "padding_mode": "circular"},
+        {"T": 5, "sigmas": [1.0, 0.5, 2.0, 0.1, 3.0], "kernel_size": 9, "padding_mode": "symmetric", "mean_at_T": True},
+        {"T": 50, "sigmas": "cifar10", "kernel_size": 11, "mean_at_T": True},
+        {"T": 8, "sigmas": "incremental", "growth": 0.2, "kernel_size": 5},
+        {"T": 12, "cumulative_sigma": "geometric", "padding_mode": "symmetric"},
+        {"T": 3, "cumulative_sigma": [0.5, 2, 8], "padding_mode": "circular", "mean_at_T": True},
     ],
-    "inpaint": [{}, {"T": 20, "std": 0.1, "center": "random"}, {"T": 3, "widths": [1, 4, 2]}],
-    "mask_to_color": [{}, {"T": 10, "std": 0.5, "reverse": False}, {"T": 2, "widths": "constant", "std": 2.0}],
+    "inpaint": [{}, {"T": 20, "growth": 0.1, "center": "random"}, {"T": 3, "sigmas": [1, 4, 2]}],
+    "mask_to_color": [{}, {"T": 10, "growth": 0.5, "outside_in": False}, {"T": 2, "sigmas": "constant", "growth": 2.0}],
     "pixelate": [
         {"T": 2},
         {"T": 1, "filter": "area"},
-        {"T": 3, "filter": "bilinear", "uneven": True},
+        {"T": 3, "filter": "bilinear", "allow_uneven": True},
         {"T": 12, "sizes": "decrement", "filter": "area"},
         {"T": 5, "sizes": "decrement"},
         {"T": 3, "sizes": [0.75, 0.3, 0.01], "filter": "area"},
     ],
-    "snow": [{}, {"T": 1, "level": 1}, {"T": 20, "level": 2, "fix_brightness": True}, {"T": 5, "level": 3}],
+    "snow": [{}, {"T": 1, "strength": 1}, {"T": 20, "strength": 2, "fix_brightness": True}, {"T": 5, "strength": 3}],
     "decolor": [
         {},
         {"T": 1},
-        {"T": 5, "saturation": "constant", "total_remove": False},
+        {"T": 5, "saturation": "constant", "gray_at_T": False},
         {"T": 2, "saturation": [0.4, 0.1]},
     ],
     "compose": [
         {"T": 12},
-        {"T": 5, "heat": 0.0},
-        {"T": 9, "heat": 0.3, "parts": ["decolor", {"name": "gaussian_noise", "arguments": {"T": 7}}]},
+        {"T": 5, "noise_fraction": 0.0},
+        {"T": 9, "noise_fraction": 0.3, "parts": ["decolor", {"name": "gaussian_noise", "arguments": {"T": 7}}]},
         {
             "T": 5,
-            "heat": 1.0,
+            "noise_fraction": 1.0,
             "parts": ["inpaint", "decolor", {"name": "interpolation", "curve": [0, 0, 1, 9, 60, 200]}],
         },
         {"T": 8, "parts": [LATE_NOISE, {"name": "compose", "arguments": {"parts": ["decolor", LATE_NOISE]}}]},
     ],
-    "jpeg": [{"T": 4}, {"T": 1, "last": 40}],
-    "motion_blur": [{}, {"T": 1, "length": 3}, {"T": 6, "length": 9, "direction": 0.7}],
+    "jpeg": [{"T": 4}, {"T": 1, "end_quality": 40}],
+    "motion_blur": [{}, {"T": 1, "kernel_size": 3}, {"T": 6, "kernel_size": 9, "direction": 0.7}],
 }
 
 SHAPES = [(3, 12, 16), (1, 16, 16)]
@@ -79,18 +79,18 @@ CASES = [(name, arguments) for name, sets in ARGUMENTS.items() for arguments in 
 CASES_ON_SHAPES = [
     *((name, arguments, shape) for name, arguments in CASES for shape in SHAPES),
     ("blur", {}, (2, 13, 9)),
-    ("blur", {"T": 9, "boundary": "circular", "to_mean": True}, (1, 1, 7)),
-    ("blur", {"T": 9, "boundary": "symmetric"}, (1, 5, 1)),
+    ("blur", {"T": 9, "padding_mode": "circular", "mean_at_T": True}, (1, 1, 7)),
+    ("blur", {"T": 9, "padding_mode": "symmetric"}, (1, 5, 1)),
     ("inpaint", {"T": 9, "center": "random"}, (2, 13, 9)),
     ("inpaint", {"T": 9}, (1, 1, 7)),
     ("mask_to_color", {"T": 9, "color": [0.1, -0.5, 1.0]}, (3, 9, 13)),
     ("pixelate", {"T": 4}, (3, 16, 48)),
-    ("pixelate", {"T": 3, "uneven": True, "filter": "area"}, (2, 13, 9)),
+    ("pixelate", {"T": 3, "allow_uneven": True, "filter": "area"}, (2, 13, 9)),
     ("snow", {"T": 9, "fix_brightness": True}, (2, 13, 9)),
     ("decolor", {"weights": "luma"}, (3, 9, 13)),
     ("decolor", {"saturation": "constant"}, (5, 9, 13)),
     ("jpeg", {"T": 2}, (3, 9, 37)),
-    ("motion_blur", {"T": 5, "length": 5}, (5, 9, 13)),
+    ("motion_blur", {"T": 5, "kernel_size": 5}, (5, 9, 13)),
 ]
 
 

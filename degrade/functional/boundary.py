@@ -23,15 +23,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Boundary", "waves"]
+__all__ = ["PaddingMode", "boundary_basis"]
 
-Boundary = Literal["circular", "reflect", "symmetric"]
+PaddingMode = Literal["circular", "reflect", "symmetric"]
 
 
-def waves(boundary: Boundary, N: int) -> tuple[Tensor, Tensor]:
+def boundary_basis(boundary: PaddingMode, N: int) -> tuple[Tensor, Tensor]:
     """Return the frequencies w (N,) in radians per pixel and the waves (N, N), one per column, the constant 1 first.
 
-    >>> w, V = waves("symmetric", 4)
+    >>> w, V = boundary_basis("symmetric", 4)
     >>> (w / torch.pi).tolist(), V[:, 0].tolist()
     ([0.0, 0.25, 0.5, 0.75], [1.0, 1.0, 1.0, 1.0])
     """

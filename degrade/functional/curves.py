@@ -5,8 +5,8 @@
 A composed degradation walks each of its parts along a curve of its own. A curve is a small frozen object that returns
 the table (l_0, ..., l_T); it is left free except that it starts at the clean level and never goes back.
 
-* `window`   l_t = T_part u^power,  u = (t / T - start) / (stop - start) cut to [0, 1]: idle before `start`, finished
-             after `stop`; `straight` is the whole window
+* `ramp`     l_t = T_part u^power,  u = (t / T - start) / (stop - start) cut to [0, 1]: idle before `start`, finished
+             after `stop`; `ramp` without parameters is a straight line
 * `table`    the levels as they are
 """
 
@@ -21,27 +21,27 @@ from torch import Tensor
 
 from degrade.frozen import frozen
 
-__all__ = ["Curve", "Table", "Window"]
+__all__ = ["Curve", "Ramp", "TableCurve"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @frozen
-class Window:
+class Ramp:
     """From clean at `start` to the last level at `stop`, both fractions of T; steeper at the end if `power` > 1.
 
-    >>> Window(start=0.5)(4, 10).tolist()
+    >>> Ramp(start=0.5)(4, 10).tolist()
     [0.0, 0.0, 0.0, 5.0, 10.0]
     """
 
-    name: Literal["window"] = "window"
+    name: Literal["ramp"] = "ramp"
     start: Fraction = 0.0
     stop: Fraction = 1.0
     power: Annotated[float, Field(gt=0)] = 1.0
 
     def __post_init__(self) -> None:
         if self.start >= self.stop:
-            raise ValueError(f"the window from {self.start} to {self.stop} is empty; start must be less than stop")
+            raise ValueError(f"the ramp from {self.start} to {self.stop} is empty; start must be less than stop")
 
     def __call__(self, T: int, T_part: int) -> Tensor:
         """Return the float64 levels (T + 1,) in 0..T_part, not yet rounded."""
@@ -50,10 +50,10 @@ class Window:
 
 
 @frozen
-class Table:
+class TableCurve:
     """The T + 1 levels themselves, the first 0 and none less than the one before.
 
-    >>> Table(levels=(0, 1, 5))(2, 10).tolist()
+    >>> TableCurve(levels=(0, 1, 5))(2, 10).tolist()
     [0.0, 1.0, 5.0]
     """
 
@@ -80,13 +80,13 @@ class Table:
 
 def _named(value: Any) -> Any:
     if isinstance(value, str):
-        if value != "straight":
-            raise ValueError("the only curve without parameters is 'straight'")
-        return {"name": "window"}
+        if value != "ramp":
+            raise ValueError("the only curve without parameters is 'ramp'")
+        return {"name": "ramp"}
     if isinstance(value, list | tuple):
         return {"name": "table", "levels": tuple(value)}
     return value
 
 
-# What an argument called `curve` accepts: an object above, its name and parameters in a dict, "straight", T + 1 ints.
-Curve = Annotated[Window | Table, Field(discriminator="name"), BeforeValidator(_named)]
+# What an argument called `curve` accepts: an object above, its name and parameters in a dict, "ramp", T + 1 ints.
+Curve = Annotated[Ramp | TableCurve, Field(discriminator="name"), BeforeValidator(_named)]

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
-__all__ = ["Readable", "Tables", "TablesBySize", "compute_dtype", "listed"]
+__all__ = ["LevelLookup", "LevelTables", "SizedLevelTables", "compute_dtype", "per_level"]
 
 
-class Readable(Protocol):
+class LevelLookup(Protocol):
     """What a degradation keeps as its `tables`."""
 
-    def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+    def gather(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """Return the entries at levels `t` (B,), on the device and in the compute precision of `like`."""
 
 
@@ -36,7 +36,7 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def listed(name: str, values: Sequence[float], T: int) -> Tensor:
+def per_level(name: str, values: Sequence[float], T: int) -> Tensor:
     """Return the values of the argument `name`, which lists one per level, as (T,) float64.
 
     Raises:
@@ -52,7 +52,7 @@ MOST = 128 * 2**20  # bytes that the tables of one degradation for images of dif
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _once(function: F) -> F:
+def _cached_constant(function: F) -> F:
     """Mark a method that makes tensors to be kept: whoever calls it first must not leave traces on them.
 
     torch.compile calls it as it traces and takes the result for a constant.
@@ -79,7 +79,7 @@ def _eager() -> Iterator[None]:
                 yield
 
 
-class Tables:
+class LevelTables:
     """Float64 tables with a common number of rows, read together, and constants that no level changes.
 
     Args:
@@ -89,8 +89,8 @@ class Tables:
     Raises:
         ValueError: if the tables do not have the same number of rows.
 
-    >>> fade = Tables(torch.linspace(1, 0, 5))
-    >>> (keep,) = fade.at(torch.tensor([0, 4]), like=torch.zeros(2, 3, 8, 8))
+    >>> fade = LevelTables(torch.linspace(1, 0, 5))
+    >>> (keep,) = fade.gather(torch.tensor([0, 4]), like=torch.zeros(2, 3, 8, 8))
     >>> keep.shape, keep.flatten().tolist()
     (torch.Size([2, 1, 1, 1]), [1.0, 0.0])
     """
@@ -103,7 +103,7 @@ class Tables:
         self.constants = tuple(constant.detach().to("cpu", torch.float64) for constant in constants)
         self._converted: dict[tuple[torch.device, torch.dtype], Whole] = {}
 
-    @_once
+    @_cached_constant
     def whole(self, device: torch.device, dtype: torch.dtype) -> Whole:
         """Return all tables, and all constants, on `device` in `dtype`."""
         key = (device, dtype)
@@ -114,7 +114,7 @@ class Tables:
             self._converted[key] = tables, constants
         return self._converted[key]
 
-    def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+    def gather(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """Return row t[i] of every table for image i.
 
         Args:
@@ -128,7 +128,7 @@ class Tables:
         return _rows(tables, t)
 
 
-class TablesBySize:
+class SizedLevelTables:
     """Tables that depend on the size and the precision of the image, built when one of a new size is first met.
 
     They are kept for the next image of that size; the least recently used are dropped when all of them together take
@@ -137,16 +137,16 @@ class TablesBySize:
     Args:
         build: returns the tables for (height, width, compute precision).
 
-    >>> ones = TablesBySize(lambda height, width, dtype: Tables(torch.ones(3, height)))
-    >>> ones.at(torch.tensor([2]), like=torch.zeros(1, 3, 8, 6))[0].shape
+    >>> ones = SizedLevelTables(lambda height, width, dtype: LevelTables(torch.ones(3, height)))
+    >>> ones.gather(torch.tensor([2]), like=torch.zeros(1, 3, 8, 6))[0].shape
     torch.Size([1, 8])
     """
 
-    def __init__(self, build: Callable[[int, int, torch.dtype], Tables]) -> None:
+    def __init__(self, build: Callable[[int, int, torch.dtype], LevelTables]) -> None:
         self.build = build
         self._kept: dict[tuple[int, int, torch.device, torch.dtype], Whole] = {}  # the last used at the end
 
-    @_once
+    @_cached_constant
     def _whole(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Whole:
         key = (height, width, device, dtype)
         whole = self._kept.pop(key, None)
@@ -164,8 +164,8 @@ class TablesBySize:
         height, width = map(operator.index, like.shape[-2:])  # a compiled graph holds for one size
         return self._whole(height, width, like.device, compute_dtype(like.dtype))
 
-    def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
-        """Return row t[i] of every table for image i, as `Tables.at` does."""
+    def gather(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+        """Return row t[i] of every table for image i, as `LevelTables.gather` does."""
         tables, _ = self.whole(like)
         return _rows(tables, t)
 

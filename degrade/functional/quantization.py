@@ -4,9 +4,9 @@
 
 A degraded image in float32 still holds what its level has erased to the eye: an amplitude of 1e-6 is a hundred times
 the last bit. A network can learn to read it, and then fails on pictures that came from a file. Rounding the degraded
-input in training closes that door (`degrade.leak` measures how wide it is); it is the official option `discrete` of
-Bansal et al. (arXiv 2208.09392, 2022), which truncates where this rounds to the nearest level and so darkens by half a
-level.
+input in training closes that door (`degrade.linear_probe` measures how wide it is); it is the official option
+`discrete` of Bansal et al. (arXiv 2208.09392, 2022), which truncates where this rounds to the nearest level and so
+darkens by half a level.
 """
 
 from __future__ import annotations

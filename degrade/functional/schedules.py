@@ -5,12 +5,12 @@
 A schedule is a small frozen object that returns the float64 tables (a, b) of T + 1 entries for any T. Two are variance
 preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t} (1 - beta_i):
 
-* `linear`    beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020); with no betas given, the published line
+* `linear_beta`  beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020); with no betas given, the published line
               from 1e-4 to 0.02 over 1000 levels, which T levels walk along in equal steps
 * `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
               (Nichol and Dhariwal, arXiv 2102.09672, 2021)
 
-and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`straight`). `table` takes the two
+and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`rectified`). `table` takes the two
 tables as they are.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from degrade.frozen import frozen
 
-__all__ = ["Cosine", "Linear", "Schedule", "Straight", "Table"]
+__all__ = ["Cosine", "LinearBeta", "Rectified", "Schedule", "TableSchedule"]
 
 Beta = Annotated[float, Field(gt=0, le=1)]
 
@@ -35,9 +35,9 @@ def _log_alpha_bar(betas: Tensor) -> Tensor:
     return torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
 
 
-def _line(T: int, beta_1: float, beta_T: float) -> Tensor:
+def _linear_log_alpha_bar(T: int, beta_start: float, beta_end: float) -> Tensor:
     """Return log alpha_bar (T + 1,) of betas on a straight line."""
-    return _log_alpha_bar(torch.linspace(beta_1, beta_T, T, dtype=torch.float64))
+    return _log_alpha_bar(torch.linspace(beta_start, beta_end, T, dtype=torch.float64))
 
 
 def _from_log(log_alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,8 @@ PUBLISHED = (1000, 1e-4, 0.02)  # T, beta_1 and beta_T of Ho et al.
 
 
 @frozen
-class Linear:
-    """Beta on a straight line from `beta_1` to `beta_T`, whatever T is; or, if neither is given, the published process.
+class LinearBeta:
+    """Beta on a straight line from `beta_start` to `beta_end`, or the published process if neither is given.
 
     The published betas belong to T = 1000. Used with T = 100 they would leave a_T = 0.60 of the image, and sampling,
     which starts from pure noise, would go wrong. Without betas, alpha_bar_t is therefore that of the published process
@@ -59,27 +59,27 @@ class Linear:
     (Nichol and Dhariwal, arXiv 2102.09672, 2021, section 4). Every T then ends at the same a_T = 0.0064, and T = 1000
     is the published table itself. If only one beta is given, the other is the published one.
 
-    >>> [f"{Linear()(T)[0][-1] ** 2:.3g}" for T in (1, 10, 1000)]
+    >>> [f"{LinearBeta()(T)[0][-1] ** 2:.3g}" for T in (1, 10, 1000)]
     ['4.04e-05', '4.04e-05', '4.04e-05']
-    >>> f"{Linear(beta_1=1e-4, beta_T=0.02)(100)[0][-1]:.2f}"
+    >>> f"{LinearBeta(beta_1=1e-4, beta_T=0.02)(100)[0][-1]:.2f}"
     '0.60'
     """
 
-    name: Literal["linear"] = "linear"
-    beta_1: Beta | None = None
-    beta_T: Beta | None = None
+    name: Literal["linear_beta"] = "linear_beta"
+    beta_start: Beta | None = None
+    beta_end: Beta | None = None
 
     def __post_init__(self) -> None:
-        if (self.beta_1 is None) != (self.beta_T is None):
-            _, beta_1, beta_T = PUBLISHED
-            object.__setattr__(self, "beta_1", self.beta_1 or beta_1)
-            object.__setattr__(self, "beta_T", self.beta_T or beta_T)
+        if (self.beta_start is None) != (self.beta_end is None):
+            _, beta_start, beta_end = PUBLISHED
+            object.__setattr__(self, "beta_start", self.beta_start or beta_start)
+            object.__setattr__(self, "beta_end", self.beta_end or beta_end)
 
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,)."""
-        if self.beta_1 is not None and self.beta_T is not None:
-            return _from_log(_line(T, self.beta_1, self.beta_T))
-        whole = _line(*PUBLISHED)
+        if self.beta_start is not None and self.beta_end is not None:
+            return _from_log(_linear_log_alpha_bar(T, self.beta_start, self.beta_end))
+        whole = _linear_log_alpha_bar(*PUBLISHED)
         k = torch.arange(T + 1, dtype=torch.float64) * PUBLISHED[0] / T
         below = k.floor().long().clamp(max=PUBLISHED[0] - 1)
         return _from_log(torch.lerp(whole[below], whole[below + 1], k - below))
@@ -108,14 +108,14 @@ class Cosine:
 
 
 @frozen
-class Straight:
+class Rectified:
     """The straight line from x0 to z.
 
-    >>> Straight()(4)[1].tolist()
+    >>> Rectified()(4)[1].tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
 
-    name: Literal["straight"] = "straight"
+    name: Literal["rectified"] = "rectified"
 
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,)."""
@@ -124,10 +124,10 @@ class Straight:
 
 
 @frozen
-class Table:
+class TableSchedule:
     """The tables themselves, T + 1 entries each, the first 1 and 0 and no other of `b` 0.
 
-    >>> Table(a=(1, 0.5), b=(0, 0.5))(1)[0].tolist()
+    >>> TableSchedule(a=(1, 0.5), b=(0, 0.5))(1)[0].tolist()
     [1.0, 0.5]
     """
 
@@ -153,7 +153,7 @@ class Table:
         return torch.tensor(self.a, dtype=torch.float64), torch.tensor(self.b, dtype=torch.float64)
 
 
-NAMES = ("linear", "cosine", "straight")  # those that need no parameters
+NAMES = ("linear_beta", "cosine", "rectified")  # those that need no parameters
 
 
 def _named(value: Any) -> Any:
@@ -165,4 +165,6 @@ def _named(value: Any) -> Any:
 
 
 # What an argument called `schedule` accepts: one of the objects above, its name, or its name and parameters as a dict.
-Schedule = Annotated[Linear | Cosine | Straight | Table, Field(discriminator="name"), BeforeValidator(_named)]
+Schedule = Annotated[
+    LinearBeta | Cosine | Rectified | TableSchedule, Field(discriminator="name"), BeforeValidator(_named)
+]

@@ -20,10 +20,10 @@ exp(-total_t^2 w^2 / 2), where only the total width counts (Rissanen et al., arX
 
 Bansal et al. (arXiv 2208.09392, 2022) use
 
-| task               | T   | widths, std       | kernel_size | boundary | to_mean |
+| task               | T   | sigmas, growth    | kernel_size | padding_mode | mean_at_T |
 |--------------------|-----|-------------------|-------------|----------|---------|
 | MNIST              | 20  | constant, 7       | 11          | circular | no      |
-| CIFAR-10           | 50  | special_6         | 11          | reflect  | no      |
+| CIFAR-10           | 50  | cifar10         | 11          | reflect  | no      |
 | CelebA (default)   | 200 | exponential, 0.01 | 15          | reflect  | no      |
 | faces from colors  | 300 | exponential, 0.01 | 27          | circular | yes     |
 """
@@ -37,9 +37,9 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.functional.boundary import Boundary, waves
-from degrade.functional.levels import Tables, TablesBySize, listed
-from degrade.functional.sigmas import Rule, Totals, Width, width_table
+from degrade.functional.boundary import PaddingMode, boundary_basis
+from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
+from degrade.functional.sigmas import CumulativeSigmas, Sigma, SigmaRule, sigma_table
 from degrade.registry import register
 
 __all__ = ["Blur"]
@@ -55,87 +55,91 @@ def _odd(k: int) -> int:
 class Blur(Degradation):
     """Gaussian blur that grows with every level.
 
-    `widths` is a rule (with its `std`) or a list of the T widths in pixels. `total_sigma`, T totals or `geometric`,
-    replaces `widths`, `std` and `kernel_size` by the heat equation. `to_mean` makes x_T the mean of each channel
-    as the boundary weighs it.
+    `sigmas` is a rule (with its `growth`) or a list of the T widths in pixels. `cumulative_sigma`, T totals or
+    `geometric`, replaces `sigmas`, `growth` and `kernel_size` by the heat equation. `mean_at_T` makes x_T the mean of
+    each channel as the boundary weighs it.
 
-    >>> D = Blur(T=9, widths=(1.0,) * 9, kernel_size=5, to_mean=True)
+    >>> D = Blur(T=9, sigmas=(1.0,) * 9, kernel_size=5, mean_at_T=True)
     >>> x0 = torch.eye(8).view(1, 1, 8, 8)
     >>> [round(D(x0, torch.tensor([t])).std().item(), 2) for t in (0, 1, 2, 8, 9)]
     [0.33, 0.13, 0.1, 0.03, 0.0]
     """
 
     T: NumLevels = 200
-    widths: Rule | tuple[Width, ...] = "exponential"
-    std: Width = 0.01
+    sigmas: SigmaRule | tuple[Sigma, ...] = "exponential"
+    growth: Sigma = 0.01
     kernel_size: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 15
-    boundary: Boundary = "reflect"
-    to_mean: bool = False
-    total_sigma: Totals | None = None
+    padding_mode: PaddingMode = "reflect"
+    mean_at_T: bool = False
+    cumulative_sigma: CumulativeSigmas | None = None
 
     affine: ClassVar[bool] = True
-    tables: ClassVar[TablesBySize]
+    tables: ClassVar[SizedLevelTables]
 
-    def precompute(self) -> TablesBySize:
+    def precompute(self) -> SizedLevelTables:
         """Return the gains g (T + 1, N) for height and width; constant are V and V^-1 for height and width."""
         self._gains(torch.zeros(1, dtype=torch.float64))  # refuses what does not go together, before any image is seen
-        return TablesBySize(self._at_size)
+        return SizedLevelTables(self._at_size)
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return A_t x0 B_t^T, and x0 itself at t = 0."""
         V_h, V_w, *inverses = self.tables.constants(x0)
-        g_h, g_w = self.tables.at(t, x0)
+        g_h, g_w = self.tables.gather(t, x0)
         A_t = self._matrix(t, g_h, V_h, inverses[0])
         B_t = A_t if x0.shape[2] == x0.shape[3] else self._matrix(t, g_w, V_w, inverses[1])
         return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bij,bcjk,blk->bcil", A_t, x0, B_t), x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return the image of the difference of gains."""
         V_h, V_w, *inverses = self.tables.constants(x0)
         c = inverses[0] @ x0 @ inverses[1].mT
-        return V_h @ (self._damped(c, s) - self._damped(c, t)) @ V_w.mT
+        return V_h @ (self._attenuate(c, s) - self._attenuate(c, t)) @ V_w.mT
 
-    def _at_size(self, height: int, width: int, dtype: torch.dtype) -> Tables:
+    def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         half = self.kernel_size // 2
-        if self.boundary == "reflect" and self.total_sigma is None and half >= min(height, width):
+        if self.padding_mode == "reflect" and self.cumulative_sigma is None and half >= min(height, width):
             raise ValueError(
                 f"{self.name}: x0 is {height} x {width}; reflected borders of a kernel of {self.kernel_size} need more "
-                f"than {half} pixels: take kernel_size <= {2 * min(height, width) - 1} or another boundary"
+                f"than {half} pixels: take kernel_size <= {2 * min(height, width) - 1} or another padding_mode"
             )
-        (w_h, V_h), (w_w, V_w) = waves(self.boundary, height), waves(self.boundary, width)
+        (w_h, V_h), (w_w, V_w) = boundary_basis(self.padding_mode, height), boundary_basis(self.padding_mode, width)
         inverses = (torch.linalg.inv(V_h), torch.linalg.inv(V_w))
-        return Tables(self._gains(w_h), self._gains(w_w), constants=(V_h, V_w, *inverses))
+        return LevelTables(self._gains(w_h), self._gains(w_w), constants=(V_h, V_w, *inverses))
 
     def _gains(self, w: Tensor) -> Tensor:
         """Return g (T + 1, N) at frequencies w (N,)."""
-        g = self._chain(w) if self.total_sigma is None else self._heat(w, self.total_sigma)
+        g = self._chain(w) if self.cumulative_sigma is None else self._heat(w, self.cumulative_sigma)
         return torch.cat([torch.ones_like(g[:1]), g])
 
     def _chain(self, w: Tensor) -> Tensor:
-        sigma = width_table(self.widths, self.T, self.std)[:, None]
+        sigma = sigma_table(self.sigmas, self.T, self.growth)[:, None]
         d = torch.arange(self.kernel_size // 2 + 1, dtype=torch.float64)
         h = torch.exp(-((d / sigma) ** 2) / 2)
         h[:, 1:] *= 2  # d and -d
         return (h / h.sum(1, keepdim=True) @ torch.cos(d[:, None] * w)).cumprod(0)
 
-    def _heat(self, w: Tensor, total_sigma: Totals) -> Tensor:
-        totals = listed("total_sigma", total_sigma, self.T) if isinstance(total_sigma, tuple) else total_sigma(self.T)
+    def _heat(self, w: Tensor, cumulative_sigma: CumulativeSigmas) -> Tensor:
+        totals = (
+            per_level("cumulative_sigma", cumulative_sigma, self.T)
+            if isinstance(cumulative_sigma, tuple)
+            else cumulative_sigma(self.T)
+        )
         if (totals.diff() < 0).any():
-            raise ValueError("total_sigma falls; what is blurred stays blurred, so the totals must not decrease")
+            raise ValueError("cumulative_sigma falls; what is blurred stays blurred, so the totals must not decrease")
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)
 
     def _matrix(self, t: Tensor, g: Tensor, V: Tensor, inverse: Tensor) -> Tensor:
         """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; of wave 0 alone where that is due."""
         return V * self._ended(g, t)[:, None, :] @ inverse
 
-    def _damped(self, c: Tensor, t: Tensor) -> Tensor:
+    def _attenuate(self, c: Tensor, t: Tensor) -> Tensor:
         """Return the amplitudes at level t from those of x0."""
-        g_h, g_w = (self._ended(g, t) for g in self.tables.at(t, c))
+        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, c))
         return g_h[:, None, :, None] * c * g_w[:, None, None, :]
 
     def _ended(self, g: Tensor, t: Tensor) -> Tensor:
         """Return the gains g (B, N) at level t, all but that of wave 0, the constant, erased at T where that is due."""
-        if not self.to_mean:
+        if not self.mean_at_T:
             return g
         constant = torch.arange(g.shape[1], device=g.device) == 0
         return torch.where((t.view(-1, 1) < self.T) | constant, g, 0)

@@ -3,7 +3,7 @@
     x_t = s_t x0 + (1 - s_t) m(x0),    m(x) = sum_c w_c x_c
 
 The weights w are free: the plain mean over the channels, or luma, the brightness that a viewer sees (ITU-R BT.601,
-1982). So is the saturation s_t: `linear`, 1 - t / T; `constant`, factor^t; or a list of T values. `total_remove` sets
+1982). So is the saturation s_t: `linear`, 1 - t / T; `constant`, factor^t; or a list of T values. `gray_at_T` sets
 s_T = 0. Bansal et al. (arXiv 2208.09392, 2022) use T = 20, the plain mean, and factor 0.9 for `constant`.
 """
 
@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.functional.levels import Tables, listed
+from degrade.functional.levels import LevelTables, per_level
 from degrade.registry import register
 
 __all__ = ["LUMA", "Decolor", "luma"]
@@ -48,12 +48,12 @@ class Decolor(Degradation):
     T: NumLevels = 20
     saturation: Literal["linear", "constant"] | tuple[Fraction, ...] = "linear"
     factor: Fraction = 0.9
-    total_remove: bool = True
+    gray_at_T: bool = True
     weights: Literal["mean", "luma"] = "mean"
 
     affine: ClassVar[bool] = True
 
-    def precompute(self) -> Tables:
+    def precompute(self) -> LevelTables:
         """Return the table s, T + 1 entries."""
         u = torch.linspace(1, 0, self.T + 1, dtype=torch.float64)
         if self.saturation == "linear":
@@ -61,10 +61,10 @@ class Decolor(Degradation):
         elif self.saturation == "constant":
             s = self.factor ** torch.arange(self.T + 1, dtype=torch.float64)
         else:
-            s = torch.cat([u[:1], listed("saturation", self.saturation, self.T)])
-        if self.total_remove:
+            s = torch.cat([u[:1], per_level("saturation", self.saturation, self.T)])
+        if self.gray_at_T:
             s[-1] = 0
-        return Tables(s)
+        return LevelTables(s)
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return s_t x0 + (1 - s_t) m(x0).
@@ -72,12 +72,12 @@ class Decolor(Degradation):
         Raises:
             ValueError: for luma of images without three channels.
         """
-        (s_t,) = self.tables.at(t, x0)
+        (s_t,) = self.tables.gather(t, x0)
         return s_t * x0 + (1 - s_t) * self._gray(x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (s_s - s_t) (x0 - m(x0))."""
-        (s_t,), (s_s,) = self.tables.at(t, x0), self.tables.at(s, x0)
+        (s_t,), (s_s,) = self.tables.gather(t, x0), self.tables.gather(s, x0)
         return (s_s - s_t) * (x0 - self._gray(x0))
 
     def _gray(self, x0: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
     x_t = P_n(... P_2(P_1(x0, l_1(t), z_1), l_2(t), z_2) ..., l_n(t), z_n),    z = (z_1, ..., z_n)
 
 Each part P_i has its own number of levels and its own curve l_i from the level t of the whole to its own level (see
-`degrade.functional.curves`). The order matters and is free: blur then noise is a camera's order. With `heat` = h in [0,
-1] the last part is the hot one, the others are cold, and one number moves between them:
+`degrade.functional.curves`). The order matters and is free: blur then noise is a camera's order. With `noise_fraction`
+= h in [0, 1] the last part is the hot one, the others are cold, and one number moves between them:
 
     l_n(t) is scaled by min(1, 2 h),    every other l_i(t) by min(1, 2 (1 - h))
 
@@ -29,20 +29,20 @@ from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
 from degrade.frozen import frozen
-from degrade.functional.curves import Curve, Window
-from degrade.functional.levels import Tables, compute_dtype
+from degrade.functional.curves import Curve, Ramp
+from degrade.functional.levels import LevelTables, compute_dtype
 from degrade.random import Generators
 from degrade.registry import make, register
 
-__all__ = ["Compose", "Part"]
+__all__ = ["Compose", "ComposePart"]
 
 
 @frozen
-class Part:
+class ComposePart:
     """One degradation of a sequence and the curve of its severity."""
 
     degradation: Degradation
-    curve: Curve = Window()
+    curve: Curve = Ramp()
 
     def __post_init__(self) -> None:
         if not self.degradation.registered:
@@ -66,25 +66,25 @@ class Part:
 def read_part(value: Any) -> Any:
     """Return the part that `value` describes: a degradation, a name, or {"name", "arguments", "curve"}.
 
-    >>> read_part({"name": "gaussian_noise", "arguments": {"T": 10}, "curve": "straight"}).degradation.T
+    >>> read_part({"name": "gaussian_noise", "arguments": {"T": 10}, "curve": "ramp"}).degradation.T
     10
     """
     if isinstance(value, Degradation):
-        return Part(value)
+        return ComposePart(value)
     if isinstance(value, str):
-        return Part(make(value))
+        return ComposePart(make(value))
     if not isinstance(value, dict):
         return value
     if not {"name"} <= value.keys() <= {"name", "arguments", "curve"}:
         raise ValueError(f"a part has a name, and if need be arguments and a curve, not {sorted(value)}")
     D = make(value["name"], **value.get("arguments", {}))
-    return Part(D, value.get("curve", "straight"))
+    return ComposePart(D, value.get("curve", "ramp"))
 
 
-Parts = tuple[Annotated[Part, BeforeValidator(read_part), PlainSerializer(lambda part: part.spec)], ...]
+Parts = tuple[Annotated[ComposePart, BeforeValidator(read_part), PlainSerializer(lambda part: part.spec)], ...]
 
 
-def blur_then_noise() -> tuple[Part, ...]:
+def blur_then_noise() -> tuple[ComposePart, ...]:
     """Return the parts of the hybrid between cold and hot diffusion, each with its own default arguments."""
     return read_part("blur"), read_part("gaussian_noise")
 
@@ -100,13 +100,13 @@ def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
 
 @register("compose")
 class Compose(Degradation):
-    """Degradations in sequence, each along a curve of its own; `heat` moves from the first ones to the last.
+    """Degradations in sequence, each along a curve of its own; `noise_fraction` moves from the first ones to the last.
 
     `parts` may be given as live degradations, as names, or as {"name", "arguments", "curve"}. The live objects that
     parts were injected with are kept in `live`, one dict per part, and are not among the arguments that are saved.
 
     >>> fog = make("interpolation", source=lambda n, generator: torch.ones(n, 1, 4, 4))
-    >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), heat=0.25)
+    >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), noise_fraction=0.25)
     >>> [level.item() for level in D.levels(torch.tensor([20]), torch.zeros(1))]
     [200, 5]
     >>> x0 = torch.zeros(2, 1, 4, 4)
@@ -116,20 +116,20 @@ class Compose(Degradation):
 
     T: NumLevels = 200
     parts: Parts = Field(default_factory=blur_then_noise)
-    heat: Annotated[float, Field(ge=0, le=1)] = 0.5
+    noise_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     live: tuple[dict[str, Any], ...] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:  # not a field's min_length, which would blame it for every fault inside a part
             raise ValueError(f"parts has {len(self.parts)}; a composition takes two at least")
         if self.live is not None:
-            object.__setattr__(self, "parts", self._revived(self.live))
+            object.__setattr__(self, "parts", self._inject(self.live))
         object.__setattr__(self, "live", tuple(part.degradation.runtime for part in self.parts))
         for declared in ("affine", "bounded"):
             object.__setattr__(self, declared, all(getattr(part.degradation, declared) for part in self.parts))
         super().__post_init__()
 
-    def _revived(self, live: tuple[dict[str, Any], ...]) -> tuple[Part, ...]:
+    def _inject(self, live: tuple[dict[str, Any], ...]) -> tuple[ComposePart, ...]:
         """Return the parts with the objects of `live` put in."""
         if len(live) != len(self.parts):
             raise ValueError(f"live has {len(live)} entries for {len(self.parts)} parts; it needs one dict for each")
@@ -138,16 +138,16 @@ class Compose(Degradation):
             for part, objects in zip(self.parts, live)
         )
 
-    def precompute(self) -> Tables:
+    def precompute(self) -> LevelTables:
         """Return each part's levels at t = 0..T."""
-        shares = [min(1.0, 2 * (1 - self.heat))] * (len(self.parts) - 1) + [min(1.0, 2 * self.heat)]
-        return Tables(
+        shares = [min(1.0, 2 * (1 - self.noise_fraction))] * (len(self.parts) - 1) + [min(1.0, 2 * self.noise_fraction)]
+        return LevelTables(
             *(torch.round(share * part.curve(self.T, part.degradation.T)) for part, share in zip(self.parts, shares))
         )
 
     def levels(self, t: Tensor, like: Tensor) -> list[Tensor]:
         """Return the level (B,) int64 of every part at level t (B,) of the whole, on the device of `like`."""
-        return [level.flatten().long() for level in self.tables.at(t, like)]
+        return [level.flatten().long() for level in self.tables.gather(t, like)]
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Params, ...]:
         """Return what each part draws for a batch like `x0`."""
@@ -159,18 +159,18 @@ class Compose(Degradation):
         Raises:
             ValueError: if z is neither None nor one entry per part.
         """
-        return self._through(len(self.parts), x0, self.levels(t, x0), self._latents(z))
+        return self._apply_first(len(self.parts), x0, self.levels(t, x0), self._latents(z))
 
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> tuple[Params, ...]:
         """Return z with the last part's entry re-estimated, where its level is at least 1."""
         *held, kept = self._latents(z)
         levels = self.levels(t, x0)
-        handed = self._through(len(held), x0.to(compute_dtype(x0.dtype)), levels, (*held, kept))
+        handed = self._apply_first(len(held), x0.to(compute_dtype(x0.dtype)), levels, (*held, kept))
         # Level 1 stands in for 0, where an estimate may divide by zero; nothing of it is used.
         found = self.parts[-1].degradation.estimate(x_t, handed, levels[-1].clamp(min=1), kept)
         return (*held, _choose(levels[-1] > 0, found, kept))
 
-    def _through(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Params, ...]) -> Tensor:
+    def _apply_first(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Params, ...]) -> Tensor:
         """Return x after the first n parts."""
         for part, level, z_part in list(zip(self.parts, levels, z))[:n]:
             x = part.degradation(x, level, z_part)

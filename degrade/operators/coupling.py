@@ -13,14 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from degrade.extras import require
+from degrade.optional import require
 
-__all__ = ["Coupling", "couple"]
+__all__ = ["Coupling", "pair"]
 
 Coupling = Literal["independent", "optimal"]
 
 
-def couple(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
+def pair(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
     """Return the images of `z` in the order in which they are partners of `x0`.
 
     Args:
@@ -31,7 +31,7 @@ def couple(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
     Raises:
         ImportError: for `optimal` without SciPy.
 
-    >>> couple("optimal", torch.tensor([[0.0], [5.0]]), torch.tensor([[4.0], [1.0]])).flatten().tolist()
+    >>> pair("optimal", torch.tensor([[0.0], [5.0]]), torch.tensor([[4.0], [1.0]])).flatten().tolist()
     [1.0, 4.0]
     """
     return z if coupling == "independent" else z[_assignment(x0, z)]

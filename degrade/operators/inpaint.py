@@ -6,8 +6,8 @@ with the mask M_t of `degrade.operators.mask` around the middle of the image, or
 What is hidden becomes 0, mid-gray. z is the place of the image as a window (H, W) in a mask of (2 H, 2 W) whose center
 is row H - 1, column W - 1: its row and column offsets, in 0..H and 0..W, one and the same for all t.
 
-Bansal et al. (arXiv 2208.09392, 2022) use T = 100, std 0.2, first 1, center "middle" for CelebA (the defaults) and
-T = 50, std 0.1, center "random" for MNIST and CIFAR-10. The image is never wholly destroyed there.
+Bansal et al. (arXiv 2208.09392, 2022) use T = 100, growth 0.2, offset 1, center "middle" for CelebA (the defaults) and
+T = 50, growth 0.1, center "random" for MNIST and CIFAR-10. The image is never wholly destroyed there.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["Inpaint"]
 class Inpaint(Mask):
     """A soft hole opens in the middle of the image or at a random place.
 
-    `widths` are `incremental`, std (i + first), or `constant`, std, or a list of T widths in pixels.
+    `sigmas` are `incremental`, growth (i + offset), or `constant`, growth, or a list of T widths in pixels.
 
     >>> import torch
-    >>> D = Inpaint(T=2, widths="constant", std=1.0)
+    >>> D = Inpaint(T=2, sigmas="constant", growth=1.0)
     >>> x0 = torch.ones(1, 1, 1, 5)
     >>> D(x0, torch.tensor([2])).mul(100).round().flatten().tolist()
     [75.0, 15.0, 0.0, 15.0, 75.0]
@@ -40,9 +40,9 @@ class Inpaint(Mask):
     T: NumLevels = 100
     center: Literal["middle", "random"] = "middle"
 
-    def reach(self, N: int) -> int:
+    def max_distance(self, N: int) -> int:
         """Return the largest distance of any of N pixels from a center."""
-        return N if self.center == "random" else super().reach(N)
+        return N if self.center == "random" else super().max_distance(N)
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor] | None:
         """Return row offsets in 0..H and column offsets in 0..W, each (B,) int64, for random centers; else None."""
@@ -57,12 +57,12 @@ class Inpaint(Mask):
         Raises:
             ValueError: if the center is random and z is not two offsets for each image.
         """
-        return self.weights(t, x0, self._center(x0, z)) * x0
+        return self.alpha_map(t, x0, self._center(x0, z)) * x0
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (M_s - M_t) x0."""
         center = self._center(x0, z)
-        return (self.weights(s, x0, center) - self.weights(t, x0, center)) * x0
+        return (self.alpha_map(s, x0, center) - self.alpha_map(t, x0, center)) * x0
 
     def _center(self, x0: Tensor, z: Params) -> tuple[Tensor, Tensor] | None:
         """Return the row and the column of the mask's center in each image, None for the middle."""

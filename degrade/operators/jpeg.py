@@ -7,7 +7,7 @@ J codes an image with quality q and decodes it again: conversion to YCbCr, color
 S(q) = 50 / q below 50 and 2 - q / 50 above. The free part is the curve of qualities; here each level coarsens the steps
 by one and the same factor,
 
-    S(q_t) = S(first)^(1 - u) S(last)^u,    u = (t - 1) / (T - 1),
+    S(q_t) = S(start_quality)^(1 - u) S(end_quality)^u,    u = (t - 1) / (T - 1),
 
 because a difference of quality says much below 20 and little above 50. J is the differentiable codec of kornia (Reich
 et al., arXiv 2309.06978, 2023, after Shin and Song, 2017), whose rounding has a slope; it is not linear in x0. Sizes
@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.extras import require
-from degrade.functional.levels import Tables
+from degrade.functional.levels import LevelTables
+from degrade.optional import require
 from degrade.registry import register
 
 __all__ = ["Jpeg"]
@@ -44,27 +44,27 @@ def _quality(steps: Tensor) -> Tensor:
 
 @register("jpeg")
 class Jpeg(Degradation):
-    """JPEG compression from quality `first` at t = 1 down to `last` at t = T.
+    """JPEG compression from `start_quality` at t = 1 down to `end_quality` at t = T.
 
     It takes 1 or 3 channels and needs kornia, which looks at the values of the qualities: a GPU is waited for, and
     torch.func.vmap and the device `meta` are out of its reach.
 
-    >>> D = Jpeg(T=3, first=50, last=2)
+    >>> D = Jpeg(T=3, start_quality=50, end_quality=2)
     >>> x0 = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
     >>> [round((D(x0, torch.tensor([t])) - x0).abs().mean().item(), 2) for t in (0, 1, 3)]
     [0.0, 0.01, 0.11]
     """
 
     T: NumLevels = 50
-    first: Quality = 75.0
-    last: Quality = 2.0
+    start_quality: Quality = 75.0
+    end_quality: Quality = 2.0
 
-    def precompute(self) -> Tables:
+    def precompute(self) -> LevelTables:
         """Return the table of qualities, 100 at level 0, where it is not used."""
         require("kornia.enhance", self.name)
         u = torch.linspace(1, 0, self.T, dtype=torch.float64).flip(0)  # with T = 1 it is the last quality that counts
-        first, last = _steps(torch.tensor([self.first, self.last], dtype=torch.float64))
-        return Tables(torch.cat([torch.full_like(u[:1], 100), _quality(first ** (1 - u) * last**u)]))
+        first, last = _steps(torch.tensor([self.start_quality, self.end_quality], dtype=torch.float64))
+        return LevelTables(torch.cat([torch.full_like(u[:1], 100), _quality(first ** (1 - u) * last**u)]))
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return the image coded and decoded with quality q_t, and x0 itself at t = 0.
@@ -78,6 +78,6 @@ class Jpeg(Degradation):
             raise ValueError(f"{self.name}: x0 has {x0.shape[1]} channels; JPEG codes 1 or 3")
         if not len(x0):  # which kornia refuses
             return x0
-        (quality,) = self.tables.at(t, x0)
+        (quality,) = self.tables.gather(t, x0)
         coded = jpeg_codec_differentiable((x0.expand(-1, 3, -1, -1) + 1) / 2, quality.flatten())
         return torch.where(t.view(-1, 1, 1, 1) > 0, 2 * coded[:, : x0.shape[1]] - 1, x0)

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import NumLevels, Params, check_params
-from degrade.functional.sigmas import Width
+from degrade.functional.sigmas import Sigma
 from degrade.operators.mask import Mask
 from degrade.random import Generators, rand
 from degrade.registry import register
@@ -28,22 +28,22 @@ __all__ = ["MaskToColor"]
 class MaskToColor(Mask):
     """The image gives way to a plain color, `color` if it is given (one number per channel), else drawn.
 
-    `reverse` goes from the outside in. The mask's arguments are those of `inpaint`.
+    `outside_in` goes from the outside in. The mask's arguments are those of `inpaint`.
 
-    >>> D = MaskToColor(T=3, std=1.0, color=(0.25,))
+    >>> D = MaskToColor(T=3, growth=1.0, color=(0.25,))
     >>> x0 = torch.ones(1, 1, 1, 5)
     >>> D(x0, torch.tensor([0])).flatten().tolist(), D(x0, torch.tensor([3])).flatten().tolist()
     ([1.0, 1.0, 1.0, 1.0, 1.0], [0.25, 0.25, 0.25, 0.25, 0.25])
     """
 
     T: NumLevels = 750
-    std: Width = 0.05
+    growth: Sigma = 0.05
     color: tuple[Annotated[float, Field(ge=-1, le=1)], ...] | None = None
-    reverse: bool = True
+    outside_in: bool = True
 
-    def weigh(self, M: Tensor) -> Tensor:
+    def to_alpha(self, M: Tensor) -> Tensor:
         """Return the table a from the table M, both (T + 1, ...)."""
-        return torch.cat([M[:1], 1 - M.flip(0)[1:]]) if self.reverse else M
+        return torch.cat([M[:1], 1 - M.flip(0)[1:]]) if self.outside_in else M
 
     def draw(self, x0: Tensor, generator: Generators = None) -> Tensor | None:
         """Return one color (B, C) for each image, uniform in [-0.5, 0.5]; None if the color is given."""
@@ -55,12 +55,12 @@ class MaskToColor(Mask):
         Raises:
             ValueError: if the given color has another number of channels than x0, or z is not one color per image.
         """
-        a_t = self.weights(t, x0)
+        a_t = self.alpha_map(t, x0)
         return a_t * x0 + (1 - a_t) * self._color(x0, z)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) (x0 - c)."""
-        return (self.weights(s, x0) - self.weights(t, x0)) * (x0 - self._color(x0, z))
+        return (self.alpha_map(s, x0) - self.alpha_map(t, x0)) * (x0 - self._color(x0, z))
 
     def _color(self, x0: Tensor, z: Params) -> Tensor:
         """Return the colors, (B, C, 1, 1) or (C, 1, 1)."""

@@ -1,12 +1,13 @@
 """Motion blur: the camera, or the object, moves along a straight line while the shutter is open.
 
-    x_t = k_t(angle) * x0,    k_t(angle) a line of length l_t = 1 + (length - 1) t / T pixels, each image's own angle
+    x_t = k_t(angle) * x0,    k_t(angle) a line of length l_t = 1 + (kernel_size - 1) t / T pixels, each image's own
+    angle
 
-The kernel is kornia's line of `length` taps, turned by the angle with bilinear weights, times a disc of radius l_t / 2
-with a soft rim one pixel wide, and scaled to sum 1. The disc, not the line, depends on t, so the cost does not, and the
-line grows by any fraction of a pixel; at t = 0 it leaves the middle tap alone. Free are the angle, which is drawn (z,
-in degrees, counter-clockwise), and `direction`, the slope of the weights along the line: 0 is a uniform exposure,
-1 and -1 fade in or out. Borders are reflected. An example of wrapping a library's operator: its per-sample parameters
+The kernel is kornia's line of `kernel_size` taps, turned by the angle with bilinear weights, times a disc of radius l_t
+/ 2 with a soft rim one pixel wide, and scaled to sum 1. The disc, not the line, depends on t, so the cost does not, and
+the line grows by any fraction of a pixel; at t = 0 it leaves the middle tap alone. Free are the angle, which is drawn
+(z, in degrees, counter-clockwise), and `direction`, the slope of the weights along the line: 0 is a uniform exposure, 1
+and -1 fade in or out. Borders are reflected. An example of wrapping a library's operator: its per-sample parameters
 become z and one of its numbers becomes the severity.
 """
 
@@ -19,8 +20,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params, check_params
-from degrade.extras import require
-from degrade.functional.levels import Tables
+from degrade.functional.levels import LevelTables
+from degrade.optional import require
 from degrade.random import Generators, rand
 from degrade.registry import register
 
@@ -29,9 +30,9 @@ __all__ = ["MotionBlur"]
 
 @register("motion_blur")
 class MotionBlur(Degradation):
-    """Blur along a line of up to `length` pixels (odd) at a random angle; needs kornia.
+    """Blur along a line of up to `kernel_size` pixels (odd) at a random angle; needs kornia.
 
-    >>> D = MotionBlur(T=4, length=5)
+    >>> D = MotionBlur(T=4, kernel_size=5)
     >>> x0 = torch.eye(9).view(1, 1, 9, 9)
     >>> D(x0, torch.tensor([4]), torch.tensor([0.0]))[0, 0, 4, 1:8].mul(5).round().tolist()
     [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
@@ -40,18 +41,18 @@ class MotionBlur(Degradation):
     affine: ClassVar[bool] = True
 
     T: NumLevels = 50
-    length: Annotated[int, Field(ge=3)] = 15
+    kernel_size: Annotated[int, Field(ge=3)] = 15
     direction: Annotated[float, Field(ge=-1, le=1)] = 0.0
 
-    def precompute(self) -> Tables:
-        """Return the soft discs, (T + 1, length, length)."""
+    def precompute(self) -> LevelTables:
+        """Return the soft discs, (T + 1, kernel_size, kernel_size)."""
         require("kornia.filters", self.name)
-        if self.length % 2 == 0:
-            raise ValueError(f"length = {self.length} is even; a line has a middle pixel, so take an odd one")
-        offset = torch.arange(self.length, dtype=torch.float64) - self.length // 2
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size = {self.kernel_size} is even; a line has a middle pixel, so take an odd one")
+        offset = torch.arange(self.kernel_size, dtype=torch.float64) - self.kernel_size // 2
         radius = torch.hypot(offset[:, None], offset[None, :])
-        reach = torch.linspace(1, self.length, self.T + 1, dtype=torch.float64) / 2
-        return Tables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
+        reach = torch.linspace(1, self.kernel_size, self.T + 1, dtype=torch.float64) / 2
+        return LevelTables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
 
     def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return angles (B,) in degrees, uniform in [0, 360)."""
@@ -66,27 +67,27 @@ class MotionBlur(Degradation):
         # A GPU may round even x * 1, in TF32, where there is one image of one channel.
         return torch.where(t.view(-1, 1, 1, 1) > 0, self._filter(x0, self._kernels(x0, t, z)), x0)
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return x0 filtered with the difference of the two kernels."""
         return self._filter(x0, self._kernels(x0, s, z) - self._kernels(x0, t, z))
 
     def _kernels(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return k_t for every image, (B, length, length)."""
+        """Return k_t for every image, (B, kernel_size, kernel_size)."""
         from kornia.filters import get_motion_kernel2d
 
         angle = check_params(self.name, z, (len(x0),)).to(x0)
-        (disc,) = self.tables.at(t, x0)
-        line = get_motion_kernel2d(self.length, angle, torch.full_like(angle, self.direction), "bilinear")
+        (disc,) = self.tables.gather(t, x0)
+        line = get_motion_kernel2d(self.kernel_size, angle, torch.full_like(angle, self.direction), "bilinear")
         kernels: Tensor = disc * line
         return kernels / kernels.sum((1, 2), keepdim=True)
 
     def _filter(self, x0: Tensor, kernels: Tensor) -> Tensor:
         from kornia.filters import filter2d
 
-        if min(x0.shape[2:]) <= self.length // 2:
+        if min(x0.shape[2:]) <= self.kernel_size // 2:
             raise ValueError(
-                f"{self.name}: x0 is {tuple(x0.shape)}; a line of {self.length} pixels with reflected borders needs "
-                f"sides of more than {self.length // 2}: take a shorter length"
+                f"{self.name}: x0 is {tuple(x0.shape)}; a line of {self.kernel_size} pixels with reflected borders "
+                f"needs sides of more than {self.kernel_size // 2}: take a smaller kernel_size"
             )
         filtered: Tensor = filter2d(x0, kernels, "reflect")
         return filtered

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params, check_image_params
 from degrade.frozen import frozen
-from degrade.functional.levels import Tables
-from degrade.functional.schedules import Cosine, Linear, Schedule
-from degrade.operators.coupling import Coupling, couple
+from degrade.functional.levels import LevelTables
+from degrade.functional.schedules import Cosine, LinearBeta, Schedule
+from degrade.operators.coupling import Coupling, pair
 from degrade.random import Generators, Source, randn_like, sample_source
 from degrade.registry import register
 
@@ -37,13 +37,13 @@ class AffinePath(Degradation):
     affine: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
 
-    def precompute(self) -> Tables:
+    def precompute(self) -> LevelTables:
         """Return the tables a and b, T + 1 entries each."""
-        return Tables(*self.schedule(self.T))
+        return LevelTables(*self.schedule(self.T))
 
     def coefficients(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return (a_t, b_t), each (B, 1, 1, 1), on the device and in the compute precision of `like`."""
-        a_t, b_t = self.tables.at(t, like)
+        a_t, b_t = self.tables.gather(t, like)
         return a_t, b_t
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
@@ -56,7 +56,7 @@ class AffinePath(Degradation):
         a_t, b_t = self.coefficients(t, x_t)
         return (x_t - a_t * x0) / b_t
 
-    def change(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) x0 + (b_s - b_t) z."""
         (a_t, b_t), (a_s, b_s) = self.coefficients(t, x0), self.coefficients(s, x0)
         return (a_s - a_t) * x0 + (b_s - b_t) * check_image_params(self.name, x0, z)
@@ -75,7 +75,7 @@ class GaussianNoise(AffinePath):
     """
 
     T: NumLevels = 1000
-    schedule: Schedule = Linear()
+    schedule: Schedule = LinearBeta()
 
     def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return eps ~ N(0, I), shaped like `x0`."""
@@ -92,7 +92,7 @@ class Interpolation(AffinePath):
     draws does not depend on its batch, so there the partner stays as drawn.
 
     >>> import torch
-    >>> D = Interpolation(T=4, schedule="straight", source=lambda n, generator: torch.ones(n, 1, 2, 2))
+    >>> D = Interpolation(T=4, schedule="rectified", source=lambda n, generator: torch.ones(n, 1, 2, 2))
     >>> x0 = -torch.ones(1, 1, 2, 2)
     >>> [D(x0, torch.tensor([t]), D.draw(x0)).mean().item() for t in range(5)]
     [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -124,4 +124,4 @@ class Interpolation(AffinePath):
             raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
         # Images that have a generator each are batches of one, which leave nothing to pair.
         alone = isinstance(generator, Sequence)
-        return z if alone else couple(self.coupling, x0, z)
+        return z if alone else pair(self.coupling, x0, z)

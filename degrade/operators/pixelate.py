@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.functional.levels import Tables, TablesBySize, listed
+from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
 from degrade.registry import register
 
 __all__ = ["Pixelate"]
@@ -36,7 +36,7 @@ __all__ = ["Pixelate"]
 class Pixelate(Degradation):
     """Fewer and larger pixels with every level, by `halve`, by `decrement`, or along a list of T fractions of the size.
 
-    Halving wants sizes that divide by 2^T, unless `uneven` allows to round down.
+    Halving wants sizes that divide by 2^T, unless `allow_uneven` allows to round down.
 
     >>> D = Pixelate(T=2, filter="area")
     >>> x0 = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4)
@@ -47,24 +47,24 @@ class Pixelate(Degradation):
     T: NumLevels = 4
     sizes: Literal["halve", "decrement"] | tuple[Annotated[float, Field(gt=0, le=1)], ...] = "halve"
     filter: Literal["bicubic", "bilinear", "area"] = "bicubic"
-    uneven: bool = False
+    allow_uneven: bool = False
 
     affine: ClassVar[bool] = True
 
-    def precompute(self) -> TablesBySize:
+    def precompute(self) -> SizedLevelTables:
         """Return the matrices P (T + 1, H, H) and Q (T + 1, W, W) for each size of image."""
         if isinstance(self.sizes, tuple):
-            listed("sizes", self.sizes, self.T)
-        return TablesBySize(self._at_size)
+            per_level("sizes", self.sizes, self.T)
+        return SizedLevelTables(self._at_size)
 
-    # No `change` of its own: the difference of two levels is no product of matrices, so it costs two in any case.
+    # No `_difference` of its own: the difference of two levels is no product of matrices, so it costs two in any case.
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return P_t x0 Q_t^T.
 
         Raises:
             ValueError: if the image is too small for T levels, or its size does not divide.
         """
-        P_t, Q_t = self.tables.at(t, x0)
+        P_t, Q_t = self.tables.gather(t, x0)
         return torch.einsum("bij,bcjk,blk->bcil", P_t, x0, Q_t)
 
     def size(self, N: int, t: int) -> int:
@@ -75,9 +75,9 @@ class Pixelate(Degradation):
             return N - t + 1
         return max(1, round(N * self.sizes[t - 1]))
 
-    def _at_size(self, height: int, width: int, dtype: torch.dtype) -> Tables:
+    def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         self._need_room(height, width)
-        return Tables(self._matrices(height, dtype), self._matrices(width, dtype))
+        return LevelTables(self._matrices(height, dtype), self._matrices(width, dtype))
 
     def _matrices(self, N: int, dtype: torch.dtype) -> Tensor:
         """Return the products (T + 1, N, N); steps have the rounding of `interpolate` on images of this precision."""
@@ -95,9 +95,9 @@ class Pixelate(Degradation):
         if self.sizes == "halve":
             most = min(N.bit_length() for N in sides) - 1
             even = min((N & -N).bit_length() for N in sides) - 1
-            if even < self.T <= most and not self.uneven:
+            if even < self.T <= most and not self.allow_uneven:
                 fewer = f", take T <= {even}" if even else ""
-                raise ValueError(f"{who}, which 2^{self.T} does not divide: resize x0{fewer} or uneven=True")
+                raise ValueError(f"{who}, which 2^{self.T} does not divide: resize x0{fewer} or allow_uneven=True")
         else:
             most = min(sides) if self.sizes == "decrement" else self.T
         if most < self.T:

@@ -7,10 +7,11 @@ L_t keeps the flakes of a noise plane above a threshold and smears them with a G
     L_t = G(sigma_t) * clip(base [base >= thr_t], 0, 1),    zero beyond the border
 
 and b_t(x) = br_t x + (1 - br_t) max(x, 1.5 luma(x) + 0.5), or x itself where the brightness is fixed. A plane is normal
-noise whose middle is enlarged `zoom` times. thr, sigma and br run on straight lines over t = 1..T. z holds each image's
-plane (B, H, W) and whether its wind blows along the columns (B,). The steps are not cumulative, so no level costs more
-than another. The operator is that of ImageNet-C (Hendrycks and Dietterich, arXiv 1903.12261, 2019) with the four
-strengths of Bansal et al. (arXiv 2208.09392, 2022), who use T = 200, strength 3 for CIFAR-10 and 4 for CelebA.
+noise whose middle is enlarged `zoom` times. threshold, sigma and brightness run on straight lines over t = 1..T. z
+holds each image's plane (B, H, W) and whether its wind blows along the columns (B,). The steps are not cumulative, so
+no level costs more than another. The operator is that of ImageNet-C (Hendrycks and Dietterich, arXiv 1903.12261, 2019)
+with the four strengths of Bansal et al. (arXiv 2208.09392, 2022), who use T = 200, strength 3 for CIFAR-10 and 4 for
+CelebA.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from degrade.base import Degradation, NumLevels, Params, check_param_tuple
-from degrade.functional.levels import Tables
+from degrade.functional.levels import LevelTables
 from degrade.operators.color import luma
 from degrade.random import Generators, rand, randn
 from degrade.registry import register
@@ -38,9 +39,9 @@ class Strength(NamedTuple):
     std: float
     zoom: float
     k: int
-    thr: tuple[float, float]
+    threshold: tuple[float, float]
     sigma: tuple[float, float]
-    br: tuple[float, float]
+    brightness: tuple[float, float]
 
 
 STRENGTHS = {
@@ -53,11 +54,11 @@ STRENGTHS = {
 
 @register("snow")
 class Snow(Degradation):
-    """Snow of strength `level` 1 to 4 on images in [-1, 1]; `fix_brightness` leaves the image under it as it is.
+    """Snow of `strength` 1 to 4 on images in [-1, 1]; `fix_brightness` leaves the image under it as it is.
 
     A falling brightness needs 1 or 3 channels.
 
-    >>> D = Snow(T=10, level=3)
+    >>> D = Snow(T=10, strength=3)
     >>> x0 = torch.zeros(2, 3, 16, 16)
     >>> z = D.draw(x0, torch.Generator().manual_seed(0))
     >>> D(x0, torch.tensor([0, 10]), z).mean((1, 2, 3)).gt(0.2).tolist()
@@ -65,23 +66,23 @@ class Snow(Degradation):
     """
 
     T: NumLevels = 200
-    level: Literal[1, 2, 3, 4] = 4
+    strength: Literal[1, 2, 3, 4] = 4
     fix_brightness: bool = False
 
-    def precompute(self) -> Tables:
+    def precompute(self) -> LevelTables:
         """Return thr, the kernels (T + 1, k) and br; row 0 is not used."""
-        strength = STRENGTHS[self.level]
-        thr, sigma, br = (
+        strength = STRENGTHS[self.strength]
+        threshold, sigma, brightness = (
             torch.cat([torch.ones(1).double(), torch.linspace(*ends, self.T, dtype=torch.float64)])
-            for ends in (strength.thr, strength.sigma, strength.br)
+            for ends in (strength.threshold, strength.sigma, strength.brightness)
         )
         d = torch.arange(strength.k, dtype=torch.float64) - strength.k // 2
         kernels = torch.exp(-((d / sigma[:, None]) ** 2) / 2)
-        return Tables(thr, kernels / kernels.sum(1, keepdim=True), br)
+        return LevelTables(threshold, kernels / kernels.sum(1, keepdim=True), brightness)
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor]:
         """Return the planes (B, H, W) in the compute precision of x0, and the directions (B,), true for vertical."""
-        strength = STRENGTHS[self.level]
+        strength = STRENGTHS[self.strength]
         B, _, H, W = x0.shape
         crop = [math.ceil(N / strength.zoom) for N in (H, W)]
         noise = strength.mean + strength.std * randn((B, *crop), x0, generator)
@@ -96,16 +97,16 @@ class Snow(Degradation):
         """
         B, C, H, W = x0.shape
         base, vertical = check_param_tuple(self.name, z, (B, H, W), (B,))
-        thr, kernel, br = self.tables.at(t, x0)
+        threshold, kernel, brightness = self.tables.gather(t, x0)
         x = (x0 + 1) / 2
         if not self.fix_brightness:
             if C not in (1, 3):
                 raise ValueError(f"{self.name}: x0 has {C} channels; brightness is that of 1 or 3: fix_brightness=True")
             gray = luma(x) if C == 3 else x
-            x = br * x + (1 - br) * torch.maximum(x, 1.5 * gray + 0.5)
+            x = brightness * x + (1 - brightness) * torch.maximum(x, 1.5 * gray + 0.5)
         base = base.to(x0)
-        flakes = torch.where(base < thr[:, 0], 0, base).clamp(0, 1)
-        along_rows, along_columns = _smeared(flakes, kernel), _smeared(flakes.mT, kernel).mT
+        flakes = torch.where(base < threshold[:, 0], 0, base).clamp(0, 1)
+        along_rows, along_columns = _directional_blur(flakes, kernel), _directional_blur(flakes.mT, kernel).mT
         layer = torch.where(vertical.view(-1, 1, 1) > 0, along_columns, along_rows)[:, None]
         snowed = 2 * (x + layer + layer.flip(-2, -1)).clamp(0, 1) - 1
         return torch.where(t.view(-1, 1, 1, 1) > 0, snowed, x0)
@@ -119,7 +120,7 @@ def _enlarged(noise: Tensor, zoom: float, H: int, W: int) -> Tensor:
     return large[:, top : top + H, left : left + W]
 
 
-def _smeared(x: Tensor, kernel: Tensor) -> Tensor:
+def _directional_blur(x: Tensor, kernel: Tensor) -> Tensor:
     """Return the rows of x (B, H, W), each image convolved with its own symmetric kernel (B, k), zero outside."""
     k, W = kernel.shape[1], x.shape[2]
     padded = pad(x, (k // 2, k // 2))

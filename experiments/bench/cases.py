@@ -72,14 +72,14 @@ class Case:
         return replace(self, arguments={**self.arguments, "T": T}, side=16, images=3)
 
 
-GENERATION = {"T": 300, "kernel_size": 27, "boundary": "circular", "to_mean": True}
+GENERATION = {"T": 300, "kernel_size": 27, "padding_mode": "circular", "mean_at_T": True}
 CASES = (
     Case("blur, CelebA", "blur", {"T": 200, "kernel_size": 15}, aim=200),
     Case("blur, generation", "blur", GENERATION, aim=5000),
-    Case("blur, CIFAR", "blur", {"T": 50, "widths": "special_6", "kernel_size": 11}, 32, aim=100, walk=True),
-    Case("inpaint, CelebA", "inpaint", {"T": 100, "std": 0.2}, walk=True),
-    Case("inpaint, CIFAR", "inpaint", {"T": 50, "std": 0.1, "center": "random"}, 32, walk=True),
+    Case("blur, CIFAR", "blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}, 32, aim=100, walk=True),
+    Case("inpaint, CelebA", "inpaint", {"T": 100, "growth": 0.2}, walk=True),
+    Case("inpaint, CIFAR", "inpaint", {"T": 50, "growth": 0.1, "center": "random"}, 32, walk=True),
     Case("pixelate, CelebA", "pixelate", {"T": 4}, walk=True),
     Case("pixelate, CIFAR", "pixelate", {"T": 3}, 32, walk=True),
-    Case("snow, CIFAR", "snow", {"T": 200, "level": 3}, 32),
+    Case("snow, CIFAR", "snow", {"T": 200, "strength": 3}, 32),
 )

@@ -29,7 +29,7 @@ RULES: dict[str, Callable[[int, float, float], float]] = {
     "incremental": lambda i, std, first: std * (i + first),
     "constant": lambda i, std, first: std,
     "exponential": lambda i, std, first: math.exp(std * i),
-    "special_6": lambda i, std, first: 0.35 + i / 100,
+    "cifar10": lambda i, std, first: 0.35 + i / 100,
 }
 
 
@@ -57,14 +57,14 @@ def blur_kernels(widths: Iterable[float], kernel_size: int, like: Tensor) -> lis
     return [torch.outer(gaussian(d, sigma), gaussian(d, sigma)).to(like.device) for sigma in widths]
 
 
-def blurred(x0: Tensor, kernels: Sequence[Tensor], boundary: str, to_mean: bool = False) -> Iterator[Tensor]:
+def blurred(x0: Tensor, kernels: Sequence[Tensor], boundary: str, mean_at_T: bool = False) -> Iterator[Tensor]:
     """Convolve with each kernel in turn; the last level becomes its own mean color if asked for."""
     yield x0
     x, channels = x0, x0.shape[1]
     for i, kernel in enumerate(kernels, 1):
         around = _continued(x, len(kernel) // 2, boundary)
         x = conv2d(around, kernel.expand(channels, 1, -1, -1), groups=channels)
-        yield _mean(x, boundary).expand_as(x) if to_mean and i == len(kernels) else x
+        yield _mean(x, boundary).expand_as(x) if mean_at_T and i == len(kernels) else x
 
 
 def _mean(x: Tensor, boundary: str) -> Tensor:
@@ -123,17 +123,17 @@ def snowed(x0: Tensor, z: tuple[Tensor, Tensor], strength: Strength, T: int, fix
     gray = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:] if x.shape[1] == 3 else x
     half = strength.k // 2
     d = torch.arange(-half, half + 1, dtype=x0.dtype, device=x0.device)
-    for thr, sigma, br in zip(
-        *(np.linspace(*ends, T).tolist() for ends in (strength.thr, strength.sigma, strength.br))
+    for threshold, sigma, brightness in zip(
+        *(np.linspace(*ends, T).tolist() for ends in (strength.threshold, strength.sigma, strength.brightness))
     ):
         flakes = base.clone()
-        flakes[flakes < thr] = 0
+        flakes[flakes < threshold] = 0
         flakes.clamp_(0, 1)
         kernel = gaussian(d, sigma)
         layer = torch.empty_like(flakes)
         layer[vertical] = conv2d(flakes[vertical], kernel.view(1, 1, -1, 1), padding=(half, 0))
         layer[~vertical] = conv2d(flakes[~vertical], kernel.view(1, 1, 1, -1), padding=(0, half))
-        below = x if fix else br * x + (1 - br) * torch.maximum(x, 1.5 * gray + 0.5)
+        below = x if fix else brightness * x + (1 - brightness) * torch.maximum(x, 1.5 * gray + 0.5)
         yield (below + layer + torch.rot90(layer, 2, (2, 3))).clamp(0, 1) * 2 - 1
 
 
@@ -145,18 +145,18 @@ def loop_of(D: Degradation, like: Tensor) -> Loop:
     """
     H, W = like.shape[2:]
     match D:
-        case Blur(widths=str(rule), total_sigma=None):
-            kernels = blur_kernels(sigmas(rule, D.T, D.std), D.kernel_size, like)
-            return lambda x0, z: blurred(x0, kernels, D.boundary, D.to_mean)
-        case Inpaint(widths=str(rule)):
+        case Blur(sigmas=str(rule), cumulative_sigma=None):
+            kernels = blur_kernels(sigmas(rule, D.T, D.growth), D.kernel_size, like)
+            return lambda x0, z: blurred(x0, kernels, D.padding_mode, D.mean_at_T)
+        case Inpaint(sigmas=str(rule)):
             # A window (H, W) of twice the size, around the last pixel of its first quarter.
             twice = D.center == "random"
             place = (2 * H, 2 * W, (H - 1, W - 1)) if twice else (H, W, ((H - 1) // 2, (W - 1) // 2))
-            cut = holes(sigmas(rule, D.T, D.std, D.first), *place, like)
+            cut = holes(sigmas(rule, D.T, D.growth, D.offset), *place, like)
             return lambda x0, z: inpainted(x0, cut, z)
         case Pixelate(sizes="halve"):
             sizes = [(H // 2**t, W // 2**t) for t in range(1, D.T + 1)]
             return lambda x0, z: pixelated(x0, sizes, D.filter)
         case Snow():
-            return lambda x0, z: snowed(x0, z, STRENGTHS[D.level], D.T, D.fix_brightness)
+            return lambda x0, z: snowed(x0, z, STRENGTHS[D.strength], D.T, D.fix_brightness)
     raise ValueError(f"{D} has no naive loop here; blur, inpaint, pixelate (halve) and snow have")

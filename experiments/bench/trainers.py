@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from degrade import make
-from degrade.extras import require
+from degrade.optional import require
 from experiments.bench.contender import Ready, Setting
 from experiments.bench.flops import forward_flops, matched
 from experiments.data.images import InMemoryImages

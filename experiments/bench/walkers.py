@@ -11,7 +11,7 @@ import tempfile
 import torch
 
 from degrade import expand_level
-from degrade.extras import require
+from degrade.optional import require
 from experiments.bench.contender import Ready, Setting
 from experiments.bench.difference import autocast, noise, restorer
 from restore import to_diffusers

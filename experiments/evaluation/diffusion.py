@@ -12,7 +12,7 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from degrade import GaussianNoise, Source
-from degrade.rendering import Strip, sheet
+from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.metrics import thumbnail_distance
@@ -117,8 +117,8 @@ class DiffusionEvaluator:
             columns = -(-len(x) // 4)
             kind, _, detail = name.partition(", ")
             grid = make_grid(x, columns, padding=1, pad_value=1.0)
-            rows.append(Strip(kind, detail, grid[None], [f"{len(x)} samples"]))
-        sheet(rows, scale=max(1, 64 // x.shape[-1])).save(path)
+            rows.append(SeverityRow(kind, detail, grid[None], [f"{len(x)} samples"]))
+        render_rows(rows, scale=max(1, 64 // x.shape[-1])).save(path)
         return path
 
     @torch.no_grad()
@@ -131,8 +131,8 @@ class DiffusionEvaluator:
         )
         visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
         panels = torch.stack([visited[t] for t in shown], dim=1)
-        rows = [Strip(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]
-        sheet(rows, scale=max(1, 64 // x_T.shape[-1])).save(path)
+        rows = [SeverityRow(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]
+        render_rows(rows, scale=max(1, 64 // x_T.shape[-1])).save(path)
         return path
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from degrade.image_io import to_pillow
+from degrade.image_io import to_pil_image
 
 __all__ = ["animate", "plot_loss"]
 
@@ -40,7 +40,7 @@ def animate(path: Path, frames: Sequence[Tensor], scale: int, seconds: float, ho
     """
     pictures = []
     for frame in frames:
-        picture = to_pillow(make_grid(frame, nrow=len(frame), padding=2, pad_value=1.0))
+        picture = to_pil_image(make_grid(frame, nrow=len(frame), padding=2, pad_value=1.0))
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
         pictures.append(picture.quantize(dither=Image.Dither.NONE))
     times = [round(1000 * seconds) * (12 if i in set(hold) else 1) for i in range(len(frames))]

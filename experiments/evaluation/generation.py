@@ -18,8 +18,8 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from degrade import Degradation, Source, map_params
-from degrade.image_io import to_pillow
-from degrade.rendering import Strip, severities, sheet
+from degrade.image_io import to_pil_image
+from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
 from experiments.evaluation.figures import animate
 from experiments.evaluation.metrics import pairwise_rmse, thumbnail_distance
@@ -122,7 +122,7 @@ class GenerationEvaluator:
 
     def grid(self, path: Path, x: Tensor) -> Path:
         """Save images as a square grid."""
-        picture = to_pillow(make_grid(x, nrow=math.ceil(len(x) ** 0.5), padding=2, pad_value=1.0))
+        picture = to_pil_image(make_grid(x, nrow=math.ceil(len(x) ** 0.5), padding=2, pad_value=1.0))
         scale = _scale(x)
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)
         return path
@@ -130,15 +130,17 @@ class GenerationEvaluator:
     def trajectories(self, path: Path, n: int, jitter: float) -> Path:
         """Save rows of x_T -> x_0."""
         walk = self.walk(n, jitter)
-        shown = [self.times[i] for i in severities(len(self.times) - 1, 9)]
+        shown = [self.times[i] for i in spaced_levels(len(self.times) - 1, 9)]
         rows = torch.stack([walk[t] for t in shown], dim=1)
         captions = [f"t = {t}" for t in shown]
-        return _saved([Strip(f"image {i + 1}", self.step.name, row, captions) for i, row in enumerate(rows)], path)
+        return _saved(
+            [SeverityRow(f"image {i + 1}", self.step.name, row, captions) for i, row in enumerate(rows)], path
+        )
 
     def film(self, path: Path, n: int, jitter: float) -> Path:
         """Save a GIF of n walks."""
         walk = self.walk(n, jitter)
-        shown = [self.times[i] for i in severities(len(self.times) - 1, 48)]
+        shown = [self.times[i] for i in spaced_levels(len(self.times) - 1, 48)]
         return animate(path, [walk[t] for t in shown], _scale(walk[shown[0]]), 0.08, hold=(0, len(shown) - 1))
 
     def sweep(self, path: Path, made: dict[float, Tensor], n: int = 8) -> dict[float, float]:
@@ -147,11 +149,13 @@ class GenerationEvaluator:
         Returns:
             The diversity of the images from one start, by jitter.
         """
-        rows = [Strip(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()]
+        rows = [
+            SeverityRow(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()
+        ]
         alike = {jitter: self.siblings(n, jitter) for jitter in made}
         found = {jitter: pairwise_rmse(x) for jitter, x in alike.items() if x is not None}
         rows += [
-            Strip(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)
+            SeverityRow(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)
             for jitter, x in alike.items()
             if x is not None
         ]
@@ -163,7 +167,7 @@ class GenerationEvaluator:
         rows = {"prior": self.prior(n, seeded_generator("cpu", self.seed, "report", "prior")).x_T}
         if source is not None:
             rows["D(x0, T, z)"] = DegradedData(self.D, source)(n, seeded_generator("cpu", self.seed, "report", 0)).x_T
-        return _saved([Strip(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
+        return _saved([SeverityRow(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
 
 
 def _diversities(x: Tensor) -> dict[str, float]:
@@ -174,8 +178,8 @@ def _scale(x: Tensor) -> int:
     return max(1, 96 // x.shape[-1])
 
 
-def _saved(rows: list[Strip], path: Path) -> Path:
-    sheet(rows, _scale(rows[0].panels)).save(path)
+def _saved(rows: list[SeverityRow], path: Path) -> Path:
+    render_rows(rows, _scale(rows[0].panels)).save(path)
     return path
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Degradation, Params, Source, expand_level, map_params
-from degrade.rendering import Strip, severities, sheet
+from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
@@ -84,10 +84,13 @@ class RestorationEvaluator:
     def forward_strip(self, path: Path, n: int = 5) -> Path:
         """Save rows of x0 -> D(x0, t, z)."""
         x0, z = self.images(n)
-        levels = severities(self.D.T, 8)
+        levels = spaced_levels(self.D.T, 8)
         panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in levels], dim=1)
         return _saved(
-            [Strip(f"image {i + 1}", self.D.name, row, [f"t = {t}" for t in levels]) for i, row in enumerate(panels)],
+            [
+                SeverityRow(f"image {i + 1}", self.D.name, row, [f"t = {t}" for t in levels])
+                for i, row in enumerate(panels)
+            ],
             path,
         )
 
@@ -97,12 +100,12 @@ class RestorationEvaluator:
         columns = {"truth": x0, **self.restored(x0, z)}
         panels = torch.stack(list(columns.values()), dim=1)
         return _saved(
-            [Strip(f"image {i + 1}", f"t = {self.D.T}", row, list(columns)) for i, row in enumerate(panels)], path
+            [SeverityRow(f"image {i + 1}", f"t = {self.D.T}", row, list(columns)) for i, row in enumerate(panels)], path
         )
 
 
-def _saved(rows: list[Strip], path: Path) -> Path:
-    sheet(rows, scale=max(1, 96 // rows[0].panels.shape[-1])).save(path)
+def _saved(rows: list[SeverityRow], path: Path) -> Path:
+    render_rows(rows, scale=max(1, 96 // rows[0].panels.shape[-1])).save(path)
     return path
 
 

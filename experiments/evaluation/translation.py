@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Degradation, Source, expand_level
-from degrade.rendering import Strip, severities, sheet
+from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
 from experiments.evaluation.figures import animate
 from experiments.evaluation.metrics import centered_correlation, rmse, ssim, thumbnail_distance
@@ -107,27 +107,31 @@ class TranslationEvaluator:
         times = spaced_timesteps(self.D.T, min(7, self.D.T))[::-1]
         panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in times] + [z], dim=1)
         captions = ["x0", *(f"t = {t}" for t in times[1:]), "z"]
-        return self.save([Strip(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path)
+        return self.save(
+            [SeverityRow(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path
+        )
 
     def reverse_strip(self, path: Path) -> Path:
         """Rows of the reverse walk, for each sampler, from the same starts."""
         starts, _ = DatasetPrior(self.sets.unseen_other)(2, self.generator("pictures"))
         times = self.times(self.D.T)
-        shown = [times[k] for k in severities(len(times) - 1, 9)]
+        shown = [times[k] for k in spaced_levels(len(times) - 1, 9)]
         guess = direct(self.R, starts, self.D.T)
         walks = {name: self.visited(name, starts) for name in SAMPLERS}
         rows = []
         for i, start in enumerate(starts):
-            rows.append(Strip("direct", "R(x_T, T)", torch.stack([start, guess[i]]), [f"t = {self.D.T}", "t = 0"]))
+            rows.append(
+                SeverityRow("direct", "R(x_T, T)", torch.stack([start, guess[i]]), [f"t = {self.D.T}", "t = 0"])
+            )
             for name, walk in walks.items():
                 panels = torch.stack([walk[t][i] for t in shown])
-                rows.append(Strip(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
+                rows.append(SeverityRow(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
         return self.save(rows, path)
 
     @staticmethod
-    def save(rows: Sequence[Strip], path: Path) -> Path:
+    def save(rows: Sequence[SeverityRow], path: Path) -> Path:
         """Save strips at a size at which faces can be judged."""
-        sheet(rows, scale=max(1, 128 // rows[0].panels.shape[-1])).save(path)
+        render_rows(rows, scale=max(1, 128 // rows[0].panels.shape[-1])).save(path)
         return path
 
     @torch.no_grad()

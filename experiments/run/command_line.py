@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema
 
 from degrade.frozen import exact_schema
-from degrade.pairs import pairs
+from degrade.serializable import parse_key_values
 
 __all__ = ["IntList", "KeyValues", "Options", "UsageError", "from_text", "parse", "validated"]
 
@@ -148,7 +148,7 @@ def from_text(value: Any, kind: Any) -> Any:
     ((1, 2), (), {'T': 3})
     """
     if isinstance(value, list):
-        return pairs(value)
+        return parse_key_values(value)
     if not isinstance(value, str):
         return value
     kinds = list(_alternatives(kind))

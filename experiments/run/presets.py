@@ -36,13 +36,20 @@ MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32,
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}
 
-DIGIT_BLUR: Values = {"T": 20, "widths": "constant", "std": 7.0, "kernel_size": 11, "boundary": "circular"}
-TINY_BLUR: Values = {"T": 50, "widths": "special_6", "kernel_size": 11}
-FACE_BLUR: Values = {"T": 200, "widths": "exponential", "std": 0.01, "kernel_size": 15}
-SMALL_HOLE: Values = {"T": 50, "std": 0.1, "center": "random"}
-FACE_HOLE: Values = {"T": 100, "std": 0.2, "first": 1.0}
+DIGIT_BLUR: Values = {"T": 20, "sigmas": "constant", "growth": 7.0, "kernel_size": 11, "padding_mode": "circular"}
+TINY_BLUR: Values = {"T": 50, "sigmas": "cifar10", "kernel_size": 11}
+FACE_BLUR: Values = {"T": 200, "sigmas": "exponential", "growth": 0.01, "kernel_size": 15}
+SMALL_HOLE: Values = {"T": 50, "growth": 0.1, "center": "random"}
+FACE_HOLE: Values = {"T": 100, "growth": 0.2, "offset": 1.0}
 TO_MEAN: Values = {
-    **{"T": 300, "widths": "exponential", "std": 0.01, "kernel_size": 27, "boundary": "circular", "to_mean": True}
+    **{
+        "T": 300,
+        "sigmas": "exponential",
+        "growth": 0.01,
+        "kernel_size": 27,
+        "padding_mode": "circular",
+        "mean_at_T": True,
+    }
 }
 
 
@@ -52,7 +59,7 @@ def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> V
 
 DEMO: Values = {
     **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 600, "batch": 32},
-    **{"degradation": "blur", "set": {"T": 20, "widths": "special_6", "kernel_size": 11}},
+    **{"degradation": "blur", "set": {"T": 20, "sigmas": "cifar10", "kernel_size": 11}},
 }
 PRESETS: dict[str, Values] = {
     "mnist-blur": _preset(MNIST, "blur", DIGIT_BLUR),
@@ -61,15 +68,15 @@ PRESETS: dict[str, Values] = {
     "cifar10-blur": _preset(CIFAR10, "blur", TINY_BLUR),
     "cifar10-inpaint": _preset(CIFAR10, "inpaint", SMALL_HOLE, quantize_input=True),
     "cifar10-pixelate": _preset(CIFAR10, "pixelate", {"T": 3}),
-    "cifar10-snow": _preset(CIFAR10, "snow", {"T": 200, "level": 3}),
+    "cifar10-snow": _preset(CIFAR10, "snow", {"T": 200, "strength": 3}),
     "cifar10-decolor": _preset(CIFAR10, "decolor", {"T": 20}),
     "celeba-blur": _preset(CELEBA, "blur", FACE_BLUR),
     "celeba-inpaint": _preset(CELEBA, "inpaint", FACE_HOLE),
     "celeba-pixelate": _preset(CELEBA, "pixelate", {"T": 4}),
-    "celeba-snow": _preset(CELEBA, "snow", {"T": 200, "level": 4}),
+    "celeba-snow": _preset(CELEBA, "snow", {"T": 200, "strength": 4}),
     "celeba-decolor": _preset(CELEBA, "decolor", {"T": 20}),
     "generation-blur": _preset(CELEBA, "blur", TO_MEAN, quantize_input=True, prior="auto", jitter=0.002),
-    "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "std": 0.05, "first": 1.0}, prior="auto"),
+    "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "growth": 0.05, "offset": 1.0}, prior="auto"),
     "generation-pixelate": _preset(CELEBA, "pixelate", {"T": 6}, prior="auto"),
     "generation-noise": _preset(CELEBA, "gaussian_noise", {"T": 200, "schedule": "cosine"}, prior="auto"),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from degrade import GaussianNoise
-from degrade.functional.schedules import PUBLISHED, Cosine, Linear
+from degrade.functional.schedules import PUBLISHED, Cosine, LinearBeta
 from degrade.registry import build
 from restore.nets.unet import UNetConfig
 from restore.restorer import Predict, Restorer
@@ -169,11 +169,11 @@ def read_noise(file: Path | None) -> Noise:
     """
     defaults = {name: default for name, (default, *_) in NOISE.items()} | AMOUNT
     options = defaults if file is None else _read(file, SCHEDULERS, NOISE, AMOUNT)
-    schedule: Linear | Cosine = Cosine()
+    schedule: LinearBeta | Cosine = Cosine()
     if options["beta_schedule"] == "linear":
         betas = options["beta_start"], options["beta_end"]
         published = (options["num_train_timesteps"], *betas) == PUBLISHED
-        schedule = Linear() if published else build(Linear, beta_1=betas[0], beta_T=betas[1])
+        schedule = LinearBeta() if published else build(LinearBeta, beta_start=betas[0], beta_end=betas[1])
     degradation = build(GaussianNoise, T=options["num_train_timesteps"], schedule=schedule)
     return Noise(degradation, PREDICT[options["prediction_type"]], options["clip_sample"])
 
@@ -246,13 +246,15 @@ def noise_options(restorer: Restorer) -> dict[str, Any]:
     """
     D = restorer.degradation
     schedule = D.schedule if isinstance(D, GaussianNoise) else None
-    possible = (PUBLISHED[0] == D.T or schedule != Linear()) if isinstance(schedule, Linear) else schedule == Cosine()
+    possible = (
+        (PUBLISHED[0] == D.T or schedule != LinearBeta()) if isinstance(schedule, LinearBeta) else schedule == Cosine()
+    )
     if not possible:
         raise ValueError(f"diffusers cannot express {D}; write its network alone: to_diffusers(restorer.net, folder)")
     betas: dict[str, Any] = {"beta_schedule": "squaredcos_cap_v2"}
-    if isinstance(schedule, Linear):
-        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_1 or PUBLISHED[1]}
-        betas["beta_end"] = schedule.beta_T or PUBLISHED[2]
+    if isinstance(schedule, LinearBeta):
+        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_start or PUBLISHED[1]}
+        betas["beta_end"] = schedule.beta_end or PUBLISHED[2]
     [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.prediction_type]
     own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clip_sample}
     return {"_class_name": SCHEDULERS[0]} | betas | own

@@ -45,7 +45,7 @@ class VariationalBound(NamedTuple):
     times: tuple[int, ...]
 
 
-class Tables(NamedTuple):
+class LevelTables(NamedTuple):
     """What the terms need of each level t = 0..T, float64 (T + 1,): entry 0, and entry 1 of v, are not used."""
 
     a: Tensor
@@ -55,13 +55,13 @@ class Tables(NamedTuple):
     weight: Tensor  # of x0 in m_t
 
 
-def tables(D: GaussianNoise) -> Tables:
+def tables(D: GaussianNoise) -> LevelTables:
     """Return the tables of a degradation."""
     a, b = D.schedule(D.T)
     a_s, b_s = a[:-1], b[:-1]
     beta = b[1:] ** 2 - (a[1:] / a_s * b_s) ** 2
     rows = (beta, beta * b_s**2 / b[1:] ** 2, a_s * beta / b[1:] ** 2)
-    return Tables(a, b, *(torch.cat([torch.zeros(1, dtype=torch.float64), row]) for row in rows))
+    return LevelTables(a, b, *(torch.cat([torch.zeros(1, dtype=torch.float64), row]) for row in rows))
 
 
 @torch.no_grad()
@@ -106,14 +106,14 @@ def bits_per_dim(
     return VariationalBound(L_T, L_between, L_0, total, times)
 
 
-def _prior_term(known: Tables, x0: Tensor) -> Tensor:
+def _prior_term(known: LevelTables, x0: Tensor) -> Tensor:
     """Return the KL divergence of q(x_T | x0) from N(0, I) per pixel, in nats, shaped like x0."""
     a, b = float(known.a[-1]), float(known.b[-1])
     return (_wide(x0) * a) ** 2 / 2 + (b**2 - 1) / 2 - math.log(b)
 
 
 def _between(
-    D: GaussianNoise, R: Restore, known: Tables, x0: Tensor, t: int, generator: Generators, variance: Variance
+    D: GaussianNoise, R: Restore, known: LevelTables, x0: Tensor, t: int, generator: Generators, variance: Variance
 ) -> Tensor:
     """Return L_{t-1} (B,)."""
     x_t = D(x0, expand_level(t, x0), randn_like(x0, generator))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
-from degrade.image_io import like, opened, pixels
+from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 
 __all__ = ["Pictures", "read_pictures"]
 
@@ -41,7 +41,7 @@ class Pictures(NamedTuple):
     def back(self, x: Tensor) -> Any:
         """Return images `x`, shaped like `self.x`, as what was given; 8 bits are rounded to the nearest level."""
         if not isinstance(self.given, Tensor) and not _is_array(self.given):
-            return like(self.given, x[0])
+            return to_pil_like(self.given, x[0])
         if isinstance(self.given, Tensor):
             return _in_dtype(x, self.given.dtype).reshape(self.given.shape).to(self.given.device)
         array = x[0].permute(1, 2, 0).cpu()
@@ -62,7 +62,7 @@ def read_pictures(image: Any) -> Pictures:
     ([[[[-1.0, 1.0]]]], [[64, 191]])
     """
     if isinstance(image, str | Path):
-        image = opened(image)
+        image = open_image(image)
     if isinstance(image, Tensor):
         shaped = image if image.ndim == 4 else image[None] if image.ndim == 3 else image[None, None]
         needed = "(H, W), (C, H, W) or (B, C, H, W)"
@@ -71,7 +71,7 @@ def read_pictures(image: Any) -> Pictures:
         shaped = plain.permute(2, 0, 1)[None] if plain.ndim == 3 else plain[None, None]
         needed = "(H, W) or (H, W, C)"
     elif hasattr(image, "getbands"):  # a Pillow image, without the need of Pillow
-        shaped, needed = pixels(image)[None], "a picture of one pixel or more"
+        shaped, needed = pil_to_tensor(image)[None], "a picture of one pixel or more"
     else:
         kind = type(image).__name__
         raise ValueError(f"image is of type {kind}; give a path, a Pillow image, a tensor or a numpy array")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import Blur, Degradation, GaussianNoise, expand_level
-from degrade.operators.mask import Mask, middle
+from degrade.operators.mask import Mask, center_index
 from degrade.operators.pixelate import Pixelate
 from degrade.random import Generators
 from restore import Restorer
@@ -193,7 +193,7 @@ def _severity(
         # Which severity has a hole as large, in an image as the network knows them.
         like_x = x.new_ones(1, 1, side, side)
         # In the middle, wherever D may put it otherwise: its size is the same.
-        holes = [(D.weights(expand_level(t, like_x), like_x) < 0.5).sum() for t in range(1, T + 1)]
+        holes = [(D.alpha_map(expand_level(t, like_x), like_x) < 0.5).sum() for t in range(1, T + 1)]
         return _certain(int((torch.stack(holes) - hole.sum()).abs().argmin()) + 1)
     return estimate_severity(D, R, cuts(D, x, side), None, reference, generator=generator)
 
@@ -213,7 +213,7 @@ def cuts(D: Degradation, x: Tensor, side: int) -> Tensor:
     x = reflect_pad(x, *(max(0, side - length) for length in x.shape[2:]))
     H, W = x.shape[2:]
     if placed(D):
-        corners = [(middle(H) - middle(side), middle(W) - middle(side))]
+        corners = [(center_index(H) - center_index(side), center_index(W) - center_index(side))]
     else:
         # At multiples of the side, so that the large pixels of pixelated pictures stay whole.
         corners = [(side * i, side * j) for i in range(H // side) for j in range(W // side)]
@@ -250,7 +250,7 @@ def _walked(
 
 def _divisor(D: Degradation) -> int:
     """Return what the sides of an image must divide by."""
-    halves = isinstance(D, Pixelate) and D.sizes == "halve" and not D.uneven
+    halves = isinstance(D, Pixelate) and D.sizes == "halve" and not D.allow_uneven
     return math.lcm(2**D.T if halves else 1, *(_divisor(part.degradation) for part in getattr(D, "parts", ())))
 
 
@@ -258,7 +258,7 @@ def _bytes(D: Degradation, H: int, W: int) -> float:
     """Return about how much memory it takes to build the tables of D for images of H x W pixels."""
     own = 0.0
     if isinstance(D, Mask):
-        own = 32 * (D.T + 1) * D.reach(H) * D.reach(W)
+        own = 32 * (D.T + 1) * D.max_distance(H) * D.reach(W)
     elif isinstance(D, Pixelate):
         own = 14 * (D.T + 1) * (H**2 + W**2)
     elif isinstance(D, Blur):

@@ -109,7 +109,7 @@ def estimate_severity(
             `knots` < 2 or `batch` < 1.
 
     >>> import degrade
-    >>> D, x0 = degrade.make("blur", T=20, widths="constant", std=1.0), torch.rand(1, 3, 32, 32)
+    >>> D, x0 = degrade.make("blur", T=20, sigmas="constant", growth=1.0), torch.rand(1, 3, 32, 32)
     >>> found = estimate_severity(D, lambda x_t, t: x0.expand_as(x_t), D(x0, torch.tensor([7])))
     >>> found.t, found.confident
     (7, True)

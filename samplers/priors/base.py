@@ -213,7 +213,7 @@ class DegradedZero(DegradedPrior):
         device: where to put them; live.
 
     >>> import degrade
-    >>> D = degrade.make("mask_to_color", T=3, std=1.0)
+    >>> D = degrade.make("mask_to_color", T=3, growth=1.0)
     >>> x_T, color = DegradedZero(D, (3, 8, 8))(2)
     >>> torch.equal(x_T, color[:, :, None, None].expand(2, 3, 8, 8))
     True
@@ -239,7 +239,7 @@ class UniformColor(DegradedPrior):
         device: where to put them; live.
 
     >>> import degrade
-    >>> D = degrade.make("blur", T=3, to_mean=True, kernel_size=3)
+    >>> D = degrade.make("blur", T=3, mean_at_T=True, kernel_size=3)
     >>> x_T, _ = UniformColor(D, (1, 8, 8), (0.25,), (0.5,))(100)
     >>> bool((x_T >= 0.25).all() and (x_T < 0.5001).all() and x_T.std() > 0.05)
     True

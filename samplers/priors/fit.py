@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, Source, expand_level
-from degrade.extras import require
+from degrade.optional import require
 from degrade.random import randint
 from degrade.seeding import fold_seed, seeded_generator
 from samplers.priors.base import TOLERANCE, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
@@ -69,7 +69,7 @@ def measure_remaining_detail(
     >>> x0 = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> measure_remaining_detail(degrade.make("pixelate", T=2, filter="area"), x0)[:2]
     (4, 'blocks')
-    >>> measure_remaining_detail(degrade.make("mask_to_color", T=3, std=2.0), x0)[0]
+    >>> measure_remaining_detail(degrade.make("mask_to_color", T=3, growth=2.0), x0)[0]
     0
     >>> print(measure_remaining_detail(degrade.make("inpaint", T=3), x0))
     None
@@ -136,7 +136,7 @@ def fit_prior(
         ImportError: if a mixture is to be fitted without scikit-learn.
 
     >>> import degrade
-    >>> D = degrade.make("blur", T=4, to_mean=True, kernel_size=3)
+    >>> D = degrade.make("blur", T=4, mean_at_T=True, kernel_size=3)
     >>> x0 = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> prior = fit_prior(D, x0, jitter=0.002)
     >>> prior.name, prior.k, prior(2).x_T.shape

@@ -22,8 +22,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from degrade.functional.boundary import waves
-from degrade.functional.levels import Tables
+from degrade.functional.boundary import boundary_basis
+from degrade.functional.levels import LevelTables
 from degrade.random import Generators, rand, randn
 from samplers.priors.base import DegradedPrior, Device, Shape, register_prior
 
@@ -46,7 +46,7 @@ def enlarging(how: Enlargement, k: int, N: int) -> Tensor:
     if how == "blocks":
         E = interpolate(torch.eye(k, dtype=torch.float64)[None, None], (N, k), mode="nearest-exact")[0, 0]
     else:
-        (_, small), (_, large) = waves("symmetric", k), waves("symmetric", N)
+        (_, small), (_, large) = boundary_basis("symmetric", k), boundary_basis("symmetric", N)
         E = large[:, :k] @ torch.linalg.inv(small)
     return E
 
@@ -76,7 +76,7 @@ class LowResolution(DegradedPrior):
         D: the degradation; live.
         shape: (C, H, W) of one image.
         k: side of the low-resolution pictures.
-        enlargement: `blocks` or `waves`.
+        enlargement: `blocks` or `boundary_basis`.
         weights: (components,) that sum to 1.
         means: (components, C k^2), a picture (C, k, k) row by row.
         covariances: (components, C k^2, C k^2), positive definite.
@@ -98,7 +98,7 @@ class LowResolution(DegradedPrior):
     covariances: tuple[tuple[tuple[float, ...], ...], ...] = dataclasses.field(repr=False)
     device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
 
-    tables: ClassVar[Tables]  # set on the instance, but no argument: it follows from them
+    tables: ClassVar[LevelTables]  # set on the instance, but no argument: it follows from them
 
     def __post_init__(self) -> None:
         C, H, W = self.shape
@@ -122,14 +122,14 @@ class LowResolution(DegradedPrior):
         means = torch.tensor(self.means, dtype=torch.float64)
         below = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)[:-1]
         E = (enlarging(self.enlargement, self.k, N) for N in (H, W))
-        object.__setattr__(self, "tables", Tables(means, roots, constants=(below, *E)))
+        object.__setattr__(self, "tables", LevelTables(means, roots, constants=(below, *E)))
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw enlarged pictures."""
         empty = torch.empty(n, *self.shape, device=self.device)
         _, (below, E_h, E_w) = self.tables.whole(empty.device, empty.dtype)
         component = (rand((n, 1), empty, generator) >= below).sum(1)
-        mean, root = self.tables.at(component, empty)
+        mean, root = self.tables.gather(component, empty)
         # A sum, not a product of matrices, whose last digits may depend on how many images there are.
         eps = randn((n, 1, mean.shape[1]), empty, generator)
         y = (mean + (root * eps).sum(2)).view(n, self.shape[0], self.k, self.k)

@@ -38,7 +38,7 @@ class Algorithm1(Algorithm):
     """x_s = D(x0_hat, s, z): degrade the guess again; each step starts from all the errors of the guess.
 
     >>> import degrade
-    >>> D = degrade.make("gaussian_noise", T=2, schedule="straight")
+    >>> D = degrade.make("gaussian_noise", T=2, schedule="rectified")
     >>> x_T, t, s = torch.full((1, 1, 1, 1), 4.0), torch.tensor([2]), torch.tensor([1])
     >>> Algorithm1()(D, lambda x_t, t: torch.zeros_like(x_t), x_T, t, s).x_s.item()
     2.0
@@ -54,7 +54,7 @@ class Algorithm2(Algorithm):
     """x_s = x_t + D(x0_hat, s, z) - D(x0_hat, t, z): move by the change of the guess, so that its errors cancel.
 
     >>> import degrade
-    >>> D = degrade.make("interpolation", T=2, schedule="straight")
+    >>> D = degrade.make("interpolation", T=2, schedule="rectified")
     >>> x_T, t, s = torch.full((1, 1, 1, 1), 4.0), torch.tensor([2]), torch.tensor([1])
     >>> Algorithm2(estimate=False)(D, lambda x_t, t: torch.zeros_like(x_t), x_T, t, s, z=x_T).x_s.item()
     2.0

@@ -29,7 +29,7 @@ class Heun(Algorithm):
 
     >>> import degrade
     >>> from samplers import Algorithm2, sample
-    >>> D = degrade.make("interpolation", T=20, schedule="straight")
+    >>> D = degrade.make("interpolation", T=20, schedule="rectified")
     >>> half, x_T = (lambda x_t, t: x_t / 2), torch.ones(1, 1, 1, 1)  # infinitely small steps give (t / T)^(1/2)
     >>> [sample(D, half, step, x_T, None, [20, 10, 5]).item() for step in (Algorithm2(), Heun())]
     [0.5625, 0.47265625]

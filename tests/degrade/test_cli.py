@@ -11,10 +11,10 @@ from PIL import Image
 
 import degrade
 from degrade.cli import main
-from degrade.demo_image import landscape
-from degrade.image_io import photograph, to_pillow
-from degrade.pairs import pairs
-from degrade.rendering import GAP, MARGIN, sheet, strip
+from degrade.demo_image import demo_image
+from degrade.image_io import load_image, to_pil_image
+from degrade.rendering import GAP, MARGIN, render_rows, severity_row
+from degrade.serializable import parse_key_values
 from experiments.gallery import gallery
 from experiments.gallery import main as draw_gallery
 
@@ -26,8 +26,8 @@ def test_list_aligns_names_arguments_and_descriptions(capsys):
     assert set(rows) == set(degrade.names())
     start = rows["decolor"].index(degrade.get("decolor").__doc__.split("\n")[0].strip())
     assert all(row[start - 1] == " " != row[start] for row in rows.values())
-    assert f"{' ' * start}T=1000  schedule=linear" in lines
-    assert f"{' ' * start}T=200  parts=[blur, gaussian_noise]  heat=0.5" in lines
+    assert f"{' ' * start}T=1000  schedule=linear_beta" in lines
+    assert f"{' ' * start}T=200  parts=[blur, gaussian_noise]  noise_fraction=0.5" in lines
     assert "source" not in "".join(lines[1:2])
 
 
@@ -37,14 +37,14 @@ def test_show_writes_the_strip_and_prints_its_path(tmp_path, capsys, monkeypatch
     assert capsys.readouterr().out == "decolor.png\n"
     with Image.open("decolor.png") as page:
         right = page.crop((page.width - MARGIN - 128, MARGIN, page.width - MARGIN, MARGIN + 128)).resize((16, 16), 0)
-    expected = to_pillow(degrade.make("decolor", T=4)(landscape(16)[None], torch.tensor([4]))[0])
+    expected = to_pil_image(degrade.make("decolor", T=4)(demo_image(16)[None], torch.tensor([4]))[0])
     assert right.tobytes() == expected.tobytes()
 
 
 def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
     photo, out = tmp_path / "photo.jpg", tmp_path / "strip.png"
     Image.new("RGB", (60, 40), "orange").save(photo)
-    assert main(["show", "--count", "2", "interpolation", "schedule=straight", "--out", str(out), "T=3"]) == 0
+    assert main(["show", "--count", "2", "interpolation", "schedule=rectified", "--out", str(out), "T=3"]) == 0
     assert main(["show", "gaussian_noise", "T=3", "--image", str(photo), 'schedule={"name":"cosine","s":0.1}',
                  "--out", str(out), "--seed", "1"]) == 0  # fmt: skip
     assert capsys.readouterr().out == f"{out}\n{out}\n"
@@ -54,12 +54,12 @@ def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["blur", "T=3", "std=.5", "to_mean=True"], degrade.make("blur", T=3, std=0.5, to_mean=True)),
-        (["blur", "T=+3", "std=2", "to_mean=false"], degrade.make("blur", T=3, std=2.0)),
+        (["blur", "T=3", "growth=.5", "mean_at_T=True"], degrade.make("blur", T=3, growth=0.5, mean_at_T=True)),
+        (["blur", "T=+3", "growth=2", "mean_at_T=false"], degrade.make("blur", T=3, growth=2.0)),
     ],
 )
 def test_the_text_of_a_command_line_becomes_numbers(words, expected):
-    assert degrade.make(words[0], **pairs(words[1:])) == expected
+    assert degrade.make(words[0], **parse_key_values(words[1:])) == expected
 
 
 def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
@@ -117,23 +117,23 @@ def test_it_runs_as_a_module():
 
 
 def test_a_strip_shows_one_z_at_every_severity():
-    x0 = landscape(16)
+    x0 = demo_image(16)
     D = degrade.make("gaussian_noise", T=8)
-    row = strip(D, x0, count=5, seed=3)
+    row = severity_row(D, x0, count=5, seed=3)
     z = D.draw(x0[None], torch.Generator().manual_seed(3)).expand(5, -1, -1, -1)
     assert torch.equal(row.panels, D(x0.expand(5, -1, -1, -1), torch.tensor([0, 2, 4, 6, 8]), z))
-    page = sheet([row, row], scale=2)
+    page = render_rows([row, row], scale=2)
     assert page.height == 2 * MARGIN + 2 * (32 + 26 + GAP) - GAP
 
 
 def test_the_gallery_has_a_row_for_every_degradation(tmp_path, capsys):
-    face = landscape(32)
+    face = demo_image(32)
     rows = gallery(face, count=2)
     assert [row.title for row in rows] == list(degrade.names())
     assert all(row.panels.shape == (2, 3, 32, 32) for row in rows)
     assert all(torch.equal(row.panels[0], face) for row in rows)
     photo, out = tmp_path / "photo.png", tmp_path / "gallery.png"
-    to_pillow(face).save(photo)
+    to_pil_image(face).save(photo)
     draw_gallery(["--size", "32", "--count", "2", "--image", str(photo), "--out", str(out)])
     assert capsys.readouterr().out == f"{out}\n"
     with Image.open(out) as page:
@@ -141,6 +141,6 @@ def test_the_gallery_has_a_row_for_every_degradation(tmp_path, capsys):
 
 
 def test_pictures_survive_the_way_to_a_file_and_back(tmp_path):
-    x0 = landscape(24)
-    to_pillow(x0).save(tmp_path / "a.png")
-    assert (photograph(tmp_path / "a.png", 24) - x0).abs().max() <= 1 / 255 + 1e-6
+    x0 = demo_image(24)
+    to_pil_image(x0).save(tmp_path / "a.png")
+    assert (load_image(tmp_path / "a.png", 24) - x0).abs().max() <= 1 / 255 + 1e-6

@@ -28,7 +28,7 @@ def case(D, n=4):
 
 
 def test_parts_act_in_order_each_at_its_own_level():
-    parts = [{**COLD, "curve": [0, 5, 5, 20]}, {**HOT, "curve": {"name": "window", "start": 1 / 3}}]
+    parts = [{**COLD, "curve": [0, 5, 5, 20]}, {**HOT, "curve": {"name": "ramp", "start": 1 / 3}}]
     D = hybrid(T=3, parts=parts)
     x0, z, t = case(D)
     blur, noise = degrade.make("blur", T=20), degrade.make("gaussian_noise", **HOT["arguments"])
@@ -36,9 +36,9 @@ def test_parts_act_in_order_each_at_its_own_level():
     assert torch.equal(D(x0, t, z), by_hand)
 
 
-@pytest.mark.parametrize(("heat", "alone"), [(0.0, 0), (1.0, 1)])
-def test_heat_moves_from_pure_cold_to_pure_hot(heat, alone):
-    D = hybrid(heat=heat)
+@pytest.mark.parametrize(("noise_fraction", "alone"), [(0.0, 0), (1.0, 1)])
+def test_noise_fraction_moves_from_pure_cold_to_pure_hot(noise_fraction, alone):
+    D = hybrid(noise_fraction=noise_fraction)
     x0, z, t = case(D)
     part = D.parts[alone].degradation
     assert torch.equal(D(x0, t, z), part(x0, D.levels(t, x0)[alone], z[alone]))
@@ -47,7 +47,7 @@ def test_heat_moves_from_pure_cold_to_pure_hot(heat, alone):
 
 def test_heat_is_gradual_and_something_is_always_erased_in_full():
     t, like = torch.tensor([20]), torch.zeros(1)
-    last = [[level.item() for level in hybrid(heat=h / 20).levels(t, like)] for h in range(21)]
+    last = [[level.item() for level in hybrid(noise_fraction=h / 20).levels(t, like)] for h in range(21)]
     cold, hot = zip(*last)
     assert list(hot) == sorted(hot)
     assert list(cold) == sorted(cold, reverse=True)
@@ -56,7 +56,7 @@ def test_heat_is_gradual_and_something_is_always_erased_in_full():
 
 
 def test_estimate_finds_the_last_z_where_it_acted_and_keeps_the_rest():
-    D = hybrid(parts=[COLD, {**HOT, "curve": {"name": "window", "start": 0.5}}])
+    D = hybrid(parts=[COLD, {**HOT, "curve": {"name": "ramp", "start": 0.5}}])
     x0, z, t = case(D)
     wrong = (z[0], torch.full_like(z[1], 7.0))
     found = D.estimate(D(x0, t, z), x0, t, wrong)
@@ -71,9 +71,9 @@ def test_estimate_finds_the_last_z_where_it_acted_and_keeps_the_rest():
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1), st.lists(st.integers(0, 10), min_size=6, max_size=6), st.booleans())
-def test_laws_for_any_heat_and_curve(heat, levels, swapped):
+def test_laws_for_any_noise_fraction_and_curve(noise_fraction, levels, swapped):
     parts = [{"name": "decolor", "arguments": {"T": 3}}, {**HOT, "curve": [0, *sorted(levels)]}]
-    D = hybrid(T=6, heat=heat, parts=parts[::-1] if swapped else parts)
+    D = hybrid(T=6, noise_fraction=noise_fraction, parts=parts[::-1] if swapped else parts)
     degrade.check(D, images(2, 3, 4, 4))
 
 
@@ -109,9 +109,9 @@ def test_affine_parts_make_an_affine_whole():
         ({"T": 2, "parts": ["blur", {**HOT, "curve": [0, 1, 11]}]}, r"up to 11.* in 0..10"),
         ({"T": 2, "parts": ["blur", {**HOT, "curve": [0, 2, 1]}]}, "never fall"),
         ({"T": 2, "parts": ["blur", {**HOT, "curve": [1, 2, 3]}]}, "start at 0"),
-        ({"parts": ["blur", {**HOT, "curve": "bent"}]}, "'straight'"),
-        ({"parts": ["blur", {**HOT, "curve": {"name": "window", "start": 0.5, "stop": 0.5}}]}, "is empty"),
-        ({"heat": 1.5}, "heat = 1.5"),
+        ({"parts": ["blur", {**HOT, "curve": "bent"}]}, "'ramp'"),
+        ({"parts": ["blur", {**HOT, "curve": {"name": "ramp", "start": 0.5, "stop": 0.5}}]}, "is empty"),
+        ({"noise_fraction": 1.5}, "noise_fraction = 1.5"),
         ({"live": ({},)}, "1 entries for 2 parts"),
     ],
     ids=str,

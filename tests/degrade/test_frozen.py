@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 import degrade
 from degrade.frozen import frozen
-from degrade.functional.schedules import Linear
+from degrade.functional.schedules import LinearBeta
 from restore import TrainConfig, UNetConfig
 
 
@@ -25,13 +25,13 @@ from restore import TrainConfig, UNetConfig
         ("decolor", {"T": np.float64(3)}),
         ("decolor", {"factor": "0.5"}),
         ("decolor", {"factor": True}),
-        ("decolor", {"total_remove": 1}),
+        ("decolor", {"gray_at_T": 1}),
         ("snow", {"fix_brightness": "no"}),
-        ("snow", {"level": True}),
-        ("snow", {"level": 2.0}),
-        ("blur", {"T": 2, "widths": [1.0, "2"]}),
-        ("blur", {"T": 2, "widths": [1.0, True]}),
-        ("gaussian_noise", {"schedule": {"name": "linear", "beta_T": "0.02"}}),
+        ("snow", {"strength": True}),
+        ("snow", {"strength": 2.0}),
+        ("blur", {"T": 2, "sigmas": [1.0, "2"]}),
+        ("blur", {"T": 2, "sigmas": [1.0, True]}),
+        ("gaussian_noise", {"schedule": {"name": "linear_beta", "beta_end": "0.02"}}),
         ("compose", {"parts": [{"name": "decolor", "arguments": {"T": "3"}}, "gaussian_noise"]}),
         ("compose", {"T": 1, "parts": [{"name": "decolor", "curve": [0, 1.0]}, "gaussian_noise"]}),
     ],
@@ -48,7 +48,7 @@ def test_nothing_is_coerced(name, arguments):
         (UNetConfig, {"size": "32"}),
         (UNetConfig, {"size": 32.0}),
         (TrainConfig, {"steps": True}),
-        (Linear, {"beta_T": "1"}),
+        (LinearBeta, {"beta_end": "1"}),
     ],
     ids=str,
 )
@@ -58,18 +58,18 @@ def test_nothing_is_coerced_in_other_configurations(config, arguments):
 
 
 def test_what_json_spells_is_read():
-    widths = degrade.make("blur", T=2, widths=[1, 2.5])
-    assert widths.widths == (1.0, 2.5)
-    assert all(type(width) is float for width in widths.widths)
+    widths = degrade.make("blur", T=2, sigmas=[1, 2.5])
+    assert widths.sigmas == (1.0, 2.5)
+    assert all(type(width) is float for width in widths.sigmas)
     listed = {"name": "table", "a": [1, 0.5], "b": [0, 1]}
-    for D in (widths, degrade.make("gaussian_noise", T=1, schedule=listed), degrade.make("snow", level=2)):
+    for D in (widths, degrade.make("gaussian_noise", T=1, schedule=listed), degrade.make("snow", strength=2)):
         assert degrade.make(D.name, **json.loads(json.dumps(D.arguments))) == D
 
 
 def test_integers_of_numpy_are_integers():
-    D = degrade.make("snow", T=np.int64(3), level=np.int32(2))
-    assert (D.T, D.level) == (3, 2)
-    assert type(D.T) is type(D.level) is int
+    D = degrade.make("snow", T=np.int64(3), strength=np.int32(2))
+    assert (D.T, D.strength) == (3, 2)
+    assert type(D.T) is type(D.strength) is int
 
 
 @frozen

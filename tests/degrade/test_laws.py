@@ -27,9 +27,9 @@ def test_every_name_has_cases():
 @pytest.mark.parametrize(("name", "arguments", "shape"), CASES_ON_SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_laws(name, arguments, shape, dtype):
-    verdicts = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))
-    assert len(verdicts) == 8
-    assert all(verdict.holds for verdict in verdicts)
+    results = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))
+    assert len(results) == 8
+    assert all(result.passed for result in results)
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
@@ -82,8 +82,8 @@ class Broken(degrade.Degradation):
             x_t = x_t + z.view(-1, 1, 1, 1) * (t > 0).view(-1, 1, 1, 1)
         return x_t
 
-    def change(self, x0, t, s, z):
-        delta = super().change(x0, t, s, z)
+    def _difference(self, x0, t, s, z):
+        delta = super()._difference(x0, t, s, z)
         return -delta if self.law == "difference" else delta
 
     def draw(self, x0, generator=None):

@@ -11,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import degrade
-from degrade.functional.schedules import Cosine, Linear, Straight
-from degrade.operators.coupling import couple
+from degrade.functional.schedules import Cosine, LinearBeta, Rectified
+from degrade.operators.coupling import pair
 from tests.cases import images, partners
 
-SCHEDULES = [Linear(), Cosine(), Straight(), Linear(beta_1=0.01, beta_T=0.3), Cosine(s=0.0, max_beta=0.9)]
-VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "straight"]
+SCHEDULES = [
+    LinearBeta(),
+    Cosine(),
+    Rectified(),
+    LinearBeta(beta_start=0.01, beta_end=0.3),
+    Cosine(s=0.0, max_beta=0.9),
+]
+VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "rectified"]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 levels = st.integers(1, 2000)
 
@@ -115,7 +121,7 @@ def squares(x0, z):
 @given(st.integers(1, 5), st.integers(0, 10**6))
 def test_the_optimal_coupling_is_the_best_of_all_permutations(n, number):
     x0, z = images(n, 2, 3, 3, seed=number), 2 * images(n, 2, 3, 3, seed=number + 1) + 0.5
-    found = couple("optimal", x0, z)
+    found = pair("optimal", x0, z)
     least = min(squares(x0, z[list(order)]) for order in itertools.permutations(range(n)))
     assert squares(x0, found) == pytest.approx(least, rel=1e-12)
     assert sorted(found.flatten(1).tolist()) == sorted(z.flatten(1).tolist())
@@ -131,7 +137,7 @@ def test_the_optimal_coupling_of_a_shuffled_batch_undoes_the_shuffle():
 
 def test_the_independent_coupling_keeps_the_order():
     x0, z = images(5, 3, 4, 4), images(5, 3, 4, 4, seed=1)
-    assert torch.equal(couple("independent", x0, z), z)
+    assert torch.equal(pair("independent", x0, z), z)
     D = degrade.make("interpolation", source=lambda n, generator: z)
     assert D.coupling == "independent"
     assert torch.equal(D.draw(x0), z)
@@ -140,6 +146,6 @@ def test_the_independent_coupling_keeps_the_order():
 def test_without_scipy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     x0 = images(2, 1, 2, 2)
-    assert couple("independent", x0, -x0) is not None
+    assert pair("independent", x0, -x0) is not None
     with pytest.raises(ImportError, match=r"'optimal' needs scipy: pip install 'degrade-restore\[optimal\]'"):
-        couple("optimal", x0, -x0)
+        pair("optimal", x0, -x0)

@@ -44,16 +44,18 @@ def agree(D: degrade.Degradation, x0: Tensor, levels: list[Tensor], z=None) -> N
 @given(
     dtype=DTYPES,
     sides=SIDES,
-    widths=st.lists(WIDTHS, min_size=1, max_size=12),
+    sigmas=st.lists(WIDTHS, min_size=1, max_size=12),
     half=st.integers(0, 3),
     boundary=st.sampled_from(["circular", "reflect", "symmetric"]),
-    to_mean=st.booleans(),
+    mean_at_T=st.booleans(),
 )
-def test_blur(dtype, sides, widths, half, boundary, to_mean):
+def test_blur(dtype, sides, sigmas, half, boundary, mean_at_T):
     x0 = images(3, 2, *sides, dtype=dtype)
-    kernels = blur_kernels(widths, 2 * half + 1, x0)
-    levels = list(blurred(x0, kernels, boundary, to_mean))
-    D = degrade.Blur(T=len(widths), widths=tuple(widths), kernel_size=2 * half + 1, boundary=boundary, to_mean=to_mean)
+    kernels = blur_kernels(sigmas, 2 * half + 1, x0)
+    levels = list(blurred(x0, kernels, boundary, mean_at_T))
+    D = degrade.Blur(
+        T=len(sigmas), sigmas=tuple(sigmas), kernel_size=2 * half + 1, padding_mode=boundary, mean_at_T=mean_at_T
+    )
     agree(D, x0, levels)
 
 
@@ -63,15 +65,15 @@ def test_blur(dtype, sides, widths, half, boundary, to_mean):
         ("incremental", lambda i: 0.3 * (i + 1)),
         ("constant", lambda i: 0.3),
         ("exponential", lambda i: math.exp(0.3 * i)),
-        ("special_6", lambda i: 0.35 + i / 100),
+        ("cifar10", lambda i: 0.35 + i / 100),
     ],
 )
 def test_blur_rules_are_the_widths_of_their_formulas(rule, sigma):
     x0 = images(2, 1, 9, 9)
-    explicit = degrade.Blur(T=7, widths=tuple(map(sigma, range(7))), kernel_size=5)
+    explicit = degrade.Blur(T=7, sigmas=tuple(map(sigma, range(7))), kernel_size=5)
     for t in range(8):
         level = torch.full((2,), t)
-        rule_t = degrade.Blur(T=7, widths=rule, std=0.3, kernel_size=5)(x0, level)
+        rule_t = degrade.Blur(T=7, sigmas=rule, growth=0.3, kernel_size=5)(x0, level)
         torch.testing.assert_close(rule_t, explicit(x0, level), rtol=0, atol=1e-14)
 
 
@@ -80,8 +82,8 @@ def test_the_heat_equation_is_the_limit_of_long_chains(boundary):
     """Many narrow Gaussians of one total width approach exp(-total^2 w^2 / 2), here to 1e-6."""
     x0 = F.avg_pool2d(images(2, 1, 20, 14), 5, 1, 2)
     t = torch.tensor([1, 1])
-    heat = degrade.Blur(T=1, total_sigma=(3.0,), boundary=boundary)(x0, t)
-    chain = degrade.Blur(T=9, widths="constant", std=1.0, kernel_size=19, boundary=boundary)
+    heat = degrade.Blur(T=1, cumulative_sigma=(3.0,), padding_mode=boundary)(x0, t)
+    chain = degrade.Blur(T=9, sigmas="constant", growth=1.0, kernel_size=19, padding_mode=boundary)
     torch.testing.assert_close(heat, chain(x0, 9 * t), rtol=0, atol=1e-6)
 
 
@@ -90,8 +92,8 @@ def test_the_heat_equation_is_the_limit_of_long_chains(boundary):
 def test_the_mean_is_what_the_blur_tends_to(boundary, sides):
     """Without a jump at T: a blur far wider than the image leaves the same color."""
     x0, t = images(2, 3, *sides), torch.tensor([1, 1])
-    limit = degrade.Blur(T=1, total_sigma=(500.0,), boundary=boundary)(x0, t)
-    D = degrade.Blur(T=1, total_sigma=(0.5,), boundary=boundary, to_mean=True)
+    limit = degrade.Blur(T=1, cumulative_sigma=(500.0,), padding_mode=boundary)(x0, t)
+    D = degrade.Blur(T=1, cumulative_sigma=(0.5,), padding_mode=boundary, mean_at_T=True)
     torch.testing.assert_close(D(x0, t), limit, rtol=0, atol=1e-12)
     torch.testing.assert_close(D.delta(x0, t, 0 * t), x0 - limit, rtol=0, atol=1e-12)
 
@@ -105,7 +107,7 @@ def middle(sides: tuple[int, int]) -> tuple[int, ...]:
 def test_inpaint(dtype, sides, T, std, first, incremental):
     x0 = images(3, 2, *sides, dtype=dtype)
     s = [std * (i + first) if incremental else std for i in range(T)]
-    arguments = {"T": T, "widths": "incremental" if incremental else "constant", "std": std, "first": first}
+    arguments = {"T": T, "sigmas": "incremental" if incremental else "constant", "growth": std, "offset": first}
     agree(degrade.Inpaint(**arguments), x0, list(inpainted(x0, holes(s, *sides, middle(sides), x0))))
 
     D = degrade.Inpaint(**arguments, center="random")
@@ -116,17 +118,17 @@ def test_inpaint(dtype, sides, T, std, first, incremental):
 
 
 @quick
-@given(dtype=DTYPES, sides=SIDES, T=LEVELS, std=WIDTHS, reverse=st.booleans())
-def test_mask_to_color(dtype, sides, T, std, trajectory):
+@given(dtype=DTYPES, sides=SIDES, T=LEVELS, std=WIDTHS, outside_in=st.booleans())
+def test_mask_to_color(dtype, sides, T, std, outside_in):
     x0 = images(3, 2, *sides, dtype=dtype)
-    D = degrade.MaskToColor(T=T, std=std, reverse=trajectory)
+    D = degrade.MaskToColor(T=T, growth=std, outside_in=outside_in)
     z = D.draw(x0, torch.Generator().manual_seed(T))
     assert z.abs().max() <= 0.5
     M = list(inpainted(torch.ones_like(x0), holes([std * (i + 1) for i in range(T)], *sides, middle(sides), x0)))
-    kept = [M[0], *(1 - M[T - t] for t in range(1, T + 1))] if trajectory else M
+    kept = [M[0], *(1 - M[T - t] for t in range(1, T + 1))] if outside_in else M
     levels = [a * x0 + (1 - a) * z[:, :, None, None] for a in kept]
     agree(D, x0, levels, z)
-    if trajectory:
+    if outside_in:
         assert torch.equal(D(x0, torch.full((3,), T), z), z[:, :, None, None].expand_as(x0))
 
 
@@ -142,7 +144,7 @@ def test_pixelate(dtype, sides, T, sizes, filter):
     T = min(T, 3) if sizes == "halve" else T
     x0 = images(3, 2, *sides, dtype=dtype)
     small = [tuple(S // 2 ** (i + 1) if sizes == "halve" else S - i for S in sides) for i in range(T)]
-    D = degrade.Pixelate(T=T, sizes=sizes, filter=filter, uneven=True)
+    D = degrade.Pixelate(T=T, sizes=sizes, filter=filter, allow_uneven=True)
     agree(D, x0, list(pixelated(x0, small, filter)))
 
 
@@ -163,7 +165,7 @@ def test_bicubic_halving_has_the_known_taps():
 )
 def test_snow(dtype, sides, T, level, fix, channels):
     x0 = images(4, channels, *sides, dtype=dtype)
-    D = degrade.Snow(T=T, level=level, fix_brightness=fix)
+    D = degrade.Snow(T=T, strength=level, fix_brightness=fix)
     z = D.draw(x0, torch.Generator().manual_seed(T))
     agree(D, x0, list(snowed(x0, z, STRENGTHS[level], T, fix)), z)
 
@@ -181,12 +183,12 @@ def test_the_noise_plane_is_a_clipped_zoom(sides, zoom):
 
 
 @quick
-@given(dtype=DTYPES, sides=SIDES, T=LEVELS, factor=st.floats(0, 1), total_remove=st.booleans(), linear=st.booleans())
-def test_decolor(dtype, sides, T, factor, total_remove, linear):
+@given(dtype=DTYPES, sides=SIDES, T=LEVELS, factor=st.floats(0, 1), gray_at_T=st.booleans(), linear=st.booleans())
+def test_decolor(dtype, sides, T, factor, gray_at_T, linear):
     x0 = images(3, 3, *sides, dtype=dtype)
     levels = [x0]
     for t in range(1, T + 1):
-        s = 1 - t / T if linear else (0.0 if total_remove and t == T else factor**t)
+        s = 1 - t / T if linear else (0.0 if gray_at_T and t == T else factor**t)
         levels.append(s * x0 + (1 - s) * (x0[:, :1] + x0[:, 1:2] + x0[:, 2:]) / 3)
     saturation = "linear" if linear else "constant"
-    agree(degrade.Decolor(T=T, saturation=saturation, factor=factor, total_remove=total_remove), x0, levels)
+    agree(degrade.Decolor(T=T, saturation=saturation, factor=factor, gray_at_T=gray_at_T), x0, levels)

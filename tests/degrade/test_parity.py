@@ -35,7 +35,7 @@ BLUR = {  # routine -> widths, boundary
     "Constant_reflect": ("constant", "reflect"),
     "Exponential": ("exponential", "circular"),
     "Exponential_reflect": ("exponential", "reflect"),
-    "Special_6_routine": ("special_6", "reflect"),
+    "Special_6_routine": ("cifar10", "reflect"),
 }
 FADE = {  # routine -> widths, center
     "Incremental": ("incremental", "middle"),
@@ -67,35 +67,35 @@ def translate(case: str, settings: dict[str, Any]) -> degrade.Degradation:
     arguments: dict[str, Any] = {"T": take("T")}
     if "blur_routine" in left:
         name = "blur"
-        arguments["widths"], arguments["boundary"] = take("blur_routine", BLUR)
-        arguments |= {"std": take("kernel_std"), "kernel_size": take("kernel_size")}
-        arguments["to_mean"] = left.pop("discrete", False)
+        arguments["sigmas"], arguments["padding_mode"] = take("blur_routine", BLUR)
+        arguments |= {"growth": take("kernel_std"), "kernel_size": take("kernel_size")}
+        arguments["mean_at_T"] = left.pop("discrete", False)
     elif "fade_routine" in left:
         name = "inpaint"
-        arguments["widths"], arguments["center"] = take("fade_routine", FADE)
-        arguments |= {"std": take("kernel_std"), "first": take("initial_mask")}
+        arguments["sigmas"], arguments["center"] = take("fade_routine", FADE)
+        arguments |= {"growth": take("kernel_std"), "offset": take("initial_mask")}
     elif "reverse" in left:
         name = "mask_to_color"
-        arguments |= {"std": take("kernel_std"), "first": take("initial_mask"), "reverse": take("reverse")}
+        arguments |= {"growth": take("kernel_std"), "offset": take("initial_mask"), "outside_in": take("reverse")}
     elif "resolution_routine" in left:
         name = "pixelate"
         arguments["sizes"], arguments["filter"] = take("resolution_routine", RESOLUTION)
-        arguments["uneven"] = True
+        arguments["allow_uneven"] = True
     elif "snow_level" in left:
         name = "snow"
-        arguments |= {"level": int(take("snow_level")), "fix_brightness": take("fix_brightness")}
+        arguments |= {"strength": int(take("snow_level")), "fix_brightness": take("fix_brightness")}
     elif "decolor_routine" in left:
         name = "decolor"
         arguments["saturation"] = take("decolor_routine", SATURATION)
-        arguments |= {"factor": take("factor"), "total_remove": take("total_remove")}
+        arguments |= {"factor": take("factor"), "gray_at_T": take("total_remove")}
     elif "schedule" in left:
         name = "interpolation"
         arguments["schedule"] = cosine(case, take("schedule"))
     elif "steps" in left:
         name = "gaussian_noise"
         take("steps")
-        beta_1, beta_T = left.pop("beta", (1e-4, 0.02))  # what diffusers takes where nothing is said
-        arguments["schedule"] = {"name": "linear", "beta_1": beta_1, "beta_T": beta_T}
+        beta_start, beta_end = left.pop("beta", (1e-4, 0.02))  # what diffusers takes where nothing is said
+        arguments["schedule"] = {"name": "linear_beta", "beta_start": beta_start, "beta_end": beta_end}
     else:
         raise ValueError(f"{case}: {settings} has no translation")
     if left:

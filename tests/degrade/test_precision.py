@@ -35,7 +35,7 @@ MEASUREMENTS = [
     lambda x: estimate_severity(
         degrade.make("gaussian_noise", T=4), halved, x[:1], reference=x, generator=torch.Generator().manual_seed(0)
     ),
-    lambda x: degrade.leak(D, x),
+    lambda x: degrade.linear_probe(D, x),
 ]
 
 

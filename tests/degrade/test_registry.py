@@ -105,10 +105,14 @@ def test_a_name_far_from_all_lists_them_all(classes):
         ("gaussian_noise", {"T": -3}, "T = -3: input should be greater than or equal to 1"),
         ("gaussian_noise", {"T": "many"}, "T = 'many': input should be a valid integer"),
         ("gaussian_noise", {"T": None}, "T = None: input should be a valid integer"),
-        ("gaussian_noise", {"schedule": "sigmoid"}, "schedule = 'sigmoid': choose from linear, cosine, straight"),
-        ("gaussian_noise", {"schedule": {"name": "sigmoid"}}, "does not match any of the expected tags: 'linear', "),
-        ("gaussian_noise", {"schedule": {"name": "linear", "beta_T": 2}}, "beta_T = 2: input should be less than or"),
-        ("gaussian_noise", {"schedule": {"name": "cosine", "beta_1": 0.1}}, "beta_1 = 0.1: unexpected keyword"),
+        ("gaussian_noise", {"schedule": "sigmoid"}, "schedule = 'sigmoid': choose from linear_beta, cosine, rectified"),
+        ("gaussian_noise", {"schedule": {"name": "sigmoid"}}, "does not match any of the expected tags"),
+        (
+            "gaussian_noise",
+            {"schedule": {"name": "linear_beta", "beta_end": 2}},
+            "beta_end = 2: input should be less than or",
+        ),
+        ("gaussian_noise", {"schedule": {"name": "cosine", "beta_start": 0.1}}, "beta_start = 0.1: unexpected keyword"),
         (
             "gaussian_noise",
             {"T": 3, "schedule": {"name": "table", "a": [1, 0.5], "b": [0, 0.5]}},

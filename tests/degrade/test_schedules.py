@@ -12,12 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import degrade
-from degrade.functional.schedules import Cosine, Linear, Straight, Table
+from degrade.functional.schedules import Cosine, LinearBeta, Rectified, TableSchedule
 from samplers import DDIM, sample
 from tests.cases import images
 
-SCHEDULES = [Linear(), Cosine(), Straight(), Linear(beta_1=0.01, beta_T=0.3), Cosine(s=0.0, max_beta=0.9)]
-VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "straight"]
+SCHEDULES = [
+    LinearBeta(),
+    Cosine(),
+    Rectified(),
+    LinearBeta(beta_start=0.01, beta_end=0.3),
+    Cosine(s=0.0, max_beta=0.9),
+]
+VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "rectified"]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 levels = st.integers(1, 2000)
 
@@ -26,11 +32,11 @@ def noise(**arguments):
     return degrade.make("gaussian_noise", **arguments)
 
 
-def linear_alpha_bars(T, beta_1, beta_T):
+def linear_alpha_bars(T, beta_start, beta_end):
     """Products of 1 - beta as Ho et al. define them, one factor after another."""
     alpha_bars = [1.0]
     for i in range(T):
-        beta = beta_1 + (beta_T - beta_1) * i / max(1, T - 1)
+        beta = beta_start + (beta_end - beta_start) * i / max(1, T - 1)
         alpha_bars.append(alpha_bars[-1] * (1 - beta))
     return torch.tensor(alpha_bars, dtype=torch.float64)
 
@@ -45,9 +51,9 @@ def cosine_alpha_bars(T, s, max_beta):
 
 
 @given(levels, st.floats(1e-5, 0.1), st.floats(1e-3, 0.5))
-def test_linear_is_the_product_of_its_betas(T, beta_1, beta_T):
-    a, _ = Linear(beta_1=beta_1, beta_T=beta_T)(T)
-    torch.testing.assert_close(a**2, linear_alpha_bars(T, beta_1, beta_T), rtol=1e-11, atol=1e-300)
+def test_linear_is_the_product_of_its_betas(T, beta_start, beta_end):
+    a, _ = LinearBeta(beta_start=beta_start, beta_end=beta_end)(T)
+    torch.testing.assert_close(a**2, linear_alpha_bars(T, beta_start, beta_end), rtol=1e-11, atol=1e-300)
 
 
 def test_linear_ends_where_ddpm_ends():
@@ -60,8 +66,8 @@ def test_linear_ends_where_ddpm_ends():
 @pytest.mark.parametrize("T", [1, 2, 7, 100, 250, 999, 1000, 1001, 3000])
 def test_the_published_process_reaches_noise_in_any_number_of_levels(T):
     """Sampling starts from pure noise, so a mean of -0.5 must be nearly forgotten: a_T = 0.0064, not 0.60 as it was."""
-    a, b = Linear()(T)
-    published, _ = Linear(beta_1=1e-4, beta_T=0.02)(1000)
+    a, b = LinearBeta()(T)
+    published, _ = LinearBeta(beta_start=1e-4, beta_end=0.02)(1000)
     assert a[T].item() == pytest.approx(published[1000].item(), rel=1e-12)
     torch.testing.assert_close(a**2 + b**2, torch.ones_like(a), rtol=0, atol=1e-15)
     if 1000 % T == 0:  # strided levels of the published process
@@ -71,13 +77,13 @@ def test_the_published_process_reaches_noise_in_any_number_of_levels(T):
 
 
 def test_the_published_process_is_a_straight_line_of_betas_at_its_own_length():
-    for ours, theirs in zip(Linear()(1000), Linear(beta_1=1e-4, beta_T=0.02)(1000)):
+    for ours, theirs in zip(LinearBeta()(1000), LinearBeta(beta_start=1e-4, beta_end=0.02)(1000)):
         assert torch.equal(ours, theirs)
 
 
 def test_one_beta_given_takes_the_other_from_the_published_line():
-    assert Linear(beta_T=0.3) == Linear(beta_1=1e-4, beta_T=0.3)
-    assert Linear(beta_1=0.01) == Linear(beta_1=0.01, beta_T=0.02)
+    assert LinearBeta(beta_end=0.3) == LinearBeta(beta_start=1e-4, beta_end=0.3)
+    assert LinearBeta(beta_start=0.01) == LinearBeta(beta_start=0.01, beta_end=0.02)
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.4])
@@ -120,7 +126,7 @@ def test_the_cut_of_cosine_spares_a_last_trace_of_the_image(T):
 
 @given(levels)
 def test_straight_is_a_straight_line(T):
-    a, b = Straight()(T)
+    a, b = Rectified()(T)
     t = torch.arange(T + 1, dtype=torch.float64)
     torch.testing.assert_close(b, t / T, rtol=4e-16, atol=0)
     torch.testing.assert_close(a + b, torch.ones_like(a), rtol=0, atol=2e-16)
@@ -150,7 +156,7 @@ def test_variance_is_preserved(schedule, T):
 @pytest.mark.parametrize("T", [1, 10, 1000])
 def test_b_has_all_its_digits_where_it_is_small(T):
     """Against 40 decimal digits; sqrt(1 - a^2) would lose five of sixteen of them."""
-    _, b = Linear(beta_1=1e-4, beta_T=0.02)(T)
+    _, b = LinearBeta(beta_start=1e-4, beta_end=0.02)(T)
     betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64).tolist()
     with localcontext(prec=40):
         alpha_bar = Decimal(1)
@@ -170,14 +176,14 @@ def test_b_of_cosine_is_precise_where_it_is_small():
 
 
 def test_schedules_may_end_without_any_image():
-    for schedule in ({"name": "linear", "beta_T": 1}, {"name": "cosine", "max_beta": 1}, "straight"):
+    for schedule in ({"name": "linear_beta", "beta_end": 1}, {"name": "cosine", "max_beta": 1}, "rectified"):
         D, eps = noise(T=20, schedule=schedule), images(1, 1, 4, 4)
         x_T = D(images(1, 1, 4, 4, seed=1), torch.tensor([20]), eps)
         torch.testing.assert_close(x_T, eps, rtol=0, atol=1e-14)
 
 
 def test_a_table_is_taken_as_it_is():
-    a, b = Table(a=(1, 0.25, -0.5), b=(0, 2.0, 0.125))(2)
+    a, b = TableSchedule(a=(1, 0.25, -0.5), b=(0, 2.0, 0.125))(2)
     assert a.tolist() == [1, 0.25, -0.5]
     assert b.tolist() == [0, 2, 0.125]
     D = noise(T=2, schedule={"name": "table", "a": (1, 0.25, -0.5), "b": (0, 2.0, 0.125)})

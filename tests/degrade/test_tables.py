@@ -9,20 +9,20 @@ import torch
 
 import degrade
 from degrade.functional import levels as module
-from degrade.functional.levels import Tables, TablesBySize, compute_dtype
+from degrade.functional.levels import LevelTables, SizedLevelTables, compute_dtype
 
 
 def test_tables_need_a_common_number_of_rows():
     with pytest.raises(ValueError, match=r"the tables have \[2, 3\] rows; they need one and the same number, T \+ 1"):
-        Tables(torch.zeros(2), torch.zeros(3), torch.zeros(2, 5))
+        LevelTables(torch.zeros(2), torch.zeros(3), torch.zeros(2, 5))
     with pytest.raises(ValueError, match=r"the tables have \[\] rows"):
-        Tables()
+        LevelTables()
 
 
 def test_tables_give_each_image_its_row():
     scalars, rows = torch.arange(4.0), torch.arange(20.0).view(4, 5)
     t, like = torch.tensor([3, 0, 3]), torch.zeros(3, 1, 2, 2)
-    one, row = Tables(scalars, rows).at(t, like)
+    one, row = LevelTables(scalars, rows).gather(t, like)
     assert one.shape == (3, 1, 1, 1)
     assert one.flatten().tolist() == [3, 0, 3]
     assert torch.equal(row, rows[t])
@@ -34,10 +34,10 @@ def test_tables_give_each_image_its_row():
     ids=str,
 )
 def test_tables_are_converted_once_for_each_precision(dtype, computed):
-    tables = Tables(torch.linspace(0, 1, 8, dtype=torch.float64), constants=(torch.full((2,), 1 / 3).double(),))
+    tables = LevelTables(torch.linspace(0, 1, 8, dtype=torch.float64), constants=(torch.full((2,), 1 / 3).double(),))
     like = torch.zeros(1, 1, 1, 1, dtype=dtype)
     assert compute_dtype(dtype) == computed
-    assert tables.at(torch.tensor([1]), like)[0].dtype == computed
+    assert tables.gather(torch.tensor([1]), like)[0].dtype == computed
     first, again = (tables.whole(torch.device("cpu"), computed) for _ in range(2))
     assert first[0][0] is again[0][0]
     assert first[1][0].dtype == computed
@@ -49,14 +49,14 @@ def test_tables_by_size_are_built_once_for_each_size_and_precision():
 
     def build(height, width, dtype):
         built.append((height, width, dtype))
-        return Tables(torch.ones(3, height), constants=(torch.full((width,), 2.0),))
+        return LevelTables(torch.ones(3, height), constants=(torch.full((width,), 2.0),))
 
-    tables, t = TablesBySize(build), torch.tensor([0, 2])
+    tables, t = SizedLevelTables(build), torch.tensor([0, 2])
     for shape, dtype in itertools.product([(2, 1, 4, 6), (2, 3, 4, 6), (2, 1, 6, 4)], [torch.float32, torch.bfloat16]):
         like = torch.zeros(shape, dtype=dtype)
-        assert tables.at(t, like)[0].shape == (2, shape[2])
+        assert tables.gather(t, like)[0].shape == (2, shape[2])
         assert tables.constants(like)[0].shape == (shape[3],)
-    tables.at(t, torch.zeros(2, 1, 4, 6).double())
+    tables.gather(t, torch.zeros(2, 1, 4, 6).double())
     assert built == [(4, 6, torch.float32), (6, 4, torch.float32), (4, 6, torch.float64)]
 
 
@@ -65,12 +65,12 @@ def test_tables_by_size_are_bounded_and_the_least_recently_used_goes_first(monke
 
     def build(height, width, dtype):
         built.append(height)
-        return Tables(torch.ones(2, height), constants=(torch.ones(height),))
+        return LevelTables(torch.ones(2, height), constants=(torch.ones(height),))
 
-    tables = TablesBySize(build)
+    tables = SizedLevelTables(build)
     monkeypatch.setattr(module, "MOST", 4 * 3 * (10 + 20))  # float32, two rows and a constant: sizes 10 and 20 fit
     for height in (10, 20, 10, 19, 10, 20, 100, 100):
-        assert tables.at(torch.tensor([1]), torch.zeros(1, 1, height, 1))[0].shape == (1, height)
+        assert tables.gather(torch.tensor([1]), torch.zeros(1, 1, height, 1))[0].shape == (1, height)
     assert built == [10, 20, 19, 20, 100]  # 100 is larger than the bound, but in use
 
 

@@ -172,7 +172,7 @@ BAD = [
     ("--sampler algoritm2", "--sampler algoritm2: no sampler is called 'algoritm2': did you mean 'algorithm2'"),
     ("--sampler ddpm", "--sampler ddpm: Ancestral(estimate=True, eta=1.0, variance='small') needs 'gaussian_noise'"),
     ("--preset big", "--preset big: choose from demo, paper"),
-    ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear' or 'straight'"),
+    ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),
     ("--attention 5", r"attention at [5]: the levels have sides [8, 4]"),
     ("--lr fast", "--lr fast: input should be a valid number"),

@@ -94,7 +94,7 @@ def test_the_bound_of_a_study_is_the_mean_over_its_images():
 def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        "experiments.evaluation.diffusion.sheet", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
+        "experiments.evaluation.diffusion.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
     )
     one, _ = study(T=1000)
     one.R = lambda x_t, t: torch.zeros_like(x_t)
@@ -112,7 +112,13 @@ def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monke
 def test_presets_are_what_was_published(name, parameters):
     given = config("--preset", name)
     training = given.training(0)
-    assert (given.data, given.size, given.T, given.schedule, given.prediction_type) == (name, 32, 1000, "linear", "eps")
+    assert (given.data, given.size, given.T, given.schedule, given.prediction_type) == (
+        name,
+        32,
+        1000,
+        "linear_beta",
+        "eps",
+    )
     assert (training.loss, training.ema.decay, training.decay, given.dropout) == ("l2", 0.9999, "constant", 0.1)
     if name == "cifar10":
         assert (training.lr, training.batch, training.steps, given.flip) == (2e-4, 128, 800_000, True)
@@ -128,7 +134,7 @@ def test_presets_are_what_was_published(name, parameters):
 BAD = [
     ("--T 1", "--T 1: input should be greater than or equal to 2"),
     ("--schedule sigmoid", "--schedule sigmoid: gaussian_noise: schedule"),
-    ("--schedule straight", "predict 'eps' cannot recover x0 at t = 6"),
+    ("--schedule rectified", "predict 'eps' cannot recover x0 at t = 6"),
     ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--data nowhere", "--data nowhere does not exist"),
     ("--preset lsun", "--preset lsun: choose from demo, mnist, cifar10"),

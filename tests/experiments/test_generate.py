@@ -21,7 +21,7 @@ from samplers import PRIORS, Algorithm2, DatasetPrior, DegradedData, UniformColo
 
 SIZE = 8
 faces = DrawnFaces(SIZE)
-TO_MEAN = {"T": 4, "kernel_size": 5, "boundary": "circular", "to_mean": True}
+TO_MEAN = {"T": 4, "kernel_size": 5, "padding_mode": "circular", "mean_at_T": True}
 NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.json", "prior.json"}
 
 
@@ -49,7 +49,7 @@ def blurred(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def colored(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("colored"), degrade.make("mask_to_color", T=4, std=2.0))
+    return run(tmp_path_factory.mktemp("colored"), degrade.make("mask_to_color", T=4, growth=2.0))
 
 
 def made(folder, *words):
@@ -87,7 +87,7 @@ def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
 
 
 def test_from_another_set(tmp_path):
-    D = degrade.make("interpolation", T=3, schedule="straight", source=DrawnAnimals(SIZE))
+    D = degrade.make("interpolation", T=3, schedule="rectified", source=DrawnAnimals(SIZE))
     made(run(tmp_path, D, config={"data": "drawn", "other": None}))
     assert result(tmp_path / "generate", "prior.json")["name"] == "forgotten"
 
@@ -111,7 +111,7 @@ def test_a_saved_prior_gives_way_to_the_one_asked_for(tmp_path):
 
 
 def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
-    folder = run(tmp_path, degrade.make("mask_to_color", T=3, std=2.0), config={"data": str(tmp_path / "gone.zip")})
+    folder = run(tmp_path, degrade.make("mask_to_color", T=3, growth=2.0), config={"data": str(tmp_path / "gone.zip")})
     made(folder)
     assert "going without the images of the run: --data" in capsys.readouterr().err
     assert result(folder / "generate", "metrics.json")["real"] is None

@@ -23,9 +23,9 @@ def test_the_text_of_a_command_line_becomes_numbers():
     assert (numbers.steps, numbers.lr, numbers.dropout, numbers.max_grad_norm) == (7, 1.0, 0.5, None)
     assert (numbers.multipliers, config("--attention", "none").attention) == ((1, 2), ())
     assert isinstance(numbers.lr, float)
-    texts = config("--data", "7", "--out", "none", "--channels", "3", "--set", "T=3", "std=.5", "to_mean=True")
+    texts = config("--data", "7", "--out", "none", "--channels", "3", "--set", "T=3", "growth=.5", "mean_at_T=True")
     assert (texts.data, texts.out, texts.channels) == ("7", None, "3")
-    assert texts.set == {**DEMO["set"], "T": 3, "std": 0.5, "to_mean": True}
+    assert texts.set == {**DEMO["set"], "T": 3, "growth": 0.5, "mean_at_T": True}
     values = explicit_values(generate.Config, ["--sweep", "0,0.01"], "generate.py", "")
     assert validated(generate.Config, values).sweep == (0.0, 0.01)
     for text, severity in (("5", 5), ("auto", "auto")):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from degrade.image_io import opened
+from degrade.image_io import open_image
 from experiments.restore_image import main, write_new
 from experiments.run.command_line import run_main
 from restore import TrainConfig, Trainer, save
@@ -49,7 +49,7 @@ def test_a_picture_on_its_side_is_turned_and_a_mask_read(model, capsys):
     main(["--model", "run", "--image", "photo.jpg", "--mask", "mask.png", "--severity", "3", "--device", "cpu"])
     with Image.open("restored/photo-restored.png") as written:
         assert written.size == (29, 37)
-        assert np.array_equal(np.asarray(written), np.asarray(opened("photo.jpg")))
+        assert np.array_equal(np.asarray(written), np.asarray(open_image("photo.jpg")))
 
 
 def test_results_are_never_written_over_others(model, capsys):

@@ -56,7 +56,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert (specification.network.channels, specification.data.images) == (1, 6)
     assert len(specification.data.sha256) == 64
     R = restore.load(out / "model")
-    assert R.degradation == degrade.make("blur", T=3, widths="special_6", kernel_size=11)
+    assert R.degradation == degrade.make("blur", T=3, sigmas="cifar10", kernel_size=11)
     assert R(torch.zeros(1, 1, 16, 16), torch.tensor([2])).isfinite().all()
 
 
@@ -101,9 +101,9 @@ class Fade(degrade.Degradation):
 def test_a_plugin_and_a_mixture_train_like_the_built_in(tmp_path):
     run("--degradation", "fade_of_test_train", "--set", "floor=0.5", "T=2", "--out", tmp_path / "fade")
     assert restore.load(tmp_path / "fade" / "model").degradation == Fade(T=2, floor=0.5)
-    run("--degradation", "interpolation", "--set", "T=3", "schedule=straight", "--out", tmp_path / "morph")
+    run("--degradation", "interpolation", "--set", "T=3", "schedule=rectified", "--out", tmp_path / "morph")
     R = restore.load(tmp_path / "morph" / "model", source=DrawnFaces(16))
-    assert (R.degradation.T, R.degradation.schedule.name) == (3, "straight")
+    assert (R.degradation.T, R.degradation.schedule.name) == (3, "rectified")
 
 
 @pytest.mark.parametrize("name", degrade.names())
@@ -113,7 +113,7 @@ def test_every_registered_degradation_is_built_and_tried(name):
 
 
 def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_off():
-    D = degrade.make("inpaint", T=6, std=0.5, center="random")
+    D = degrade.make("inpaint", T=6, growth=0.5, center="random")
     truth = {}
 
     def R(x_t, t):
@@ -141,7 +141,7 @@ def test_a_single_image_and_images_that_are_all_the_same_can_be_measured():
 
 
 def test_a_prior_is_fitted_and_saved_with_the_model(tmp_path):
-    arguments = ["T=4", "to_mean=true", "kernel_size=5"]
+    arguments = ["T=4", "mean_at_T=true", "kernel_size=5"]
     run("--set", *arguments, "--prior", "auto", "--jitter", 0.002, "--out", tmp_path / "out")
     prior = load_prior(tmp_path / "out" / "model")
     assert (prior.name, prior.k, prior.jitter) == ("low_resolution", 1, 0.002)
@@ -149,21 +149,21 @@ def test_a_prior_is_fitted_and_saved_with_the_model(tmp_path):
 
 def test_arguments_add_to_those_of_the_preset_of_the_same_degradation():
     assert config("--preset", "mnist-blur", "--set", "T=9").set == {**PRESETS["mnist-blur"]["set"], "T": 9}
-    assert config("--preset", "mnist-blur", "--degradation", "snow", "--set", "level=2").set == {"level": 2}
+    assert config("--preset", "mnist-blur", "--degradation", "snow", "--set", "strength=2").set == {"strength": 2}
     assert config("--preset", "mnist-blur", "--degradation", "snow").set == {}
 
 
 PUBLISHED = {
-    "mnist-blur": ("mnist", 32, "blur", {"T": 20, "kernel_size": 11, "std": 7.0, "boundary": "circular"}),
-    "mnist-inpaint": ("mnist", 32, "inpaint", {"T": 50, "std": 0.1, "center": "random"}),
+    "mnist-blur": ("mnist", 32, "blur", {"T": 20, "kernel_size": 11, "growth": 7.0, "padding_mode": "circular"}),
+    "mnist-inpaint": ("mnist", 32, "inpaint", {"T": 50, "growth": 0.1, "center": "random"}),
     "mnist-pixelate": ("mnist", 32, "pixelate", {"T": 3}),
-    "cifar10-blur": ("cifar10", 32, "blur", {"T": 50, "widths": "special_6"}),
-    "cifar10-snow": ("cifar10", 32, "snow", {"T": 200, "level": 3}),
-    "celeba-blur": ("celeba", 128, "blur", {"T": 200, "kernel_size": 15, "boundary": "reflect"}),
-    "celeba-inpaint": ("celeba", 128, "inpaint", {"T": 100, "std": 0.2, "center": "middle"}),
-    "celeba-snow": ("celeba", 128, "snow", {"T": 200, "level": 4}),
-    "generation-blur": ("celeba", 128, "blur", {"T": 300, "kernel_size": 27, "to_mean": True}),
-    "generation-mask": ("celeba", 128, "mask_to_color", {"T": 750, "std": 0.05}),
+    "cifar10-blur": ("cifar10", 32, "blur", {"T": 50, "sigmas": "cifar10"}),
+    "cifar10-snow": ("cifar10", 32, "snow", {"T": 200, "strength": 3}),
+    "celeba-blur": ("celeba", 128, "blur", {"T": 200, "kernel_size": 15, "padding_mode": "reflect"}),
+    "celeba-inpaint": ("celeba", 128, "inpaint", {"T": 100, "growth": 0.2, "center": "middle"}),
+    "celeba-snow": ("celeba", 128, "snow", {"T": 200, "strength": 4}),
+    "generation-blur": ("celeba", 128, "blur", {"T": 300, "kernel_size": 27, "mean_at_T": True}),
+    "generation-mask": ("celeba", 128, "mask_to_color", {"T": 750, "growth": 0.05}),
     "generation-pixelate": ("celeba", 128, "pixelate", {"T": 6}),
 }
 
@@ -205,7 +205,7 @@ BAD = [
     ("--data nowhere", "--data nowhere does not exist"),
     ("--degradation blurr", "no degradation is called 'blurr': did you mean 'blur'"),
     ("--set T", "--set: 'T' is no option and no key=value"),
-    ("--set kernel=3", "blur: it has no argument kernel; --set takes T, widths, std"),
+    ("--set kernel=3", "blur: it has no argument kernel; --set takes T, sigmas, growth"),
     ("--set kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
     ("--degradation pixelate --set T=9", "--degradation pixelate: pixelate: x0 is 16 x 16, too small"),
     ("--degradation mask_to_color --set T=3 color=[0.5]", "mask_to_color"),

@@ -270,7 +270,7 @@ def test_the_schedule_is_that_of_the_scheduler(name, T, how, diffusers, tmp_path
 
 @pytest.mark.parametrize(
     ("prediction_type", "schedule", "T"),
-    [("eps", "linear", 1000), ("v", "cosine", 10), ("x0", {"name": "linear", "beta_T": 0.02}, 4)],
+    [("eps", "linear_beta", 1000), ("v", "cosine", 10), ("x0", {"name": "linear_beta", "beta_end": 0.02}, 4)],
 )
 def test_a_restorer_comes_back_whole_from_any_layout(prediction_type, schedule, T, written, diffusers, tmp_path):
     net = written[1]
@@ -339,7 +339,7 @@ def test_a_walk_is_that_of_the_ddim_scheduler(steps, eta, walked):
 
 def test_a_network_of_noise_learns_to_undo_a_blur(written, diffusers, tmp_path):
     folder, _ = written
-    blur = degrade.make("blur", T=4, widths="constant", std=1.0, kernel_size=3)
+    blur = degrade.make("blur", T=4, sigmas="constant", growth=1.0, kernel_size=3)
     training = Trainer(Restorer(from_diffusers(folder).net, blur, "x0"), TrainConfig(steps=3, batch=4, lr=1e-3))
 
     def faces(n, generator):

@@ -13,7 +13,7 @@ import degrade
 from restore import Restorer, UNet, UNetConfig, from_diffusers, to_diffusers
 
 SHAPE = {"size": 8, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "groups": 4}
-NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear", "beta_T": 0.02})
+NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear_beta", "beta_end": 0.02})
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_network_that_diffusers_cannot_express_is_not_written(config, message,
 
 def test_a_restorer_that_diffusers_cannot_express_is_not_written(tmp_path):
     net = UNet(UNetConfig(**SHAPE))
-    straight = degrade.make("gaussian_noise", T=4, schedule="straight")
+    straight = degrade.make("gaussian_noise", T=4, schedule="rectified")
     spaced_timesteps = degrade.make("gaussian_noise", T=4)  # the published process in four levels
     for D in (straight, spaced_timesteps, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
         with pytest.raises(ValueError, match=r"diffusers cannot express .*write its network alone"):

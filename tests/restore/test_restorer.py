@@ -25,10 +25,10 @@ class Fixed(nn.Module):
 
 
 @pytest.mark.parametrize("prediction_type", ["x0", "eps", "v"])
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "straight"])
+@pytest.mark.parametrize("schedule", ["linear_beta", "cosine", "rectified"])
 def test_a_perfect_prediction_of_anything_gives_back_x0(prediction_type, schedule):
     D = degrade.make("gaussian_noise", T=20, schedule=schedule)
-    if prediction_type == "eps" and schedule == "straight":
+    if prediction_type == "eps" and schedule == "rectified":
         with pytest.raises(ValueError, match="cannot recover x0 at t = 20, where a_t = 0"):
             Restorer(Fixed(None), D, prediction_type)
         return

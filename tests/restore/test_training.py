@@ -11,7 +11,7 @@ from torch import nn
 
 import degrade
 from degrade import AffinePath
-from degrade.functional.schedules import Straight
+from degrade.functional.schedules import Rectified
 from degrade.seeding import fork_seed, seeded_generator
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from tests.cases import CASES
@@ -68,7 +68,7 @@ def test_records_tell_the_learning_rate_and_the_gradient():
 @pytest.mark.parametrize("quantize_input", [False, True])
 def test_the_network_may_be_shown_eight_bits_only(quantize_input):
     seen = []
-    D = degrade.make("interpolation", T=10, schedule="straight", source=data)
+    D = degrade.make("interpolation", T=10, schedule="rectified", source=data)
     training = Trainer(Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch=4, quantize_input=quantize_input))
     training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
     list(training.run(data))
@@ -80,7 +80,7 @@ def test_the_network_may_be_shown_eight_bits_only(quantize_input):
 def test_eight_bits_are_refused_where_images_leave_the_range(name, arguments):
     """Noise does, and a mixture whose coefficients add up to more than 1; what a filter overshoots is cut off."""
     D = degrade.make(name, **arguments)
-    noisy = any(isinstance(part, AffinePath) and not isinstance(part.schedule, Straight) for part in parts_of(D))
+    noisy = any(isinstance(part, AffinePath) and not isinstance(part.schedule, Rectified) for part in parts_of(D))
     noisy |= any(part.name == "gaussian_noise" for part in parts_of(D))
     assert D.bounded == (not noisy)
     restorer = Restorer(UNet(TINY), D)

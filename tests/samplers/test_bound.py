@@ -52,7 +52,7 @@ def by_hand(D, t, variance):
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["linear_beta", "cosine"])
 def test_every_term_of_a_guess_that_is_off_by_a_constant(variance, schedule):
     D = degrade.make("gaussian_noise", T=30, schedule=schedule)
     x0, off = levels(gaussian_levels(), 3), 0.07

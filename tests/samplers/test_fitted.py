@@ -26,7 +26,7 @@ from tests.cases import build, images, partners
 
 SHAPE = (3, 16, 16)
 AREA = degrade.make("pixelate", T=3, filter="area")  # 16 pixels become 2 x 2
-TO_MEAN = {"T": 5, "boundary": "circular", "to_mean": True}
+TO_MEAN = {"T": 5, "padding_mode": "circular", "mean_at_T": True}
 WEIGHTS = (0.25, 0.75)
 MEANS = ((-0.5, -0.5, -0.5, -0.5), (0.5, 0.0, 0.25, 0.5))
 
@@ -54,7 +54,7 @@ def every_prior(jitter=0.0):
         StandardNormal(SHAPE, jitter=jitter),
         DatasetPrior(partners(*SHAPE), jitter=jitter),
         DegradedData(D, partners(*SHAPE), jitter=jitter),
-        DegradedZero(degrade.make("mask_to_color", T=4, std=2.0), SHAPE, jitter=jitter),
+        DegradedZero(degrade.make("mask_to_color", T=4, growth=2.0), SHAPE, jitter=jitter),
         UniformColor(D, SHAPE, (-0.5, 0.0, 0.0), (0.5, 0.0, 1.0), jitter=jitter),
         fit_prior(D, x0, "low_resolution", k=2, components=2, jitter=jitter),
     ]
@@ -108,11 +108,11 @@ def test_starts_from_a_fitted_prior_have_the_moments_of_degraded_images():
 @pytest.mark.parametrize(
     ("name", "arguments", "k"),
     [
-        ("gaussian_noise", {"T": 20, "schedule": "straight"}, 0),
+        ("gaussian_noise", {"T": 20, "schedule": "rectified"}, 0),
         ("interpolation", {"T": 20}, 0),
-        ("mask_to_color", {"T": 5, "std": 2.0}, 0),
+        ("mask_to_color", {"T": 5, "growth": 2.0}, 0),
         ("blur", TO_MEAN, 1),
-        ("blur", {"T": 5, "total_sigma": [1, 2, 4, 8, 24], "boundary": "symmetric"}, 1),
+        ("blur", {"T": 5, "cumulative_sigma": [1, 2, 4, 8, 24], "padding_mode": "symmetric"}, 1),
         ("pixelate", {"T": 4, "filter": "area"}, 1),
         ("pixelate", {"T": 3}, 2),
         ("pixelate", {"T": 2}, 4),
@@ -202,7 +202,7 @@ def test_z_of_made_up_images_explains_the_jitter(name, jitter):
 
 
 def test_where_nothing_can_be_solved_z_is_the_one_drawn():
-    D = degrade.make("mask_to_color", T=4, std=2.0)
+    D = degrade.make("mask_to_color", T=4, growth=2.0)
     x_T, color = fit_prior(D, images(8, *SHAPE).float(), jitter=0.01)(50, seed(5))
     assert (x_T - color[:, :, None, None]).std() == pytest.approx(0.01, rel=0.02)
     assert color.aminmax()[0] >= -0.5

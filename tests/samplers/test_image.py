@@ -12,7 +12,7 @@ from PIL import Image
 import degrade
 import samplers.applications.restore_image
 from degrade import expand_level
-from degrade.image_io import like, pixels
+from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
 from restore import Restorer, UNet, UNetConfig
 from samplers import Algorithm2
@@ -22,7 +22,7 @@ from samplers.registry import parse_sampler
 from tests.photographs import photo
 
 FACE = DrawnFaces(32)(1, torch.Generator().manual_seed(5))
-BLUR = degrade.make("blur", T=8, total_sigma="geometric", boundary="symmetric")
+BLUR = degrade.make("blur", T=8, cumulative_sigma="geometric", padding_mode="symmetric")
 NOISE = degrade.make("gaussian_noise", T=50)
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"]
 
@@ -81,11 +81,13 @@ def test_it_is_what_the_network_says(size):
     padded = samplers.applications.restore_image.reflect_pad(x[None], -size[0] % 2, -size[1] % 2)
     expected = direct(R, padded, 5)[0, :, : size[0], : size[1]].clamp(-1, 1)
     assert torch.equal(restore_image(R, x, 5).image, expected)
-    picture = like(Image.new("RGB", size[::-1]), x)
-    expected = like(
+    picture = to_pil_like(Image.new("RGB", size[::-1]), x)
+    expected = to_pil_like(
         picture,
         direct(
-            R, samplers.applications.restore_image.reflect_pad(pixels(picture)[None], -size[0] % 2, -size[1] % 2), 5
+            R,
+            samplers.applications.restore_image.reflect_pad(pil_to_tensor(picture)[None], -size[0] % 2, -size[1] % 2),
+            5,
         )[0, :, : size[0], : size[1]],
     )
     assert np.array_equal(np.asarray(restore_image(R, picture, 5).image), np.asarray(expected))
@@ -171,7 +173,7 @@ def test_sides_that_pixels_do_not_divide_are_walked_too():
 
 def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     seen = []
-    R = restorer(degrade.make("inpaint", T=20, std=0.2), lambda x, t: seen.append((x, t)) or 0 * x + 0.25)
+    R = restorer(degrade.make("inpaint", T=20, growth=0.2), lambda x, t: seen.append((x, t)) or 0 * x + 0.25)
     R.net.config = UNetConfig(size=16, groups=4, width=8, attention=())
     picture, hole = photo("RGB", (40, 30)), torch.zeros(30, 40, dtype=torch.bool)
     hole[5:12, 8:20] = True

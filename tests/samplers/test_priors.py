@@ -14,7 +14,7 @@ MIXTURES = [
     ("gaussian_noise", {"T": 12}),
     ("gaussian_noise", {"T": 12, "schedule": "cosine"}),
     ("interpolation", {"T": 12}),
-    ("interpolation", {"T": 12, "schedule": "straight", "coupling": "optimal"}),
+    ("interpolation", {"T": 12, "schedule": "rectified", "coupling": "optimal"}),
     ("compose", {"T": 12, "parts": ["decolor", {"name": "gaussian_noise", "arguments": {"T": 7}}]}),
 ]
 every_mixture = pytest.mark.parametrize(("name", "arguments"), MIXTURES, ids=str)
@@ -117,7 +117,7 @@ def test_a_walk_with_fixed_z_stays_on_the_trajectory_of_its_prior(name, argument
 )
 @pytest.mark.parametrize("name", ["gaussian_noise", "interpolation"])
 def test_where_no_image_is_left_at_T_x_T_is_z(prior, name):
-    D = build(name, {"T": 10, "schedule": "straight"}, SHAPE)
+    D = build(name, {"T": 10, "schedule": "rectified"}, SHAPE)
     x_T, z = prior(4, seed(4))
     x0 = images(4, *SHAPE).to(x_T)
     assert torch.equal(D(x0, top(D, 4), z), x_T)
@@ -145,7 +145,7 @@ def test_jitter_is_added_to_degraded_images_of_any_kind(name):
 
 def test_a_broken_symmetry_tells_constant_images_apart():
     """What jitter is for: two blurred images that are the same color need not become the same image."""
-    D = degrade.make("blur", T=5, to_mean=True)
+    D = degrade.make("blur", T=5, mean_at_T=True)
     prior = DegradedData(D, lambda n, g: torch.full((n, *SHAPE), 0.3), jitter=0.002)
     x_T, _ = prior(2, seed(0))
     assert (x_T[0] - x_T[1]).std() == pytest.approx(0.002 * 2**0.5, rel=0.1)

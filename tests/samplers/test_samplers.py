@@ -28,7 +28,7 @@ def run(D, R, step, x_T, z, times=None):
     return [visit.x_s for visit in trajectory(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))]
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["linear_beta", "cosine"])
 @pytest.mark.parametrize("steps", [None, 7])
 def test_algorithm2_with_estimated_noise_is_ddim(schedule, steps):
     """Identity 1."""
@@ -41,7 +41,7 @@ def test_algorithm2_with_estimated_noise_is_ddim(schedule, steps):
         torch.testing.assert_close(a, b, **EXACT)
 
 
-@pytest.mark.parametrize(("name", "schedule"), [("gaussian_noise", "linear"), ("interpolation", "straight")])
+@pytest.mark.parametrize(("name", "schedule"), [("gaussian_noise", "linear_beta"), ("interpolation", "rectified")])
 @pytest.mark.parametrize("steps", [None, 5])
 def test_on_a_mixture_the_two_algorithms_agree(name, schedule, steps):
     """Identity 2."""

@@ -16,19 +16,19 @@ from samplers.latent import determined, drawn, hidden
 FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
 UNSEEN = DrawnFaces(32)(3, torch.Generator().manual_seed(1))
 
-BLUR = ("blur", {"T": 40, "total_sigma": "geometric", "boundary": "symmetric"})
-MILD = {"name": "linear", "beta_T": 0.02}  # never all noise, where every severity looks like the next
+BLUR = ("blur", {"T": 40, "cumulative_sigma": "geometric", "padding_mode": "symmetric"})
+MILD = {"name": "linear_beta", "beta_end": 0.02}  # never all noise, where every severity looks like the next
 NOISE = ("gaussian_noise", {"T": 200, "schedule": MILD})
 LATE = {"name": "gaussian_noise", "arguments": {"T": 40, "schedule": MILD}}
 CASES = [
     BLUR,
     NOISE,
-    ("blur", {"T": 50, "widths": "special_6", "kernel_size": 11}),
+    ("blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}),
     ("gaussian_noise", {"T": 50, "schedule": "cosine"}),
     ("pixelate", {"T": 4}),
     ("pixelate", {"T": 20, "sizes": "decrement", "filter": "area"}),
-    ("inpaint", {"T": 50, "std": 0.1}),
-    ("mask_to_color", {"T": 60, "std": 0.3, "color": [0.1, 0.2, -0.3]}),
+    ("inpaint", {"T": 50, "growth": 0.1}),
+    ("mask_to_color", {"T": 60, "growth": 0.3, "color": [0.1, 0.2, -0.3]}),
     ("decolor", {"T": 20}),
     ("compose", {"T": 30, "parts": ["blur", LATE]}),
 ]
@@ -102,7 +102,7 @@ def test_it_is_not_sure_of_a_restorer_that_undoes_what_it_is_told():
 
 
 def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
-    D, x0 = degrade.make("inpaint", T=50, std=0.1, center="random"), UNSEEN[:1]
+    D, x0 = degrade.make("inpaint", T=50, growth=0.1, center="random"), UNSEEN[:1]
     z = (torch.tensor([14]), torch.tensor([20]))
     x = D(x0, expand_level(30, x0), z)
     found = estimate_severity(D, oracle(x0), x)
@@ -113,7 +113,7 @@ def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [BLUR, NOISE, ("pixelate", {"T": 4}), ("inpaint", {"T": 50, "std": 0.1})]
+    ("name", "arguments"), [BLUR, NOISE, ("pixelate", {"T": 4}), ("inpaint", {"T": 50, "growth": 0.1})]
 )
 def test_clean_pictures_of_the_same_kind_help_a_restorer_that_is_no_oracle(name, arguments):
     D = degrade.make(name, **arguments)

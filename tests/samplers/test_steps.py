@@ -33,7 +33,7 @@ SHAPE = (3, 12, 16)
 
 
 def straight(T=12):
-    return build("interpolation", {"T": T, "schedule": "straight"}, SHAPE)
+    return build("interpolation", {"T": T, "schedule": "rectified"}, SHAPE)
 
 
 def start(D, n=2):
@@ -51,7 +51,7 @@ def same_walk(D, one, other, times=None, R=imperfect):
     torch.testing.assert_close(*(ends(D, R, step, x_T, z, times) for step in (one, other)), **EXACT)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "straight"])
+@pytest.mark.parametrize("schedule", ["cosine", "rectified"])
 def test_heun_is_of_second_order_and_algorithm2_of_first(schedule):
     """Gaussian data, exact posterior mean: with small steps x_t - a_t mean goes as (a_t^2 c + b_t^2)^(1/2)."""
     n, c, mean = 4, 0.3, 0.2
@@ -133,7 +133,7 @@ def test_the_bridge_without_noise_is_algorithm_1_and_indi(times):
 @pytest.mark.parametrize("times", [[16, 4, 0], [16, 13, 4, 0], list(range(16, -1, -1))])
 def test_the_bridge_has_the_variance_of_a_brownian_bridge(times):
     """However many steps: mean a_s x0 + b_s z, variance noise^2 b_s (1 - b_s), here at b = 1/4 by Monte Carlo."""
-    D = degrade.make("interpolation", T=16, schedule="straight")
+    D = degrade.make("interpolation", T=16, schedule="rectified")
     x0, z = torch.full((1, 1, 200, 200), -0.5).double(), torch.full((1, 1, 200, 200), 0.7).double()
     walk = trajectory(D, lambda x_t, t: x0, BrownianBridge(noise=0.6), z, None, times, torch.Generator().manual_seed(4))
     end = {visit.s: visit.x_s for visit in walk}

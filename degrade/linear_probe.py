@@ -28,24 +28,24 @@ from degrade.base import Degradation, expand_level
 from degrade.functional.quantization import quantize_8bit
 from degrade.precision import to_float64
 
-__all__ = ["Leak", "leak"]
+__all__ = ["ProbeResult", "linear_probe"]
 
 # Ridge strengths tried, relative to the squared largest singular value: down to the rounding noise of float32.
 STRENGTHS = torch.logspace(-20, 2, 23, dtype=torch.float64)
 RANK = 1e-12  # singular values below this share of the largest are float64's own noise
 
 
-class Leak(NamedTuple):
+class ProbeResult(NamedTuple):
     """Held-out R^2 of the read-out from x_T as it is, and from x_T rounded to 8 bits."""
 
-    plain: float
-    rounded: float
+    r2: float
+    r2_8bit: float
 
     def __str__(self) -> str:
-        return f"read from x_T: {self.plain:.1%} of the coarse image; rounded to 8 bits: {self.rounded:.1%}"
+        return f"read from x_T: {self.r2:.1%} of the coarse image; rounded to 8 bits: {self.r2_8bit:.1%}"
 
 
-def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
+def linear_probe(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> ProbeResult:
     """Measure how much of `x0` a linear map reads from D(x0, T, z), with and without rounding to 8 bits.
 
     Args:
@@ -59,8 +59,8 @@ def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
 
     >>> import degrade
     >>> x0 = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    >>> leaked = leak(degrade.make("gaussian_noise"), x0, size=2)
-    >>> leaked.plain < 0.1
+    >>> leaked = linear_probe(degrade.make("gaussian_noise"), x0, size=2)
+    >>> leaked.r2 < 0.1
     True
     """
     if len(x0) < 16:
@@ -69,7 +69,7 @@ def leak(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Leak:
     x0 = x0[torch.randperm(len(x0), generator=generator, device=x0.device)].float()
     x_T = D(x0, expand_level(D.T, x0), D.draw(x0, generator))
     y = to_float64(adaptive_avg_pool2d(x0, size).flatten(1))
-    return Leak(*(held_out_r2(to_float64(seen.flatten(1)), y) for seen in (x_T, quantize_8bit(x_T))))
+    return ProbeResult(*(held_out_r2(to_float64(seen.flatten(1)), y) for seen in (x_T, quantize_8bit(x_T))))
 
 
 def held_out_r2(x: Tensor, y: Tensor) -> float:
