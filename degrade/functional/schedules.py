@@ -61,7 +61,7 @@ class LinearBeta:
 
     >>> [f"{LinearBeta()(T)[0][-1] ** 2:.3g}" for T in (1, 10, 1000)]
     ['4.04e-05', '4.04e-05', '4.04e-05']
-    >>> f"{LinearBeta(beta_1=1e-4, beta_T=0.02)(100)[0][-1]:.2f}"
+    >>> f"{LinearBeta(beta_start=1e-4, beta_end=0.02)(100)[0][-1]:.2f}"
     '0.60'
     """
 

@@ -258,7 +258,7 @@ def _bytes(D: Degradation, H: int, W: int) -> float:
     """Return about how much memory it takes to build the tables of D for images of H x W pixels."""
     own = 0.0
     if isinstance(D, Mask):
-        own = 32 * (D.T + 1) * D.max_distance(H) * D.reach(W)
+        own = 32 * (D.T + 1) * D.max_distance(H) * D.max_distance(W)
     elif isinstance(D, Pixelate):
         own = 14 * (D.T + 1) * (H**2 + W**2)
     elif isinstance(D, Blur):

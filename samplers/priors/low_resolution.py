@@ -76,7 +76,7 @@ class LowResolution(DegradedPrior):
         D: the degradation; live.
         shape: (C, H, W) of one image.
         k: side of the low-resolution pictures.
-        enlargement: `blocks` or `boundary_basis`.
+        enlargement: `blocks` or `waves`.
         weights: (components,) that sum to 1.
         means: (components, C k^2), a picture (C, k, k) row by row.
         covariances: (components, C k^2, C k^2), positive definite.
