@@ -23,7 +23,17 @@ from degrade.serializable import Serializable
 from experiments.evaluation.feature_networks import FeatureNetwork, to_unit
 from experiments.evaluation.intervals import Interval, bootstrap, bootstrap_difference, jackknife
 
-__all__ = ["METRICS", "Metric", "PairedMetric", "SetMetric", "check_finite", "check_pairs", "make_metric", "measure", "metric_names"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "PairedMetric",
+    "SetMetric",
+    "check_finite",
+    "check_pairs",
+    "make_metric",
+    "measure",
+    "metric_names",
+]
 
 Needs = Literal["truth", "reference", "features", "logits", "start"]
 INCEPTION_NAMES = {"frechet_distance": "FID", "kernel_distance": "KID", "class_score": "IS"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Literal
 
 import torch
@@ -104,8 +105,5 @@ def _lpips(backbone: str, path: str) -> Any:
     net = _NoTrainLpips(net=backbone, pnet_rand=True)
     stored = torch.load(path, map_location="cpu", weights_only=True)
     for key, weight in net.net.state_dict().items():
-        _, layer = key.split(".", 1)
-        weight.copy_(stored[f"features.{layer}"])
+        weight.copy_(stored[re.sub(r"^slice(s\.)?\d+", "features", key)])
     return net
-
-

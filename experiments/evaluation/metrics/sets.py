@@ -12,7 +12,15 @@ from experiments.evaluation.feature_networks import to_unit
 from experiments.evaluation.intervals import Interval
 from experiments.evaluation.metrics.base import METRICS, Metric, SetMetric, check_finite, check_pairs
 
-__all__ = ["CenteredCorrelation", "ClassScore", "FrechetDistance", "KernelDistance", "PairwiseRMSE", "Precision", "Recall"]
+__all__ = [
+    "CenteredCorrelation",
+    "ClassScore",
+    "FrechetDistance",
+    "KernelDistance",
+    "PairwiseRMSE",
+    "Precision",
+    "Recall",
+]
 
 
 @METRICS.register("frechet_distance")
