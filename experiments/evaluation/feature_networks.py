@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from degrade.extras import require
+from degrade.optional import require
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 

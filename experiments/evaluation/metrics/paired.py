@@ -65,10 +65,12 @@ class SSIM(PairedMetric):
             raise ValueError(
                 f"images of {x.shape[-2]} x {x.shape[-1]} pixels; the window of SSIM needs 11 x 11 or more"
             )
-        similarity: Tensor = structural_similarity_index_measure(x, truth, data_range=1.0, reduction="none")
+        similarity = structural_similarity_index_measure(x, truth, data_range=1.0, reduction="none")
+        assert isinstance(similarity, Tensor)
         return similarity
 
 
+Backbone = Literal["alex", "vgg", "squeeze"]
 LPIPS_FILES = {
     "alex": "alexnet-owt-7be5be79.pth",
     "vgg": "vgg16-397923af.pth",
@@ -86,7 +88,7 @@ class LPIPS(PairedMetric):
     """
 
     higher_is_better, title = False, "LPIPS"
-    backbone: Literal["alex", "vgg", "squeeze"] = "alex"
+    backbone: Backbone = "alex"
     weights: str | None = None
 
     def per_image(self, x: Tensor, truth: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class LPIPS(PairedMetric):
 
 
 @functools.cache
-def _lpips(backbone: str, path: str) -> Any:
+def _lpips(backbone: Backbone, path: str) -> Any:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     # Random at first, so that nothing is downloaded; torchvision's layers keep their numbers inside the slices.
