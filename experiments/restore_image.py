@@ -35,8 +35,8 @@ from experiments.generate import load_model
 from experiments.run.command_line import UsageError, explicit_values, run_main, validated
 from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, load
-from samplers.applications.restore_image import RestorationResult, restore_image
-from samplers.applications.severity import Severity
+from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
+from samplers.applications.severity import SeverityEstimate
 from samplers.registry import parse_sampler
 
 __all__ = ["Config", "main"]
@@ -91,13 +91,13 @@ def read_mask(path: str, picture: Any) -> Tensor:
     return pil_to_tensor(mask).mean(0) > 0
 
 
-def said(found: Severity, config: Config, T: int) -> str:
+def said(found: SeverityEstimate, config: Config, T: int) -> str:
     """Return the line about the severity."""
     if config.severity != "auto":
         return f"severity {found.t} of {T}, as given"
     if found.low == found.high == found.t and found.confident and len(found.levels) == 1:
         return f"severity {found.t} of {T}, by the size of the hole"
-    confident = "sure" if found.confident else f"not sure: {found.why}; if the result is not right, try --severity"
+    confident = "sure" if found.confident else f"not sure: {found.reason}; if the result is not right, try --severity"
     clean = ": nothing to restore" if not found.t else ""
     return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({confident})"
 
@@ -166,7 +166,9 @@ def main(argv: Sequence[str]) -> None:
     generator = seeded_generator(device, config.seed, "restoration")
     try:
         restored = restore_image(
-            *(R, picture, config.severity, step, config.sample_steps, mask, config.tile, reference, generator)
+            *(R, picture, config.severity, step),
+            RestoreOptions(config.sample_steps, mask, config.tile, reference),
+            generator,
         )
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from None

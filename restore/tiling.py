@@ -40,6 +40,9 @@ class TiledRestorer(nn.Module):
         stride: what the sides of R's images must divide by; by default what the network says, else 1.
         batch: tiles in one call of R.
 
+    `progress`, None at first, may be set to a function: it is called with (tiles done, tiles in all) after every batch
+    of the tiles of an image.
+
     Raises:
         ValueError: unless stride divides size and overlap, and overlap is at most half of size.
 
@@ -66,6 +69,7 @@ class TiledRestorer(nn.Module):
         self.size: int = trained * math.ceil(128 / trained) if size is None else size
         self.overlap: int = self.stride * round(self.size / 4 / self.stride) if overlap is None else overlap
         self.batch = batch
+        self.progress: Callable[[int, int], None] | None = None
         if self.size < 1 or self.size % self.stride:
             below = max(self.stride, self.size // self.stride * self.stride)
             raise ValueError(f"a tile of {self.size} pixels: it must be a multiple of {self.stride}: take {below}")
@@ -116,6 +120,8 @@ class TiledRestorer(nn.Module):
             tiles = [x[..., top : top + self.size, left : left + self.size] for top, left in corners[first:last]]
             restored: Tensor = self.R(torch.cat(tiles), t.expand(len(tiles)))
             yield from restored.chunk(len(tiles))
+            if self.progress is not None:
+                self.progress(last, len(corners))
 
 
 def _join(out: Tensor, piece: Tensor, start: int, shared: int) -> None:

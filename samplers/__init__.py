@@ -1,8 +1,8 @@
 """Samplers: steps from severity t to severity s, the loop that takes them, and the priors they start from."""
 
 from samplers.applications.likelihood import VariationalBound, bits_per_dim
-from samplers.applications.restore_image import RestorationResult, restore_image
-from samplers.applications.severity import Severity, estimate_severity
+from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
+from samplers.applications.severity import SeverityEstimate, SeverityOptions, estimate_severity
 from samplers.base import Algorithm, Restore, Sampler, StepInput, StepOutput
 from samplers.generate import GeneratedBatch, many, rank_slice, sample_many
 from samplers.loop import Transition, direct, sample, trajectory
@@ -59,8 +59,10 @@ __all__ = [
     "RemainingDetail",
     "RestorationResult",
     "Restore",
+    "RestoreOptions",
     "Sampler",
-    "Severity",
+    "SeverityEstimate",
+    "SeverityOptions",
     "StandardNormal",
     "StepInput",
     "StepOutput",

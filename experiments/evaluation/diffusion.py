@@ -16,7 +16,7 @@ from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.metrics import thumbnail_distance
-from restore import Restorer
+from restore import FunctionRestorer, Restorer
 from samplers import DDIM, DDPM, Sampler, StandardNormal, sample_many, spaced_timesteps, trajectory
 from samplers.applications.likelihood import bits_per_dim
 
@@ -97,13 +97,11 @@ class DiffusionEvaluator:
         """
         x0, T = self.images(n, "bound"), self.D.T
         chosen = torch.randperm(T - 1, generator=seeded_generator("cpu", self.seed, "severities"))[: times or T - 1] + 2
-        every = sorted(chosen.tolist())
+        every, R = sorted(chosen.tolist()), FunctionRestorer(self.R, self.D)
         found: dict[str, Any] = {"images": len(x0), "times": every}
         for variance in VARIANCES:
             bounds = [
-                bits_per_dim(
-                    self.D, self.R, part, seeded_generator(self.device, self.seed, "bound", k), variance, every
-                )
+                bits_per_dim(R, part, every, variance, seeded_generator(self.device, self.seed, "bound", k))
                 for k, part in enumerate(torch.split(x0, self.batch))
             ]
             means = {name: torch.cat([getattr(b, name) for b in bounds]).mean(0).tolist() for name in TERMS}

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from degrade import GaussianNoise, expand_level
 from degrade.random import Generators, randn_like
-from samplers.base import Restore
+from restore import BaseRestorer
 
 __all__ = ["VariationalBound", "bits_per_dim"]
 
@@ -35,14 +35,14 @@ Variance = Literal["small", "large"]
 class VariationalBound(NamedTuple):
     """The terms for each of B images, float64, in bits per dimension.
 
-    `L_between` (B, n) holds L_{t-1} for the n severities `times`; `total` counts each of them (T - 1) / n times.
+    `L_between` (B, n) holds L_{t-1} for the n severities `timesteps`; `total` counts each of them (T - 1) / n times.
     """
 
     L_T: Tensor
     L_between: Tensor
     L_0: Tensor
     total: Tensor
-    times: tuple[int, ...]
+    timesteps: tuple[int, ...]
 
 
 class LevelTables(NamedTuple):
@@ -66,40 +66,40 @@ def tables(D: GaussianNoise) -> LevelTables:
 
 @torch.no_grad()
 def bits_per_dim(
-    D: GaussianNoise,
-    R: Restore,
+    R: BaseRestorer,
     x0: Tensor,
-    generator: Generators = None,
+    timesteps: Sequence[int] | None = None,
     variance: Variance = "small",
-    times: Sequence[int] | None = None,
+    generator: Generators = None,
 ) -> VariationalBound:
     """Evaluate the bound for images, with one noise for each image and severity.
 
     Args:
-        D: the forward process; T of 2 or more, and a_t > 0 before T.
-        R: guesses the clean image from (x_t, t); a network must be in evaluation mode.
+        R: a restorer of Gaussian noise with T of 2 or more, and a_t > 0 before T; a network must be in evaluation mode.
         x0: (B, C, H, W) images of 8 bits, in [-1, 1].
-        generator: of the noise; one for the batch, or one for each image.
-        variance: of the model, `small` or `large`.
-        times: severities in 2..T whose L_{t-1} is evaluated, all by default; of a uniformly random choice the total is
-            an unbiased estimate.
+        timesteps: severities in 2..T whose L_{t-1} is evaluated; None for all. Of a uniformly random choice the total
+            is an unbiased estimate.
+        variance: variance of the model's steps, `small` or `large`.
+        generator: for the noise; one for the batch, or a sequence with one for each image.
 
     Raises:
-        ValueError: if D is not Gaussian noise of two levels or more, or a severity is not in 2..T.
+        ValueError: if R does not undo Gaussian noise of two levels or more, or a severity is not in 2..T.
 
-    >>> D, x0 = GaussianNoise(T=50), torch.zeros(2, 1, 4, 4)
-    >>> bound = bits_per_dim(D, lambda x_t, t: torch.zeros_like(x_t), x0)
+    >>> from restore import FunctionRestorer
+    >>> R, x0 = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), GaussianNoise(T=50)), torch.zeros(2, 1, 4, 4)
+    >>> bound = bits_per_dim(R, x0)
     >>> bound.L_between.abs().max().item() < 1e-9, bound.L_0.shape
     (True, torch.Size([2]))
     """
+    D = R.degradation
     if not isinstance(D, GaussianNoise) or D.T < 2:
         raise ValueError(f"{D} has no such bound; it needs 'gaussian_noise' with T of 2 or more")
-    times = tuple(range(2, D.T + 1)) if times is None else tuple(times)
+    times = tuple(range(2, D.T + 1)) if timesteps is None else tuple(timesteps)
     if not times or min(times) < 2 or max(times) > D.T:
-        raise ValueError(f"times {times}: the terms between are those of severities 2..{D.T}")
+        raise ValueError(f"timesteps {times}: the terms between are those of severities 2..{D.T}")
     known = tables(D)
     L_T = _nats_to_bits(_prior_term(known, x0))
-    L_between = torch.stack([_between(D, R, known, x0, t, generator, variance) for t in times], 1)
+    L_between = torch.stack([_between(R, known, x0, t, generator, variance) for t in times], 1)
     x_1 = D(x0, expand_level(1, x0), randn_like(x0, generator))
     L_0 = _nats_to_bits(-log_decoder(x0, R(x_1, expand_level(1, x0)), math.sqrt(float(known.v[2]))))
     total = L_T + (D.T - 1) * L_between.mean(1) + L_0
@@ -113,10 +113,10 @@ def _prior_term(known: LevelTables, x0: Tensor) -> Tensor:
 
 
 def _between(
-    D: GaussianNoise, R: Restore, known: LevelTables, x0: Tensor, t: int, generator: Generators, variance: Variance
+    R: BaseRestorer, known: LevelTables, x0: Tensor, t: int, generator: Generators, variance: Variance
 ) -> Tensor:
     """Return L_{t-1} (B,)."""
-    x_t = D(x0, expand_level(t, x0), randn_like(x0, generator))
+    x_t = R.degradation(x0, expand_level(t, x0), randn_like(x0, generator))
     off = float(known.weight[t]) * (_wide(R(x_t, expand_level(t, x0))) - _wide(x0))
     v = float(known.v[t])
     model = v if variance == "small" else float(known.beta[t])

@@ -1,7 +1,7 @@
 """Severity: how far a picture is spoiled that nobody degraded on purpose, and how sure one can be.
 
 D(R(x, t), t) = x alone does not say it: a blurred picture is a consistent restoration, at a small t, of another blurred
-picture. So the picture is compared with pictures that are known to be at severity t, by a few summaries phi:
+picture. So the picture is compared with pictures that are known to be at severity t, by a few features phi:
 
     log p(x | t) = log N(phi(x); mu_t, C_t)        t ~ U{0..T}        p(t | x) = p(x | t) / sum_s p(x | s)
 
@@ -10,7 +10,7 @@ inference for noisy nonlinear ecological dynamic systems", Nature 466, 2010). Th
 the interval is the shortest that holds 90 % of it. Where do the x0 come from?
 
 * `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t. The
-  likelihood is calibrated on them (see `samplers.applications.calibration`), so the interval holds the truth nine times
+  likelihood is calibrated on them (`samplers.applications.severity_model`), so the interval holds the truth nine times
   in ten for single pictures like them, on average over severities 0..T; more often where the levels are so few that one
   is enough.
 * None: the picture's own restorations, x0 = R(x, t), asked at c = t only, with a fixed tolerance in place of C_t. It
@@ -26,39 +26,42 @@ that of rounding to 8 bits; a picture in 8 bits, as files are, is compared with 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from degrade import Degradation, Params, expand_level, map_params, quantize_8bit
+from degrade.frozen import frozen
 from degrade.precision import to_float64
 from degrade.random import Generators
-from samplers.applications.calibration import (
+from restore import BaseRestorer
+from samplers.applications.severity_model import (
     TOLERANCE,
     Likelihood,
     Simulated,
+    band_energies,
     calibrated,
+    features,
     held_out_levels,
     knot_levels,
     shortest,
 )
-from samplers.applications.summaries import energies, summaries
-from samplers.base import Restore
 from samplers.latent import drawn, hidden, is_random
 from samplers.loop import inference_mode
 
-__all__ = ["Severity", "estimate_severity"]
+__all__ = ["SeverityEstimate", "SeverityOptions", "estimate_severity"]
 
-HELD_OUT = 4  # severities of each reference picture that the interval is tried on
-DRAWS = 8  # of z at each severity
-STEADY = 0.15  # share of a restoration up to which it may depend on the severity told
-TYPICAL = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
+NUM_HELD_OUT = 4  # severities of each reference picture that the interval is tried on
+NUM_DRAWS = 8  # of z at each severity
+MAX_SENSITIVITY = 0.15  # share of a restoration up to which it may depend on the severity told
+MAX_MISFIT = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
 PROBES = (0.15, 0.4, 0.65, 0.9)  # severities that R is told, over T
 NEITHER = "no picture tells its z: give z, or reference pictures"
 
 
-class Severity(NamedTuple):
+class SeverityEstimate(NamedTuple):
     """An estimated severity.
 
     Args:
@@ -66,7 +69,7 @@ class Severity(NamedTuple):
         low: with `high`, the shortest interval that holds 90 % of the probability.
         high: see `low`.
         confident: whether the interval is narrower than T / 4 and the picture is like others at that severity.
-        why: in a few words, what speaks against trusting it; empty if it is sure.
+        reason: in a few words, why the estimate is not confident; empty if it is.
         levels: the severities considered.
         scores: their log likelihoods, up to a constant.
     """
@@ -75,62 +78,71 @@ class Severity(NamedTuple):
     low: int
     high: int
     confident: bool
-    why: str
+    reason: str
     levels: tuple[int, ...]
     scores: tuple[float, ...]
 
 
+@frozen
+class SeverityOptions:
+    """How a severity is estimated.
+
+    Args:
+        num_knots: number of severities at which reference pictures are degraded, 2 or more; between them, mean and
+            covariance of the features are interpolated.
+        batch_size: number of pictures in one call of R, 1 or more.
+    """
+
+    num_knots: Annotated[int, Field(ge=2)] = 16
+    batch_size: Annotated[int, Field(ge=1)] = 64
+
+
 def estimate_severity(
-    D: Degradation,
-    R: Restore,
+    R: BaseRestorer,
     x: Tensor,
     z: Params = None,
     reference: Tensor | None = None,
-    knots: int = 16,
-    batch: int = 64,
+    options: SeverityOptions = SeverityOptions(),
     generator: Generators = None,
-) -> Severity:
+) -> SeverityEstimate:
     """Estimate the severity of a degraded picture.
 
     Args:
-        D: what was done to it.
-        R: a restorer of D.
-        x: (n, C, H, W) the picture, or cuts of it that are all at the one severity sought.
-        z: what is random about D in x, if it is known; batch first.
+        R: a restorer; its degradation is the one whose severity is estimated.
+        x: (n, C, H, W) the picture, or crops of it that are all at the one severity sought; floating point.
+        z: the parameters of the degradation in x, if they are known; batch first.
         reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
-        knots: at how many severities reference pictures are degraded, 2 or more; in between, mu and C are interpolated.
-        batch: pictures in one call of R, 1 or more.
-        generator: of what is drawn.
+        options: at how many severities reference pictures are simulated, and in batches of what size.
+        generator: for the z of simulated pictures.
 
     Raises:
-        TypeError: if `knots` or `batch` is not an integer.
         ValueError: if x, the reference or what R returns is not finite; if x is no batch of pictures of a float type;
-            if the reference pictures are not of the size and the device of x, fewer than two, or all the same; if
-            `knots` < 2 or `batch` < 1.
+            if the reference pictures are not of the size and the device of x, fewer than two, or all the same.
 
     >>> import degrade
-    >>> D, x0 = degrade.make("blur", T=20, sigmas="constant", growth=1.0), torch.rand(1, 3, 32, 32)
-    >>> found = estimate_severity(D, lambda x_t, t: x0.expand_as(x_t), D(x0, torch.tensor([7])))
+    >>> from restore import FunctionRestorer
+    >>> D = degrade.make("blur", T=20, sigmas="constant", growth=1.0)
+    >>> x0 = torch.rand(1, 3, 32, 32)
+    >>> found = estimate_severity(FunctionRestorer(lambda x_t, t: x0.expand_as(x_t), D), D(x0, torch.tensor([7])))
     >>> found.t, found.confident
     (7, True)
     """
+    D = R.degradation
     _check_pictures("x", x)
     if reference is not None:
         _check_reference(reference, x)
-    _check_count("knots", knots, 2)
-    _check_count("batch", batch, 1)
     told = z is not None or not hidden(D, x, generator)
     in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
-    view = _View(D, R, told, in_8_bits, batch, generator)
+    view = _View(D, R, told, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
         if reference is not None:
-            return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, knots)), D.T)
+            return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, options.num_knots)), D.T)
         if not told:
-            return Severity(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
+            return SeverityEstimate(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
         found = _conclude(*_by_itself(view, x, z), D.T)
-        if found.confident and _wavering(R, x, found.t, D.T) > STEADY:
+        if found.confident and _wavering(R, x, found.t, D.T) > MAX_SENSITIVITY:
             return found._replace(
-                confident=False, why="without reference pictures, much depends on what severity R is told"
+                confident=False, reason="without reference pictures, much depends on what severity R is told"
             )
         return found
 
@@ -155,21 +167,14 @@ def _check_reference(reference: Tensor, x: Tensor) -> None:
         raise ValueError(f"the {len(reference)} pictures of reference are all the same: give different ones")
 
 
-def _check_count(name: str, value: int, least: int) -> None:
-    if type(value) is not int:
-        raise TypeError(f"{name} is {value!r}: give an integer, {least} or more")
-    if value < least:
-        raise ValueError(f"{name} is {value}: give {least} or more")
-
-
 class _View(NamedTuple):
-    """How summaries are taken."""
+    """How features are taken."""
 
     D: Degradation
-    R: Restore
-    told: bool  # whether z is None, known, or determined
+    R: BaseRestorer
+    params_known: bool  # whether z is None, known, or determined
     in_8_bits: bool
-    batch: int
+    batch_size: int
     generator: Generators
 
     def degraded(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
@@ -178,23 +183,23 @@ class _View(NamedTuple):
         return quantize_8bit(x_t) if self.in_8_bits else x_t
 
     def left(self, x: Tensor, c: Tensor, z: Params) -> Tensor:
-        """Return summaries of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
+        """Return features of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
         parts = []
-        for first in range(0, len(x), self.batch):
-            at = slice(first, first + self.batch)
+        for first in range(0, len(x), self.batch_size):
+            at = slice(first, first + self.batch_size)
             part, level, z_part = x[at], c[at], map_params(lambda v, at=at: v[at], z)  # type: ignore[misc]
             x0_hat = self.R(part, level)
             if not x0_hat.isfinite().all():
                 raise ValueError(f"R returns nan or infinite values at severities {_range(level)}: check its weights")
-            if not self.told:
-                parts.append(energies(x0_hat - part))
+            if not self.params_known:
+                parts.append(band_energies(x0_hat - part))
             elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
                 noise = _last(found)
                 # Noise knows nothing of the image; what is explained by too little or too much of it does.
                 along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
-                parts.append(torch.cat([energies(noise), to_float64(along[:, None])], 1))
+                parts.append(torch.cat([band_energies(noise), to_float64(along[:, None])], 1))
             else:
-                parts.append(energies(part - self.D(x0_hat, level, found)))
+                parts.append(band_energies(part - self.D(x0_hat, level, found)))
         return torch.cat(parts)
 
     def placeholder(self, x: Tensor, z: Params) -> Params:
@@ -216,14 +221,14 @@ def _images(z: Params, x: Tensor) -> bool:
 
 
 def _probed(view: _View, x: Tensor, z: Params) -> Tensor:
-    """Return all summaries (n, features) of pictures, with R told a few severities."""
+    """Return all features (n, features) of pictures, with R told a few severities."""
     T = view.D.T
     probes = sorted({max(1, round(T * share)) for share in PROBES})
-    return torch.cat([summaries(x), *(view.left(x, expand_level(c, x), z) for c in probes)], 1).cpu()
+    return torch.cat([features(x), *(view.left(x, expand_level(c, x), z) for c in probes)], 1).cpu()
 
 
 def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likelihood:
-    """Return the likelihood of summaries at each severity, from reference pictures degraded to known severities."""
+    """Return the likelihood of features at each severity, from reference pictures degraded to known severities."""
     T = view.D.T
     # The picture may be in several cuts, which have one z.
     z = map_params(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
@@ -233,7 +238,7 @@ def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likeli
         return _probed(view, view.degraded(reference, t.to(reference.device), held), held)
 
     at = knot_levels(T, knots)
-    levels = held_out_levels(T, len(reference), HELD_OUT)
+    levels = held_out_levels(T, len(reference), NUM_HELD_OUT)
     at_knots = torch.stack([simulated(t.expand(len(reference))) for t in at])
     return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
 
@@ -250,17 +255,17 @@ def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tenso
     """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
     D = view.D
     levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
-    # Where z is drawn, several draws say how much of a summary is chance.
-    draws = DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
+    # Where z is drawn, several draws say how much of a feature is chance.
+    draws = NUM_DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
     means, variances = [], []
     for level in levels.tolist():
         t = expand_level(level, x)
         held = view.placeholder(x, z)
-        observed = torch.cat([summaries(x), view.left(x, t, held)], 1).mean(0)
+        observed = torch.cat([features(x), view.left(x, t, held)], 1).mean(0)
         x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
         held = view.placeholder(x0_hat, z)
         again = view.degraded(x0_hat, every, held)
-        simulated = torch.cat([summaries(again), view.left(again, every, held)], 1).view(draws, len(x), -1).mean(1)
+        simulated = torch.cat([features(again), view.left(again, every, held)], 1).view(draws, len(x), -1).mean(1)
         means.append(observed - simulated.mean(0))
         variances.append(simulated.var(0, correction=0) * (1 + 1 / draws) + TOLERANCE**2)
     variance = torch.stack(variances).cpu()
@@ -268,7 +273,7 @@ def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tenso
     return levels, -(deviation + variance.log()).sum(1) / 2, deviation.mean(1)
 
 
-def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
+def _wavering(R: BaseRestorer, x: Tensor, t: int, T: int) -> float:
     """Return how far restorations told t - T / 10 and t + T / 10 are apart, over how far the one told t is from x."""
     near = [min(max(1, t + more), T) for more in (-max(1, T // 10), 0, max(1, T // 10))]
     low, middle, high = (R(x, expand_level(level, x)) for level in near)
@@ -276,14 +281,14 @@ def _wavering(R: Restore, x: Tensor, t: int, T: int) -> float:
     return float(no_sync / change.clamp(min=1e-6))
 
 
-def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> Severity:
+def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> SeverityEstimate:
     share = scores.softmax(0)
     low, high = map(int, shortest(share[None]))
     middle = min(int((share.cumsum(0) < 0.5).sum()), len(levels) - 1)
     t, ends = int(levels[middle]), (int(levels[low]), int(levels[high]))
-    why = ""
+    reason = ""
     if ends[1] - ends[0] >= T / 4:
-        why = "pictures like it come of many severities"
-    elif away[middle] > TYPICAL:
-        why = "no severity makes pictures like it"
-    return Severity(t, *ends, not why, why, tuple(levels.tolist()), tuple(scores.tolist()))
+        reason = "pictures like it come of many severities"
+    elif away[middle] > MAX_MISFIT:
+        reason = "no severity makes pictures like it"
+    return SeverityEstimate(t, *ends, not reason, reason, tuple(levels.tolist()), tuple(scores.tolist()))

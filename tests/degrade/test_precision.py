@@ -7,8 +7,9 @@ import torch
 
 import degrade
 from degrade.precision import to_float64
+from restore import FunctionRestorer
 from samplers.applications.severity import estimate_severity
-from samplers.applications.summaries import summaries
+from samplers.applications.severity_model import features
 from samplers.respacing import cumulative_change
 from tests.pretended_mps import PretendedMPS, on_mps
 
@@ -28,12 +29,15 @@ def halved(x, t):
 
 
 MEASUREMENTS = [
-    summaries,
+    features,
     lambda x: cumulative_change(D, halved, x),
-    lambda x: estimate_severity(D, halved, x[:1]),
-    lambda x: estimate_severity(D, halved, D(x[:1], degrade.expand_level(3, x[:1])), reference=x),
+    lambda x: estimate_severity(FunctionRestorer(halved, D), x[:1]),
+    lambda x: estimate_severity(FunctionRestorer(halved, D), D(x[:1], degrade.expand_level(3, x[:1])), reference=x),
     lambda x: estimate_severity(
-        degrade.make("gaussian_noise", T=4), halved, x[:1], reference=x, generator=torch.Generator().manual_seed(0)
+        FunctionRestorer(halved, degrade.make("gaussian_noise", T=4)),
+        x[:1],
+        reference=x,
+        generator=torch.Generator().manual_seed(0),
     ),
     lambda x: degrade.linear_probe(D, x),
 ]

@@ -15,7 +15,7 @@ from experiments.data.drawn import DrawnFaces
 from experiments.ddpm import Config
 from experiments.evaluation.diffusion import DiffusionEvaluator
 from experiments.run.command_line import UsageError, parse
-from restore import UNet
+from restore import FunctionRestorer, UNet
 from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim
 from tests.oracles import GaussianMean
@@ -84,7 +84,7 @@ def test_the_bound_of_a_study_is_the_mean_over_its_images():
     assert len(found["times"]) == 5
     assert all(2 <= t <= 40 for t in found["times"])
     x0 = one.images(4, "bound")
-    whole = bits_per_dim(one.D, R, x0, torch.Generator().manual_seed(1), "small", found["times"])
+    whole = bits_per_dim(FunctionRestorer(R, one.D), x0, found["times"], "small", torch.Generator().manual_seed(1))
     assert found["small"]["L_T"] == pytest.approx(float(whole.L_T.mean()))
     # Another noise: the terms agree as far as four images tell.
     assert found["small"]["total"] == pytest.approx(float(whole.total.mean()), rel=0.05)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import degrade
+from restore import FunctionRestorer
 from samplers.applications.likelihood import bits_per_dim, log_decoder
 from tests.oracles import GaussianMean
 
@@ -56,8 +57,8 @@ def by_hand(D, t, variance):
 def test_every_term_of_a_guess_that_is_off_by_a_constant(variance, schedule):
     D = degrade.make("gaussian_noise", T=30, schedule=schedule)
     x0, off = levels(gaussian_levels(), 3), 0.07
-    bound = bits_per_dim(D, lambda x_t, t: x0 + off, x0, generator(), variance)
-    for t, term in zip(bound.times, bound.L_between.T):
+    bound = bits_per_dim(FunctionRestorer(lambda x_t, t: x0 + off, D), x0, None, variance, generator())
+    for t, term in zip(bound.timesteps, bound.L_between.T):
         q, p, weight = by_hand(D, t, variance)
         expected = in_bits(0.5 * (math.log(p / q) + q / p - 1 + (weight * off) ** 2 / p))
         assert torch.allclose(term, torch.full((3,), expected, dtype=torch.float64), rtol=1e-9, atol=1e-13)
@@ -75,9 +76,9 @@ def test_every_term_of_a_guess_that_is_off_by_a_constant(variance, schedule):
 def test_gaussian_data_with_their_posterior_mean(variance):
     D = degrade.make("gaussian_noise", T=40)
     x0 = MEAN + STD * torch.randn(400, *SHAPE, generator=generator(1), dtype=torch.float64)
-    bound = bits_per_dim(D, exact(D), x0, generator(), variance)
+    bound = bits_per_dim(FunctionRestorer(exact(D), D), x0, None, variance, generator())
     a, b = D.schedule(D.T)
-    for t, term in zip(bound.times, bound.L_between.T):
+    for t, term in zip(bound.timesteps, bound.L_between.T):
         q, p, weight = by_hand(D, t, variance)
         spread = float(STD**2 * b[t] ** 2 / (a[t] ** 2 * STD**2 + b[t] ** 2))  # variance of x0 given x_t
         expected = in_bits(0.5 * (math.log(p / q) + q / p - 1 + weight**2 * spread / p))
@@ -95,7 +96,7 @@ def test_the_bound_comes_down_to_the_entropy_as_steps_get_finer():
         a = torch.cat([torch.ones(1, dtype=torch.float64), 1 / (1 + ratio**2).sqrt()])
         b = torch.cat([torch.zeros(1, dtype=torch.float64), ratio * a[1:]])
         D = degrade.make("gaussian_noise", T=T, schedule={"name": "table", "a": a.tolist(), "b": b.tolist()})
-        total = bits_per_dim(D, exact(D), x0, generator(), "large").total
+        total = bits_per_dim(FunctionRestorer(exact(D), D), x0, None, "large", generator()).total
         slack.append(float(total.mean()) - entropy)
     assert 7 < entropy < 8
     # The average over these images is off the entropy by 0.03, the standard error.
@@ -111,7 +112,7 @@ def test_a_random_choice_of_severities_estimates_the_same_total():
         return x0 + 0.01 * t.view(-1, 1, 1, 1)
 
     def total(times):
-        return bits_per_dim(D, R, x0, generator(), times=times).total
+        return bits_per_dim(FunctionRestorer(R, D), x0, times, generator=generator()).total
 
     every = torch.stack([total([t]) for t in range(2, 13)])
     assert torch.allclose(every.mean(0), total(None), rtol=1e-10)
@@ -147,9 +148,9 @@ def test_the_decoder_keeps_its_digits_where_probabilities_underflow():
 def test_what_has_no_bound_is_refused():
     x0 = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match="needs 'gaussian_noise' with T of 2 or more"):
-        bits_per_dim(degrade.make("decolor"), lambda x_t, t: x_t, x0)
+        bits_per_dim(FunctionRestorer(lambda x_t, t: x_t, degrade.make("decolor")), x0)
     with pytest.raises(ValueError, match="T of 2 or more"):
-        bits_per_dim(degrade.make("gaussian_noise", T=1), lambda x_t, t: x_t, x0)
+        bits_per_dim(FunctionRestorer(lambda x_t, t: x_t, degrade.make("gaussian_noise", T=1)), x0)
     for times in ([1], [11], []):
         with pytest.raises(ValueError, match=r"severities 2\.\.10"):
-            bits_per_dim(degrade.make("gaussian_noise", T=10), lambda x_t, t: x_t, x0, times=times)
+            bits_per_dim(FunctionRestorer(lambda x_t, t: x_t, degrade.make("gaussian_noise", T=10)), x0, times)

@@ -16,7 +16,7 @@ from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
 from restore import Restorer, UNet, UNetConfig
 from samplers import Algorithm2
-from samplers.applications.restore_image import restore_image
+from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.loop import direct, sample
 from samplers.registry import parse_sampler
 from tests.photographs import photo
@@ -111,7 +111,9 @@ def test_a_walk_with_an_oracle_arrives_at_the_truth(D, sampler):
     x = D(x0, expand_level(t, x0), D.draw(x0, torch.Generator().manual_seed(0)))[0]
     R = restorer(D, lambda x, t: x0.expand_as(x))
     for steps in (None, 2, 1000):
-        assert torch.allclose(restore_image(R, x, t, parse_sampler(sampler), steps).image, x0[0], atol=1e-4)
+        assert torch.allclose(
+            restore_image(R, x, t, parse_sampler(sampler), RestoreOptions(steps)).image, x0[0], atol=1e-4
+        )
 
 
 NEAR = torch.nn.AvgPool2d(3, 1, 1)  # sees one pixel far
@@ -124,13 +126,13 @@ def test_a_walk_in_tiles_is_the_walk_without_noise_included(sampler):
 
     def walked(tile):
         return restore_image(
-            R, x, 30, parse_sampler(sampler), 5, tile=tile, generator=torch.Generator().manual_seed(0)
+            R, x, 30, parse_sampler(sampler), RestoreOptions(5, tile_size=tile), torch.Generator().manual_seed(0)
         ).image
 
     whole = walked(128)
     for tile in (16, 24, 64):
         assert torch.allclose(walked(tile), whole, rtol=0, atol=1e-12)
-    again = restore_image(R, x, 30, parse_sampler(sampler), 5, generator=torch.Generator().manual_seed(1)).image
+    again = restore_image(R, x, 30, parse_sampler(sampler), RestoreOptions(5), torch.Generator().manual_seed(1)).image
     assert torch.equal(again, whole) == (sampler == "algorithm2")
 
 
@@ -139,7 +141,7 @@ def test_a_stochastic_walk_has_one_standard_deviation_everywhere():
     x = torch.zeros(3, 256, 1300)
     R = restorer(degrade.make("gaussian_noise", T=1000), lambda x, t: 0.1 * x)
     generator = torch.Generator().manual_seed(0)
-    restored = restore_image(R, x, 1000, parse_sampler("ddpm"), 2, tile=128, generator=generator).image
+    restored = restore_image(R, x, 1000, parse_sampler("ddpm"), RestoreOptions(2, tile_size=128), generator).image
     bands = restored.unfold(2, 50, 50).transpose(1, 2).flatten(2).std((0, 2))
     assert restored.abs().max() < 1
     assert (bands / bands.mean() - 1).abs().max() < 0.02
@@ -157,12 +159,14 @@ def test_a_degradation_that_knows_the_place_of_a_pixel_is_walked_over_the_whole_
     D, x0 = Dawn(T=8), torch.rand(1, 1, 8, 1300, dtype=torch.float64) - 0.5
     x, R = D(x0, expand_level(8, x0)), restorer(D, lambda x, t: 0.9 * NEAR(x))
     expected = sample(D, R, Algorithm2(), x, None, [8, 4, 0])[0]
-    assert torch.allclose(restore_image(R, x[0], 8, Algorithm2(), 2).image, expected, rtol=0, atol=1e-12)
+    assert torch.allclose(
+        restore_image(R, x[0], 8, Algorithm2(), RestoreOptions(2)).image, expected, rtol=0, atol=1e-12
+    )
 
 
 def test_a_walk_whose_tables_would_not_fit_is_refused():
-    with pytest.raises(ValueError, match="4000 x 3000 are too large: go direct"):
-        restore_image(restorer(degrade.make("inpaint")), torch.zeros(1, 3000, 4000), 50, Algorithm2(), 2)
+    with pytest.raises(ValueError, match="4000 x 3000 pixels are too large: sample none"):
+        restore_image(restorer(degrade.make("inpaint")), torch.zeros(1, 3000, 4000), 50, Algorithm2())
 
 
 def test_sides_that_pixels_do_not_divide_are_walked_too():
@@ -177,7 +181,7 @@ def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     R.net.config = UNetConfig(size=16, groups=4, width=8, attention=())
     picture, hole = photo("RGB", (40, 30)), torch.zeros(30, 40, dtype=torch.bool)
     hole[5:12, 8:20] = True
-    restored, found = restore_image(R, picture, "auto", mask=hole)
+    restored, found = restore_image(R, picture, "auto", options=RestoreOptions(mask=hole))
     given, got = np.asarray(picture), np.asarray(restored)
     assert np.array_equal(got[~hole.numpy()], given[~hole.numpy()])
     assert (got[hole.numpy()] == 159).all()
@@ -187,7 +191,7 @@ def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     assert 1 < int(t) == found.t <= 20
     hole[:] = False
     hole[6, 8] = True
-    assert restore_image(R, picture, "auto", mask=hole).severity.t < found.t
+    assert restore_image(R, picture, "auto", options=RestoreOptions(mask=hole)).severity.t < found.t
 
 
 @pytest.mark.parametrize("sampler", ["algorithm2", "ddpm", "resample:repeats=2,step=ddpm"])
@@ -197,7 +201,7 @@ def test_a_noise_model_fills_a_hole_in(sampler):
     spoiled = torch.where(hole, 1.0, x0)
     R = restorer(NOISE, lambda x, t: FACE)
     restored, found = restore_image(
-        R, spoiled, mask=hole, step=parse_sampler(sampler), generator=torch.Generator().manual_seed(0)
+        R, spoiled, "auto", parse_sampler(sampler), RestoreOptions(mask=hole), torch.Generator().manual_seed(0)
     )
     assert torch.allclose(restored, x0, atol=1e-4)
     assert found.t == NOISE.T
@@ -210,24 +214,25 @@ def test_a_severity_is_found_and_a_clean_picture_left_alone():
     large = DrawnFaces(64)(1, torch.Generator().manual_seed(7))
     for t in (0, 6):
         x = BLUR(large, expand_level(t, large))[0]
-        found = restore_image(R, x, reference=torch.cat([reference, large[..., :32, :32]])).severity
+        more = torch.cat([reference, large[..., :32, :32]])
+        found = restore_image(R, x, options=RestoreOptions(reference=more)).severity
         assert abs(found.t - t) <= 1
     clean = DrawnFaces(32)(1, torch.Generator().manual_seed(9))[0]
-    left = restore_image(restorer(BLUR, lambda x, t: 0 * x), clean, reference=reference)
+    left = restore_image(restorer(BLUR, lambda x, t: 0 * x), clean, options=RestoreOptions(reference=reference))
     assert (left.image is clean) == (left.severity.t == 0)
 
 
 def test_cuts_show_the_middle_of_a_mask_and_keep_large_pixels_whole():
     x = torch.arange(45 * 70).view(1, 1, 45, 70).float()
     inpaint = degrade.make("inpaint", T=5)
-    (cut,) = samplers.applications.restore_image.cuts(inpaint, x, 16)
+    (cut,) = samplers.applications.restore_image.crops(inpaint, x, 16)
     t = expand_level(5, x)
     assert inpaint(x + 1, t)[0, 0, 22, 34] == inpaint(cut[None] + 1, t)[0, 0, 7, 7] == 0
     assert cut[0, 7, 7] == x[0, 0, 22, 34]
-    for cut in samplers.applications.restore_image.cuts(BLUR, x, 16):
+    for cut in samplers.applications.restore_image.crops(BLUR, x, 16):
         assert int(cut[0, 0, 0]) % 70 % 16 == 0
         assert int(cut[0, 0, 0]) // 70 % 16 == 0
-    assert samplers.applications.restore_image.cuts(BLUR, x, 100).shape == (1, 1, 100, 100)
+    assert samplers.applications.restore_image.crops(BLUR, x, 100).shape == (1, 1, 100, 100)
 
 
 def test_twelve_million_pixels_need_little_memory():
@@ -246,7 +251,7 @@ def test_twelve_million_pixels_need_little_memory():
 
     picture = Image.new("RGB", (4000, 3000), (10, 20, 30))
     before = used()
-    restored = restore_image(restorer(BLUR, watch), picture, 4, tile=512).image
+    restored = restore_image(restorer(BLUR, watch), picture, 4, options=RestoreOptions(tile_size=512)).image
     assert shapes <= {(n, 3, 512, 512) for n in range(1, 9)}
     assert restored.size == (4000, 3000)
     assert restored.getcolors() == [(12_000_000, (10, 20, 30))]
@@ -266,11 +271,11 @@ def test_every_tensor_that_can_be_a_picture_is_one(shape, dtype, step):
     given = values if dtype == torch.uint8 else (values.double() / 127.5 - 1).to(dtype)
     plain = (values.double() / 127.5 - 1).to(torch.float32 if dtype == torch.uint8 else dtype).float()
     R = trained(D=degrade.make("decolor", T=8))
-    restored = restore_image(R, given, 3, step, 2 if step else None).image
+    restored = restore_image(R, given, 3, step, RestoreOptions(2 if step else None)).image
     assert (restored.shape, restored.dtype) == (given.shape, given.dtype)
     each = plain.view(-1, *plain.shape[-3:]) if plain.ndim > 2 else plain[None, None]
     for one, got in zip(each, restored.view(each.shape)):
-        expected = restore_image(R, one, 3, step, 2 if step else None).image
+        expected = restore_image(R, one, 3, step, RestoreOptions(2 if step else None)).image
         expected = as_bytes(expected).int() if dtype == torch.uint8 else expected
         at_most = {torch.uint8: 1, torch.float16: 1e-3, torch.bfloat16: 8e-3}.get(dtype, 1e-5)
         assert (got.to(expected) - expected).abs().max() <= at_most
@@ -280,8 +285,8 @@ def test_every_tensor_that_can_be_a_picture_is_one(shape, dtype, step):
 def test_a_network_of_any_precision_restores_a_picture(dtype):
     R = trained(D=NOISE)
     x = torch.rand(3, 20, 30) * 2 - 1
-    expected = restore_image(R, x, 3, "algorithm2", 2).image
-    restored = restore_image(R.to(dtype), x, 3, "algorithm2", 2).image
+    expected = restore_image(R, x, 3, "algorithm2", RestoreOptions(2)).image
+    restored = restore_image(R.to(dtype), x, 3, "algorithm2", RestoreOptions(2)).image
     assert restored.dtype == torch.float32
     assert torch.allclose(restored, expected, atol=0.05)
 
@@ -317,8 +322,10 @@ def test_a_picture_one_pixel_wide_is_walked_where_the_network_was_trained():
 
 def test_a_step_has_a_name_and_a_severity_is_any_whole_number():
     R, x = trained(), torch.rand(3, 20, 30) * 2 - 1
-    expected = restore_image(R, x, 3, Algorithm2(estimate=False), 2).image
-    assert torch.equal(restore_image(R, x, np.int64(3), "algorithm2-fixed", torch.tensor(2)).image, expected)
+    expected = restore_image(R, x, 3, Algorithm2(estimate=False), RestoreOptions(2)).image
+    assert torch.equal(
+        restore_image(R, x, np.int64(3), "algorithm2-fixed", RestoreOptions(torch.tensor(2))).image, expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -352,26 +359,28 @@ def test_what_is_no_picture_is_named(image, message):
         ({"severity": 3.0}, "severity is 3.0"),
         ({"severity": True}, "severity is True"),
         ({"severity": "3"}, "severity is 3; .* whole numbers"),
-        ({"severity": 3, "steps": 4}, "steps is 4 and step is None, which goes direct"),
-        ({"severity": 3, "steps": 0, "step": Algorithm2()}, "steps is 0; it is a whole number, 1 or more"),
-        ({"severity": 3, "steps": 2.0, "step": Algorithm2()}, "steps is 2.0"),
-        ({"severity": 3, "steps": True, "step": Algorithm2()}, "steps is True"),
-        ({"severity": 3, "step": "euler"}, "euler"),
-        ({"severity": 3, "step": Algorithm2}, "step is <class .*; give a step such as Algorithm2"),
+        ({"severity": 3, "steps": 4}, "steps is 4 and sampler is None, which takes no steps"),
+        ({"severity": 3, "steps": 0, "sampler": Algorithm2()}, "steps is 0; it is a whole number, 1 or more"),
+        ({"severity": 3, "steps": 2.0, "sampler": Algorithm2()}, "steps is 2.0"),
+        ({"severity": 3, "steps": True, "sampler": Algorithm2()}, "steps is True"),
+        ({"severity": 3, "sampler": "euler"}, "euler"),
+        ({"severity": 3, "sampler": Algorithm2}, "sampler is <class .*; give a sampler such as Algorithm2"),
         ({"severity": 3, "mask": torch.zeros(4, 4, dtype=torch.bool)}, r"picture of 37 x 29 pixels: give a bool"),
         ({"severity": 3, "mask": torch.zeros(29, 37)}, "torch.float32"),
-        ({"severity": 3, "tile": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),
-        ({"severity": 3, "step": parse_sampler("ddpm")}, "gaussian_noise"),
-        ({"severity": 3, "step": Algorithm2(), "mask": torch.zeros(29, 37, dtype=torch.bool)}, "go direct"),
+        ({"severity": 3, "tile_size": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),
+        ({"severity": 3, "sampler": parse_sampler("ddpm")}, "gaussian_noise"),
+        ({"severity": 3, "sampler": Algorithm2(), "mask": torch.zeros(29, 37, dtype=torch.bool)}, "give no sampler"),
     ],
 )
 def test_bad_arguments_are_named(options, message):
+    rest = {key: value for key, value in options.items() if key not in ("severity", "sampler")}
+    severity, sampler = options["severity"], options.get("sampler")
     with pytest.raises(ValueError, match=message):
-        restore_image(trained(), photo("RGB"), **options)
+        restore_image(trained(), photo("RGB"), severity, sampler, RestoreOptions(**rest))
 
 
 def test_what_was_drawn_in_a_picture_must_be_known_for_a_walk():
     D = degrade.make("inpaint", T=8, center="random")
-    with pytest.raises(ValueError, match="what inpaint drew in it"):
+    with pytest.raises(ValueError, match="inpaint drew something in this picture"):
         restore_image(restorer(D), photo("RGB"), 3, Algorithm2())
-    assert not restore_image(restorer(D), photo("RGB"), reference=None).severity.confident
+    assert not restore_image(restorer(D), photo("RGB")).severity.confident

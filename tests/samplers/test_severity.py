@@ -10,7 +10,8 @@ import torch
 import degrade
 from degrade import expand_level, quantize_8bit
 from experiments.data.drawn import DrawnFaces
-from samplers.applications.severity import estimate_severity
+from restore import FunctionRestorer
+from samplers.applications.severity import SeverityOptions, estimate_severity
 from samplers.latent import determined, drawn, hidden
 
 FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
@@ -49,16 +50,18 @@ def seen(D, x0, t, bits):
 def test_an_oracle_recovers_the_severity(name, arguments, bits):
     D, x0 = degrade.make(name, **arguments), UNSEEN[:1]
     for t in sorted({max(1, round(share * D.T)) for share in (0.1, 0.4, 0.6, 0.9)}):
-        found = estimate_severity(D, oracle(x0), seen(D, x0, t, bits), generator=torch.Generator().manual_seed(9))
+        found = estimate_severity(
+            FunctionRestorer(oracle(x0), D), seen(D, x0, t, bits), generator=torch.Generator().manual_seed(9)
+        )
         assert abs(found.t - t) <= 0.05 * D.T, (t, found)
         assert found.low <= found.t <= found.high
         assert found.confident
-        assert not found.why
+        assert not found.reason
 
 
 def test_the_likelihood_peaks_at_the_truth():
     D, x0 = degrade.make(BLUR[0], **BLUR[1]), UNSEEN[:1]
-    found = estimate_severity(D, oracle(x0), seen(D, x0, 17, bits=True))
+    found = estimate_severity(FunctionRestorer(oracle(x0), D), seen(D, x0, 17, bits=True))
     assert found.levels[torch.tensor(found.scores).argmax()] == 17
     assert found.levels == tuple(range(1, 41))
 
@@ -74,18 +77,18 @@ def test_the_likelihood_peaks_at_the_truth():
 )
 def test_it_refuses_to_guess_where_the_degradation_does_nothing(name, x0):
     D = degrade.make(name[0], **name[1])
-    found = estimate_severity(D, oracle(x0), seen(D, x0, D.T // 2, bits=True))
+    found = estimate_severity(FunctionRestorer(oracle(x0), D), seen(D, x0, D.T // 2, bits=True))
     assert not found.confident
     assert (found.high - found.low) >= D.T / 4
-    assert found.why
+    assert found.reason
 
 
 def test_it_refuses_a_picture_that_no_severity_explains():
     D, x0 = degrade.make(BLUR[0], **BLUR[1]), UNSEEN[:1]
     other = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = estimate_severity(D, oracle(x0), other)
+    found = estimate_severity(FunctionRestorer(oracle(x0), D), other)
     assert not found.confident
-    assert "no severity" in found.why
+    assert "no severity" in found.reason
 
 
 def test_it_is_not_sure_of_a_restorer_that_undoes_what_it_is_told():
@@ -96,20 +99,20 @@ def test_it_is_not_sure_of_a_restorer_that_undoes_what_it_is_told():
         return x + 0.5 * (x - D(x, t))
 
     for t in (4, 12, 24):
-        found = estimate_severity(D, told, seen(D, x0, t, bits=True))
+        found = estimate_severity(FunctionRestorer(told, D), seen(D, x0, t, bits=True))
         assert not found.confident
-        assert found.why
+        assert found.reason
 
 
 def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
     D, x0 = degrade.make("inpaint", T=50, growth=0.1, center="random"), UNSEEN[:1]
     z = (torch.tensor([14]), torch.tensor([20]))
     x = D(x0, expand_level(30, x0), z)
-    found = estimate_severity(D, oracle(x0), x)
+    found = estimate_severity(FunctionRestorer(oracle(x0), D), x)
     assert not found.confident
     assert (found.low, found.high) == (0, 50)
-    assert "give z" in found.why
-    assert estimate_severity(D, oracle(x0), x, z).t == 30
+    assert "give z" in found.reason
+    assert estimate_severity(FunctionRestorer(oracle(x0), D), x, z).t == 30
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,9 @@ def test_clean_pictures_of_the_same_kind_help_a_restorer_that_is_no_oracle(name,
     for x0, share in zip(UNSEEN.split(1), (0, 0.4, 0.75)):
         t = round(share * D.T)
         x, generator = seen(D, x0, t, bits=True), torch.Generator().manual_seed(3)
-        found = estimate_severity(D, poor, x, reference=FACES, knots=9, generator=generator)
+        found = estimate_severity(
+            FunctionRestorer(poor, D), x, reference=FACES, options=SeverityOptions(num_knots=9), generator=generator
+        )
         assert abs(found.t - t) <= 0.1 * D.T, (t, found)
         assert found.levels == tuple(range(D.T + 1))
 
@@ -132,7 +137,9 @@ def test_clean_pictures_of_the_same_kind_help_a_restorer_that_is_no_oracle(name,
 def test_cuts_of_one_picture_say_more_than_one_of_them():
     D = degrade.make(BLUR[0], **BLUR[1])
     x = seen(D, FACES[20:24], 20, bits=False)
-    one, four = (estimate_severity(D, lambda x, t: x, cuts, reference=FACES[:20]) for cuts in (x[:1], x))
+    one, four = (
+        estimate_severity(FunctionRestorer(lambda x, t: x, D), cuts, reference=FACES[:20]) for cuts in (x[:1], x)
+    )
     spread = [torch.tensor(found.scores).softmax(0).max() for found in (one, four)]
     assert spread[1] > spread[0]
 
@@ -152,7 +159,7 @@ def test_what_a_picture_tells_of_z():
 
 def test_a_network_is_left_as_it_was():
     D, net = degrade.make(BLUR[0], **BLUR[1]), torch.nn.Dropout(0.5)
-    estimate_severity(D, _Wrapped(net), UNSEEN[:1])
+    estimate_severity(FunctionRestorer(_Wrapped(net), D), UNSEEN[:1])
     assert net.training
 
 
@@ -170,7 +177,7 @@ class _Wrapped(torch.nn.Module):
 def test_unsuitable_reference_pictures_are_refused(reference):
     D = degrade.make(BLUR[0], **BLUR[1])
     with pytest.raises(ValueError, match="two or more of the same size"):
-        estimate_severity(D, oracle(UNSEEN[:1]), UNSEEN[:1], reference=reference)
+        estimate_severity(FunctionRestorer(oracle(UNSEEN[:1]), D), UNSEEN[:1], reference=reference)
 
 
 def spoiled(x, value):
@@ -186,20 +193,16 @@ def test_what_is_not_finite_is_refused_by_name(value):
         with pytest.raises(
             ValueError, match=r"^x has 1 values of 3072 that are nan or infinite: give finite pictures$"
         ):
-            estimate_severity(D, oracle(x), spoiled(x, value), reference=reference)
+            estimate_severity(FunctionRestorer(oracle(x), D), spoiled(x, value), reference=reference)
         with pytest.raises(ValueError, match=r"^R returns nan or infinite values at severities .*: check its weights$"):
-            estimate_severity(D, lambda x_t, t: spoiled(x_t, value), x, reference=reference)
+            estimate_severity(FunctionRestorer(lambda x_t, t: spoiled(x_t, value), D), x, reference=reference)
     with pytest.raises(ValueError, match=r"^reference has 1 values of 73728 that are nan or infinite: give finite"):
-        estimate_severity(D, oracle(x), x, reference=spoiled(FACES, value))
+        estimate_severity(FunctionRestorer(oracle(x), D), x, reference=spoiled(FACES, value))
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"knots": 1}, ValueError, "knots is 1: give 2 or more"),
-        ({"batch": 0}, ValueError, "batch is 0: give 1 or more"),
-        ({"knots": 3.0}, TypeError, "knots is 3.0: give an integer, 2 or more"),
-        ({"batch": True}, TypeError, "batch is True: give an integer, 1 or more"),
         ({"reference": FACES[:1].expand(8, -1, -1, -1)}, ValueError, "the 8 pictures of reference are all the same"),
         ({"reference": FACES.mul(255).byte()}, ValueError, r"reference is torch.uint8 \(24, 3, 32, 32\): give float"),
         ({"x": UNSEEN[0]}, ValueError, r"x is torch.float32 \(3, 32, 32\): give float pictures \(n, C, H, W\)"),
@@ -209,14 +212,20 @@ def test_what_is_not_finite_is_refused_by_name(value):
 def test_unsuitable_arguments_are_refused_in_one_line(arguments, error, message):
     D = degrade.make(BLUR[0], **BLUR[1])
     with pytest.raises(error, match=f"^{message}") as refused:
-        estimate_severity(D, oracle(UNSEEN[:1]), **{"x": UNSEEN[:1], "reference": FACES} | arguments)
+        estimate_severity(FunctionRestorer(oracle(UNSEEN[:1]), D), **{"x": UNSEEN[:1], "reference": FACES} | arguments)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("arguments", [{"num_knots": 1}, {"batch_size": 0}, {"num_knots": 3.0}, {"batch_size": True}])
+def test_unsuitable_options_are_refused(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        SeverityOptions(**arguments)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 16, 1), (1, 1, 1, 16), (1, 1, 1, 1)])
 def test_a_picture_that_is_one_pixel_wide_has_a_severity(shape):
     D, generator = degrade.make("gaussian_noise", T=10), torch.Generator().manual_seed(0)
     x, reference = (torch.rand(n, *shape[1:], generator=generator) for n in (1, 16))
-    found = estimate_severity(D, lambda x, t: 0.5 * x, x, reference=reference, generator=generator)
+    found = estimate_severity(FunctionRestorer(lambda x, t: 0.5 * x, D), x, reference=reference, generator=generator)
     assert 0 <= found.low <= found.t <= found.high <= 10
     assert all(map(math.isfinite, found.scores))

@@ -1,7 +1,11 @@
-"""Calibration: a likelihood of the severity, made from pictures of known severity, whose 90 % interval holds 90 %.
+"""The likelihood of a severity: features of pictures, and a normal distribution of them that is calibrated.
+
+The features phi of a picture follow how far it is degraded more than what it shows: log(mean square + rounding) of each
+octave wide band, of what is left below, and of what differs between channels; and the log share of neighbors that are
+equal, as in a hole or a large pixel.
 
 Reference pictures are degraded to a few severities, the knots. With mu_t and C_t the mean and the covariance of their
-summaries phi, interpolated linearly between the knots,
+features, interpolated linearly between the knots,
 
     log p(x | t) = power * log N(phi(x); mu_t, C_t)
 
@@ -20,25 +24,40 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
-__all__ = ["TOLERANCE", "Likelihood", "Simulated", "calibrated", "held_out_levels", "knot_levels", "shortest"]
+from degrade.precision import to_float64
+
+__all__ = [
+    "TOLERANCE",
+    "Likelihood",
+    "Simulated",
+    "band_energies",
+    "calibrated",
+    "features",
+    "held_out_levels",
+    "knot_levels",
+    "shortest",
+]
 
 HELD = 0.9  # probability that the interval holds
 TOLERANCE = 0.1  # of the logarithm of an energy, beyond how it varies between pictures
 CORRELATED = 0.9  # how much of a covariance is believed: few pictures say little about correlations
 FOLDS = 8  # of the cross validation
 POWERS = 2 ** torch.linspace(-6, 2, 65, dtype=torch.float64)
+ROUNDING = (1 / 255) ** 2 / 3  # variance of rounding to 8 bits, in [-1, 1]
+BANDS = 4
 GOLDEN = (5**0.5 - 1) / 2
 
 
 class Simulated(NamedTuple):
-    """Summaries of m reference pictures at known severities.
+    """Features of m reference pictures at known severities.
 
     Args:
         knots: (k,) int64 severities, rising from 0 to T.
-        at_knots: (k, m, features) float64 summaries of every picture at every knot.
+        at_knots: (k, m, features) float64 features of every picture at every knot.
         levels: (j, m) int64 severities of `held_out`.
-        held_out: (j, m, features) float64 summaries of every picture at j severities of its own.
+        held_out: (j, m, features) float64 features of every picture at j severities of its own.
     """
 
     knots: Tensor
@@ -51,7 +70,7 @@ class Likelihood(NamedTuple):
     """log p(x | t) for t = 0..T.
 
     Args:
-        mu: (T + 1, features) float64 mean summaries.
+        mu: (T + 1, features) float64 mean features.
         root: (T + 1, features, features) float64 Cholesky factor of their covariance C.
         power: of the normal likelihood.
     """
@@ -61,19 +80,19 @@ class Likelihood(NamedTuple):
     power: float = 1.0
 
     def scores(self, observed: Tensor) -> Tensor:
-        """Return log p (n, T + 1), up to a constant, of each of the summaries `observed` (n, features)."""
+        """Return log p (n, T + 1), up to a constant, of each of the features `observed` (n, features)."""
         white = torch.linalg.solve_triangular(self.root, (observed - self.mu[:, None]).mT, upper=False)
         volume = self.root.diagonal(dim1=1, dim2=2).log().sum(1)
         scores: Tensor = -self.power * (white.square().sum(1) / 2 + volume[:, None])
         return scores.T
 
     def deviations(self, observed: Tensor) -> Tensor:
-        """Return the mean squared deviation (T + 1,), over features, of summaries (features,) from mu, over diag C."""
+        """Return the mean squared deviation (T + 1,), over features, of features (features,) from mu, over diag C."""
         return ((observed - self.mu).square() / self.root.square().sum(2)).mean(1)
 
 
 def knot_levels(T: int, knots: int) -> Tensor:
-    """Return the severities (k,) int64 of the knots, from 0 to T; closer at 0, where summaries change fastest.
+    """Return the severities (k,) int64 of the knots, from 0 to T; closer at 0, where features change fastest.
 
     >>> knot_levels(100, 5).tolist(), knot_levels(3, 16).tolist()
     ([0, 12, 35, 65, 100], [0, 1, 2, 3])
@@ -93,7 +112,7 @@ def held_out_levels(T: int, pictures: int, count: int) -> Tensor:
 
 
 def calibrated(simulated: Simulated) -> Likelihood:
-    """Return the likelihood of summaries at severities 0..T, its power measured by cross validation."""
+    """Return the likelihood of features at severities 0..T, its power measured by cross validation."""
     knots, at_knots, levels, held_out = simulated
     fold = torch.arange(at_knots.shape[1]) % FOLDS
     scores, truth = [], []
@@ -105,7 +124,7 @@ def calibrated(simulated: Simulated) -> Likelihood:
 
 
 def _normal(knots: Tensor, found: Tensor) -> Likelihood:
-    """Return the normal likelihood of summaries found (k, m, features) at the knots."""
+    """Return the normal likelihood of features found (k, m, features) at the knots."""
     means = found.mean(1)
     off = found - means[:, None]
     covariances = off.mT @ off / max(1, found.shape[1] - 1)
@@ -149,3 +168,27 @@ def shortest(share: Tensor) -> tuple[Tensor, Tensor]:
     cost = torch.where(mass >= HELD - 1e-6, length - mass.clamp(max=0.999), torch.inf)
     first = cost.argmin(1)
     return first, last.gather(1, first[:, None])[:, 0] - 1
+
+
+def band_energies(u: Tensor) -> Tensor:
+    """Return log energies (n, features) of images u (n, C, H, W): of octaves, and of what differs between channels."""
+    found = [(u - u.mean(1, keepdim=True)).square().mean((1, 2, 3))] if u.shape[1] > 1 else []
+    for _ in range(BANDS):
+        if min(u.shape[2:]) < 2:
+            break
+        low = avg_pool2d(u, 2, ceil_mode=True)
+        up = interpolate(low, scale_factor=2.0, mode="nearest")[..., : u.shape[2], : u.shape[3]]
+        found.append((u - up).square().mean((1, 2, 3)))
+        u = low
+    return (to_float64(torch.stack([*found, u.square().mean((1, 2, 3))], 1)) + ROUNDING).log()
+
+
+def features(x: Tensor) -> Tensor:
+    """Return features (n, features) of pictures x (n, C, H, W) themselves: log energies, and the log share of flat.
+
+    A picture that is one pixel wide has no neighbors, and no share of flat.
+    """
+    if x.shape[-1] < 2:
+        return band_energies(x)
+    still = (x[..., 1:] - x[..., :-1]).abs() < 1 / 255
+    return torch.cat([band_energies(x), (to_float64(still).mean((1, 2, 3))[:, None] + 0.01).log()], 1)
