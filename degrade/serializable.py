@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-__all__ = ["Serializable", "parse_key_values"]
+__all__ = ["Serializable", "parse_key_values", "parse_value"]
 
 
 class Serializable:
@@ -65,11 +65,11 @@ def parse_key_values(words: Iterable[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not (equals and key.isidentifier()):
             raise ValueError(f"{word!r} is no option and no key=value")
-        values[key] = _parse_value(text)
+        values[key] = parse_value(text)
     return values
 
 
-def _parse_value(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """Return what a text spells, or the text itself."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]

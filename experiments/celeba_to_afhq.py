@@ -27,11 +27,11 @@ import torch
 from pydantic import Field, model_validator
 
 from degrade import Degradation, Source, make
+from degrade.command_line import Options, UsageError, run_main, validated
 from degrade.operators.coupling import Coupling
 from experiments.data.datasets import DataOptions as Reading
 from experiments.data.datasets import load_data
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
-from experiments.run.command_line import Options, UsageError, run_main, validated
 from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
 from experiments.run.training import TrainerOptions, start_run, train, write_results

@@ -22,10 +22,10 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 from pydantic import BeforeValidator, Field
 
 from degrade import Degradation
+from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from degrade.seeding import seeded_generator
 from experiments import generate
 from experiments.evaluation.comparison import Comparison, draw, table
-from experiments.run.command_line import IntList, UsageError, explicit_values, run_main, validated
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 from samplers import parse_sampler

@@ -28,9 +28,9 @@ if __package__ in (None, ""):  # run as a script: make the repository importable
 from pydantic import Field
 
 from degrade import GaussianNoise, make
+from degrade.command_line import UsageError, run_main
 from experiments.data.datasets import DataOptions, load_data
 from experiments.evaluation.diffusion import DiffusionEvaluator, summary
-from experiments.run.command_line import UsageError, run_main
 from experiments.run.options import Count
 from experiments.run.training import TrainerOptions, start_run, train, write_results
 from restore import Predict, Restorer
@@ -55,9 +55,9 @@ class DiffusionOptions(DataOptions):
     quick: bool = Field(False, description="make of the preset a small network and a short training")
 
     @classmethod
-    def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a preset, made small if asked, with those given over them."""
-        return super().over({**preset, **QUICK} if given.get("quick") is True else preset, given)
+        return super().merge({**preset, **QUICK} if given.get("quick") is True else preset, given)
 
 
 class Config(TrainerOptions, DiffusionOptions):

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 import degrade
+from degrade.command_line import UsageError, run_main
 from degrade.image_io import load_image
 from degrade.rendering import SeverityRow, render_rows, severity_row
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.run.command_line import UsageError, run_main
 
 __all__ = ["gallery", "main"]
 

@@ -30,9 +30,9 @@ import torch
 from pydantic import Field
 
 from degrade import Degradation, get
+from degrade.command_line import UsageError, explicit_values, run_main, validated
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.generation import GenerationEvaluator, prior_report, table
-from experiments.run.command_line import UsageError, explicit_values, run_main, validated
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 from restore import CheckpointConfig, Restorer, latest, load

@@ -27,12 +27,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from degrade.command_line import UsageError, explicit_values, run_main, validated
 from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
 from experiments.generate import Config as ModelOptions
 from experiments.generate import load_model
-from experiments.run.command_line import UsageError, explicit_values, run_main, validated
 from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, load
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image

@@ -25,10 +25,10 @@ import torch
 from pydantic import Field
 
 from degrade import Degradation, expand_level, get, make
+from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.seeding import seeded_generator
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.restoration import RestorationEvaluator, table
-from experiments.run.command_line import KeyValues, UsageError, run_main
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, quick
 from experiments.run.training import TrainerOptions, start_run, train, write_results
@@ -56,11 +56,11 @@ class DegradationOptions(DataOptions):
     quick: bool = Field(False, description="make of the preset a small network and a short training")
 
     @classmethod
-    def over(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a preset with those given over them."""
         small = given.get("quick") is True and given.get("preset", "demo") != "demo"  # which is small as it is
         preset = quick(preset) if small else preset
-        values = super().over(preset, given)
+        values = super().merge(preset, given)
         same = values.get("degradation") == preset.get("degradation")
         own = given.get("set", {})
         if not isinstance(own, dict):

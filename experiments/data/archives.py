@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
+from degrade.command_line import UsageError
 from degrade.seeding import seeded_generator
 from experiments.data.images import Entry
 from experiments.data.listing import Listing, Picture, list_pictures, readable_suffixes
-from experiments.run.command_line import UsageError
 
 __all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision"]
 

@@ -15,12 +15,12 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade import Source
+from degrade.command_line import Options
 from degrade.operators.color import luma
 from degrade.random import Generators
 from experiments.data.archives import TORCHVISION, from_path, from_torchvision
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.images import MARGIN, InMemoryImages, ResizePolicy, decode
-from experiments.run.command_line import Options
 from restore import DatasetInfo
 
 __all__ = ["DataOptions", "Datasets", "load_data"]

@@ -27,10 +27,10 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from degrade.command_line import UsageError
 from degrade.frozen import frozen
 from degrade.image_io import as_rgb
 from degrade.random import Generators, rand, randint
-from experiments.run.command_line import UsageError
 
 __all__ = ["Entry", "InMemoryImages", "ResizePolicy", "decode"]
 

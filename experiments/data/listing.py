@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from degrade.command_line import UsageError
 from experiments.data.images import Entry
-from experiments.run.command_line import UsageError
 
 __all__ = ["Listing", "Picture", "list_pictures", "readable_suffixes"]
 

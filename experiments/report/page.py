@@ -22,7 +22,7 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from degrade.image_io import to_pillow
+from degrade.image_io import to_pil_image
 from experiments.report.blocks import Block
 
 __all__ = ["Page", "write_report"]
@@ -76,7 +76,7 @@ def embed(picture: Any) -> dict[str, Any]:
     Args:
         picture: a Pillow image, a path, or a tensor (C, H, W) in [-1, 1].
     """
-    image = to_pillow(picture) if isinstance(picture, Tensor) else picture
+    image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
     image = Image.open(image) if isinstance(image, str | Path) else image
     image = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
     image.thumbnail((WIDEST, WIDEST))

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.run.command_line import Options, UsageError, validated
+from degrade.command_line import Options, UsageError, validated
 from experiments.run.options import RunOptions
 from restore import DatasetInfo, Trainer, resume
 from restore.distributed import get_world_size

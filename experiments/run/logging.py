@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from degrade.command_line import UsageError
 from degrade.optional import require
-from experiments.run.command_line import UsageError
 from experiments.run.folder import read_log, write_text
 from experiments.run.options import TrainOptions
 from restore import StepStats, Trainer

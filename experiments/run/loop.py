@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from degrade.command_line import UsageError
 from degrade.serializable import Serializable
-from experiments.run.command_line import UsageError
 from experiments.run.logging import TrainingLogger
 from experiments.run.options import TrainOptions
 from restore import ComponentConfig, DatasetInfo, Restorer, Trainer, save

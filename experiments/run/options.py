@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, ValidationError
 
-from experiments.run.command_line import IntList, Options, UsageError
+from degrade.command_line import IntList, Options, UsageError
 from restore import EMAConfig, TrainConfig, UNetConfig
 from restore.distributed import get_world_size, local_accumulation, local_rank
 

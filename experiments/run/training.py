@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import torch
 
 from degrade import Degradation, Source
+from degrade.command_line import UsageError, parse
 from degrade.seeding import fork_seed
 from degrade.serializable import Serializable
 from experiments.evaluation.figures import plot_loss
-from experiments.run.command_line import UsageError, parse
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
 from experiments.run.loop import Picture, fit
 from experiments.run.options import NetworkOptions, RunOptions, TrainOptions

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import degrade
-from degrade.cli import main
+from degrade.__main__ import main
 from degrade.demo_image import demo_image
 from degrade.image_io import load_image, to_pil_image
 from degrade.rendering import GAP, MARGIN, render_rows, severity_row
@@ -75,18 +75,18 @@ def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "required: COMMAND"),
-        (["list", "T=3"], "list takes no arguments"),
-        (["show"], "required: name"),
+        ([], "no command: choose a command from list, show, check"),
+        (["list", "T=3"], "unrecognized arguments: T=3"),
+        (["show"], "required: NAME"),
         (["show", "blurr"], "no degradation is called 'blurr': did you mean 'blur'"),
         (["show", "blur", "T"], "'T' is no option and no key=value"),
-        (["show", "blur", "--colour"], "'--colour' is no option"),
+        (["show", "blur", "--colour"], "unrecognized arguments: --colour"),
         (["show", "blur", "T=0"], "blur: T = 0"),
         (["show", "blur", "T=3.0"], "blur: T = 3.0: input should be a valid integer"),
         (["show", "blur", 'T="3"'], "blur: T = '3': input should be a valid integer"),
         (["show", "blur", "strength=3"], "blur: strength = 3: unexpected keyword argument"),
-        (["show", "blur", "--size", "big"], "invalid int value: 'big'"),
-        (["show", "blur", "--size", "0"], "at least 1"),
+        (["show", "blur", "--size", "big"], "--size big: input should be a valid integer"),
+        (["show", "blur", "--size", "0"], "--size 0: input should be greater than or equal to 1"),
         (["show", "blur", "--out", "/no/such/folder/a.png"], "/no/such/folder/a.png"),
         (["show", "blur", "--out", "a.nonsense"], "unknown file extension"),
         (["show", "blur", "--image", __file__], "is not a picture that can be read"),

@@ -35,11 +35,11 @@ def python(site, *words, folder=None):
 
 def test_it_is_found_by_its_entry_point_listed_and_drawn(site, tmp_path):
     code = """if True:
-        import degrade, degrade.cli
+        import degrade, degrade.__main__
         D = degrade.make("swirl", T=3)
         print(type(D).__module__, "swirl" in degrade.names())
-        degrade.cli.main(["list"])
-        degrade.cli.main(["show", "swirl", "--out", "strip.png"])
+        degrade.__main__.main(["list"])
+        degrade.__main__.main(["show", "swirl", "--out", "strip.png"])
     """
     run = python(site, "-W", "error", "-c", code, folder=tmp_path)
     assert run.stdout.startswith("swirl True\n"), run.stderr

@@ -17,7 +17,7 @@ from tests.cases import images
 
 
 def test_kornia_is_not_imported_before_it_is_needed():
-    code = "import sys, degrade, degrade.cli; degrade.names(); assert 'kornia' not in sys.modules"
+    code = "import sys, degrade, degrade.__main__; degrade.names(); assert 'kornia' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

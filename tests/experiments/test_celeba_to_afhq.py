@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 import restore
+from degrade.command_line import UsageError, parse, run_main
 from experiments import celeba_to_afhq
 from experiments.celeba_to_afhq import Config
 from experiments.data.drawn import DrawnAnimals
-from experiments.run.command_line import UsageError, parse, run_main
 from tests.photographs import photographs
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import degrade
+from degrade.command_line import run_main
 from experiments import compare
 from experiments.evaluation.comparison import Comparison, table
-from experiments.run.command_line import run_main
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from tests.cases import images
 from tests.oracles import imperfect

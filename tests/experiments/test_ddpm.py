@@ -10,11 +10,11 @@ from PIL import Image
 
 import degrade
 import restore
+from degrade.command_line import UsageError, parse
 from experiments import ddpm
 from experiments.data.drawn import DrawnFaces
 from experiments.ddpm import Config
 from experiments.evaluation.diffusion import DiffusionEvaluator
-from experiments.run.command_line import UsageError, parse
 from restore import FunctionRestorer, UNet
 from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim

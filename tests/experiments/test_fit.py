@@ -14,9 +14,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import save_image
 
 import restore
+from degrade.command_line import UsageError
 from degrade.seeding import seeded_generator
 from experiments.run import logging as watch
-from experiments.run.command_line import UsageError
 from experiments.run.folder import resume_run
 from experiments.run.loop import GracefulStop, fit
 from experiments.run.options import TrainOptions

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import degrade
+from degrade.command_line import run_main
 from experiments.data.drawn import DrawnFaces
 from experiments.gallery import gallery, main
-from experiments.run.command_line import run_main
 
 
 def test_it_shows_every_registered_degradation_from_clean_to_last():

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 import degrade
+from degrade.command_line import UsageError, run_main
 from degrade.seeding import seeded_generator
 from experiments import generate
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.evaluation.generation import GenerationEvaluator, prior_report
 from experiments.evaluation.metrics import pairwise_rmse
-from experiments.run.command_line import UsageError, run_main
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from samplers import PRIORS, Algorithm2, DatasetPrior, DegradedData, UniformColor, fit_prior, spaced_timesteps
 

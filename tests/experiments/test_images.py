@@ -15,10 +15,10 @@ import torch
 import torchvision
 from PIL import Image
 
+from degrade.command_line import UsageError, validated
 from experiments.data.archives import from_path
 from experiments.data.datasets import DataOptions, load_data
 from experiments.data.images import InMemoryImages, ResizePolicy, decode
-from experiments.run.command_line import UsageError, validated
 from restore.data_order import MapDataset
 from tests.photographs import photographs
 

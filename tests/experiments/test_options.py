@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from degrade.command_line import UsageError, explicit_values, parse, validated
 from experiments import generate, restore_image
-from experiments.run.command_line import UsageError, explicit_values, parse, validated
 from experiments.run.presets import DEMO
 from experiments.train import Config
 

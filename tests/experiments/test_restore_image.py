@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from degrade.command_line import run_main
 from degrade.image_io import open_image
 from experiments.restore_image import main, write_new
-from experiments.run.command_line import run_main
 from restore import TrainConfig, Trainer, save
 from samplers.applications.restore_image import restore_image
 from tests.photographs import photo, photographs

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 import restore
-from experiments.run.command_line import UsageError, run_main
+from degrade.command_line import UsageError, run_main
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
 from experiments.run.options import RunOptions
 from tests.trainings import data, start

@@ -11,12 +11,12 @@ from PIL import Image
 
 import degrade
 import restore
+from degrade.command_line import UsageError, parse
 from experiments import train
 from experiments.data.datasets import Datasets
 from experiments.data.drawn import DrawnFaces
 from experiments.evaluation.metrics import rmse, thumbnail_distance
 from experiments.evaluation.restoration import RestorationEvaluator
-from experiments.run.command_line import UsageError, parse
 from experiments.run.presets import DEMO, PRESETS, quick
 from experiments.train import Config
 from restore import UNet
