@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> code
     0
     """
-    commands = {"list": List, "show": Show, "check": Check}
+    commands: dict[str, type[Command]] = {"list": List, "show": Show, "check": Check}
     return run_commands(commands, "python -m degrade", "List, show and check degradations.", argv)
 
 

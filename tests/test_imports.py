@@ -50,7 +50,7 @@ def upward(tree: ast.AST, layer: str) -> list[str]:
 
 def unasked(tree: ast.Module) -> list[str]:
     """Imports of other packages than torch and pydantic, at the top of a file or not asked for with `require`."""
-    known = {"torch", "pydantic", "pydantic_core", "degrade", *sys.stdlib_module_names}
+    known = {"torch", "pydantic", "pydantic_core", "pydantic_settings", "degrade", *sys.stdlib_module_names}
     asked = {getattr(node.args[0], "value", "") for node in ast.walk(tree) if called(node) == "require"}
     statements = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [(name, node in tree.body) for node in statements for name in imports(node, "degrade")]
@@ -161,6 +161,7 @@ def test_importing_the_library_is_light():
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     heavy = {"PIL", "kornia", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "torchvision", "tqdm", "experiments"}
+    heavy |= {"pydantic_settings", "rich", "torchmetrics"}
     degrade, restore, samplers = (set(line.split()) for line in run.stdout.splitlines())
     assert not (degrade | restore | samplers) & heavy
     assert "degrade" in degrade
