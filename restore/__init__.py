@@ -10,7 +10,8 @@ from restore.interop.diffusers import from_diffusers, to_diffusers
 from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Precision, Predict, Restorer
 from restore.tiling import TiledRestorer
-from restore.training import StepStats, TrainConfig, Trainer
+from restore.train_config import TrainConfig
+from restore.training import StepStats, Trainer
 
 __all__ = [
     "BaseRestorer",

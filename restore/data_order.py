@@ -1,50 +1,65 @@
-"""The order of the data: which image is the p-th of a run, for any p, without having seen those before it.
+"""Random-access shuffling: which image is at position p of a run, for any p, without iterating over those before.
 
     index(p) = permutation_e(p mod N),   e = p div N,   permutation_e keyed by (seed, "epoch", e)
 
 Positions p = 0, 1, 2, ... count the images of a whole run. Every epoch visits each of the N images once, in an order of
-its own, and a batch may straddle two epochs. A run that stops in the middle of an epoch, or that is shared by several
-processes, therefore continues at a number and not at the state of an iterator.
+its own, and a batch may contain the end of one epoch and the beginning of the next. So a run that stopped in the middle
+of an epoch, or that is shared by several processes, continues from a number and not from the state of an iterator.
 
-Training takes either kind of data, and `batch_fetcher` makes one of both: a `Source` draws images at random, with
-replacement; an `MapDataset` set is visited in this order.
+`batch_fetcher` reads both kinds of training data: a source draws images at random, with replacement; a `MapDataset` is
+visited in this order. Both return images, or a pair of images and their conditions (`restore.conditions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
-from degrade import Source
 from degrade.seeding import seeded_generator
+from restore.conditions import Cond
 
-__all__ = ["Batches", "Data", "EpochSampler", "MapDataset", "batch_fetcher"]
+__all__ = ["BatchFetcher", "Data", "EpochSampler", "Examples", "MapDataset", "TrainingSource", "batch_fetcher"]
+
+Examples = Tensor | tuple[Tensor, Cond]  # images (n, C, H, W) in [-1, 1], with or without conditions of n entries each
+TrainingSource = Callable[[int, Generator | None], Examples]  # (n, generator) -> n examples
 
 
 @runtime_checkable
 class MapDataset(Protocol):
-    """A finite set of images, found by number."""
+    """A finite set of images that are read by number, a batch at a time.
+
+    It may have an attribute `device`: the device of the images it returns. Otherwise they may be on the device where
+    training takes place, or on the CPU; from pinned memory they are copied while the device computes.
+
+    >>> class Gray:
+    ...     "Eleven gray images, brightened at random, with their number as a class label."
+    ...     def __len__(self):
+    ...         return 11
+    ...     def at(self, index, generator=None):
+    ...         shade = index / 11 + 0.05 * torch.rand(len(index), generator=generator)
+    ...         return shade.view(-1, 1, 1, 1).expand(-1, 1, 8, 8), {"label": index}
+    >>> isinstance(Gray(), MapDataset)
+    True
+    """
 
     def __len__(self) -> int:
         """Return the number N of images."""
 
-    def at(self, index: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return images (n, C, H, W) in [-1, 1].
+    def at(self, index: Tensor, generator: Generator | None = None) -> Any:
+        """Return n images (n, C, H, W) in [-1, 1], or a pair of them and a dict of conditions (n, ...).
 
         Args:
             index: (n,) int64 in 0..N-1, on the CPU.
-            generator: of the augmentation, and on the device where training takes place.
-
-        The images may be on that device or on the CPU; in pinned memory they are copied while the device computes.
+            generator: source of randomness for augmentation, on the device where training takes place.
         """
 
 
-Data = Source | MapDataset
-Batches = Callable[[int, int, Generator | None], Tensor]  # (position, n, generator) -> (n, C, H, W) in [-1, 1]
+Data = TrainingSource | MapDataset
+BatchFetcher = Callable[[int, int, Generator | None], Examples]  # (position, n, generator) -> n examples
 
 
 class EpochSampler:
@@ -52,7 +67,7 @@ class EpochSampler:
 
     Args:
         n: number N of images, at least 1.
-        seed: of the run.
+        seed: seed of the run.
 
     Raises:
         ValueError: if there is no image.
@@ -69,7 +84,7 @@ class EpochSampler:
             raise ValueError(f"the data set holds {n} images; training needs at least one")
         self.n = n
         self.seed = seed
-        # A batch that straddles two epochs reads both, and the next batch the later one again.
+        # A batch with images of two epochs needs both permutations, and the next batch the later one again.
         self._permutation = lru_cache(maxsize=2)(self._permuted)
 
     def at(self, position: int, n: int) -> Tensor:
@@ -86,10 +101,15 @@ class EpochSampler:
         return torch.randperm(self.n, generator=seeded_generator("cpu", self.seed, "epoch", epoch))
 
 
-def batch_fetcher(data: Data, seed: int) -> Batches:
-    """Return a function that gives n images from a position of the run on, whichever kind `data` is of.
+def batch_fetcher(data: Data, seed: int) -> BatchFetcher:
+    """Return a function (position, n, generator) that returns the n examples from a position of the run on.
 
-    What is both, `MapDataset` and a source, is visited in order.
+    Args:
+        data: a source or a `MapDataset`; an object that is both is visited in order.
+        seed: seed of the run, which determines the order.
+
+    Raises:
+        ValueError: for a `MapDataset` without an image.
 
     >>> sample_source = batch_fetcher(lambda n, generator: torch.zeros(n, 1, 2, 2), seed=0)
     >>> sample_source(1000, 2, None).shape

@@ -1,15 +1,18 @@
-"""The processes that share a training, one to a device: started by `torchrun` or `accelerate launch`, or just this one.
+"""Distributed training: the processes that share a training, one per device.
+
+They are started by `torchrun` or `accelerate launch`; without either there is a single process.
 
 Process r of W computes micro-batches r, r + W, r + 2 W, ... of every step, and the gradients are averaged before the
-step is taken (distributed data parallel, through Hugging Face accelerate). Since a micro-batch is a function of (seed,
-step, micro-batch) and not of who computes it, W processes see the global batches of one and, but for the rounding of
-the average, take its steps. All of them then hold the same weights, average and optimizer, and nothing random that is
-consumed: what one process saves is complete, and any number of processes may continue from it.
+optimizer step (distributed data parallel, through Hugging Face accelerate). A micro-batch is a function of (seed, step,
+micro-batch) and not of the process that computes it. So W processes see the batches of a single process and, except for
+the rounding of the average, take the same steps. After every step all processes hold the same weights, average and
+optimizer state, and no state of a random generator: what one process saves is complete, and any number of processes may
+continue from it.
 
 Launched for FSDP (`accelerate launch --use_fsdp`, or ACCELERATE_USE_FSDP=true), the processes also share the memory:
-each holds a slice of every weight and of the optimizer's moments (torch's `fully_shard`), and gathers the weights of a
-block while it computes it. The average, with which one samples, and what is saved stay whole, so that no process waits
-for another outside training steps, and a checkpoint does not tell how it was trained. DeepSpeed is refused by name.
+each holds a shard of every weight and of the optimizer state (torch's `fully_shard`), and gathers the weights of a
+block while it computes the block. The average and the checkpoints hold full tensors, so that sampling needs no
+communication, and a checkpoint does not depend on how many processes wrote it. DeepSpeed is not supported.
 """
 
 from __future__ import annotations
@@ -30,20 +33,20 @@ __all__ = [
     "DistributedProcesses",
     "FullyShardedProcesses",
     "SingleProcess",
+    "count_micro_batches",
     "distribute_like",
     "get_world_size",
     "init_distributed",
-    "local_accumulation",
     "local_rank",
-    "whole",
+    "full_tensor",
 ]
 
 
 class SingleProcess:
-    """One process on its own; everything that `DistributedProcesses` do together, it does by doing nothing.
+    """A single process; all collective operations do nothing.
 
     >>> alone = SingleProcess()
-    >>> alone.rank, alone.world_size, alone.any(True), alone.gather(torch.ones(2)).tolist()
+    >>> alone.rank, alone.world_size, alone.any_rank(True), alone.gather(torch.ones(2)).tolist()
     (0, 1, True, [1.0, 1.0])
     """
 
@@ -51,7 +54,7 @@ class SingleProcess:
     world_size: int = 1
 
     def broadcast_parameters(self, net: nn.Module) -> None:
-        """Give the network of every process the weights that it has in the first."""
+        """Copy the weights and buffers of the network in process 0 to all processes."""
 
     def wrap(self, net: nn.Module) -> nn.Module:
         """Return the network whose backward pass averages the gradients over all processes."""
@@ -62,30 +65,30 @@ class SingleProcess:
         return nullcontext()
 
     def gather(self, x: Tensor) -> Tensor:
-        """Return the x (N, ...) of all processes, (W N, ...) in the order of their ranks, without a wait."""
+        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a host synchronization."""
         return x
 
-    def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any process; the processes wait for each other, but for no device."""
+    def any_rank(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any process; the hosts wait for each other, but not for a device."""
         return flag
 
 
 class DistributedProcesses(SingleProcess):
-    """Several processes; see the module.
+    """Several processes with a copy of the weights each; see the module.
 
     Args:
-        accelerator: of Hugging Face accelerate, which has joined them.
+        accelerator: the `Accelerator` of Hugging Face accelerate that initialized torch.distributed.
     """
 
     def __init__(self, accelerator: Any) -> None:
         self.accelerator = accelerator
         self.rank = accelerator.process_index
         self.world_size = accelerator.num_processes
-        # Flags travel between the hosts: on the devices, looking at one would wait for all work before it.
+        # Flags are exchanged between the hosts: reading one on a device would wait for all work before it.
         self._hosts: Any = torch.distributed.new_group(backend="gloo")
 
     def broadcast_parameters(self, net: nn.Module) -> None:
-        """Give the network of every process the weights that it has in the first."""
+        """Copy the weights and buffers of the network in process 0 to all processes."""
         for tensor in net.state_dict().values():
             torch.distributed.broadcast(tensor, 0)
 
@@ -100,27 +103,27 @@ class DistributedProcesses(SingleProcess):
         return context
 
     def gather(self, x: Tensor) -> Tensor:
-        """Return the x (N, ...) of all processes, (W N, ...) in the order of their ranks, without a wait."""
+        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a host synchronization."""
         gathered: Tensor = self.accelerator.gather(x)
         return gathered
 
-    def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any process; the processes wait for each other, but for no device."""
+    def any_rank(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any process; the hosts wait for each other, but not for a device."""
         flags = torch.tensor([int(flag)])
         torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX, group=self._hosts)
         return bool(flags.item())
 
 
 class FullyShardedProcesses(DistributedProcesses):
-    """Several processes that also share the memory of weights, gradients and moments; see the module."""
+    """Several processes with a shard of weights, gradients and optimizer state each; see the module."""
 
     def wrap(self, net: nn.Module) -> nn.Module:
-        """Return the network, sharded in place: its parameters are slices from now on."""
+        """Return the network, sharded in place: its parameters are shards from now on."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.accelerator.device.type, (self.world_size,))
-        net.to(memory_format=torch.contiguous_format)  # slices cannot be in another
+        net.to(memory_format=torch.contiguous_format)  # shards cannot be in another
         for block in [module for module in net.modules() if isinstance(module, Residual)]:
             fully_shard(block, mesh=mesh)
         fully_shard(net, mesh=mesh)
@@ -136,14 +139,14 @@ class FullyShardedProcesses(DistributedProcesses):
             net.set_requires_gradient_sync(True)
 
 
-def whole(x: Tensor) -> Tensor:
-    """Return x, put together from its slices if the processes share it; then all of them must ask."""
+def full_tensor(x: Tensor) -> Tensor:
+    """Return x; if it is sharded, gathered from all processes, each of which must call this."""
     gathered: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
     return gathered
 
 
 def distribute_like(x: Tensor, like: Any) -> Tensor:
-    """Return the whole x with the device, memory format and, if the processes share it, slices of `like`."""
+    """Return the full tensor x with the device and memory format of `like`, and sharded as it is."""
     if not hasattr(like, "full_tensor"):
         return torch.empty_like(like, dtype=x.dtype).copy_(x)
     from torch.distributed.tensor import distribute_tensor
@@ -152,38 +155,52 @@ def distribute_like(x: Tensor, like: Any) -> Tensor:
 
 
 def get_world_size() -> int:
-    """Return how many processes `torchrun` or `accelerate launch` started; 1 without them."""
+    """Return the number of processes that `torchrun` or `accelerate launch` started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:
-    """Return the number of this process on its machine, which is that of its device; 0 when it is on its own."""
+    """Return the number of this process on its machine, which is the index of its device; 0 for a single process."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def local_accumulation(accumulate: int, processes: int) -> int:
-    """Return how many of the `accumulate` micro-batches of a step each process computes.
+def count_micro_batches(batch_size: int, micro_batch_size: int | None, world_size: int = 1) -> int:
+    """Return the number of micro-batches of an optimizer step, over all processes.
+
+    Args:
+        batch_size: images per optimizer step, over all processes.
+        micro_batch_size: images per forward pass, at most; None for one forward pass in each process.
+        world_size: number of processes.
 
     Raises:
-        ValueError: if they cannot be shared evenly.
+        ValueError: if the images cannot be shared evenly among micro-batches, or these among the processes.
 
-    >>> local_accumulation(8, processes=2)
-    4
+    >>> count_micro_batches(64, 32), count_micro_batches(8, 32), count_micro_batches(64, None, world_size=4)
+    (2, 1, 4)
     """
-    if accumulate % processes:
+    if batch_size % world_size:
+        more = -(-batch_size // world_size) * world_size
         raise ValueError(
-            f"accumulate {accumulate} does not divide by the {processes} processes that share its micro-batches;"
-            f" choose accumulate {-(-accumulate // processes) * processes} with a batch smaller in proportion,"
-            " or another number of processes"
+            f"batch_size {batch_size} does not divide by the {world_size} processes; use batch_size {more}"
         )
-    return accumulate // processes
+    size = batch_size // world_size if micro_batch_size is None else min(micro_batch_size, batch_size)
+    count, rest = divmod(batch_size, size)
+    if rest or count % world_size:
+        share = batch_size // world_size
+        fits = max(size for size in range(1, min(size, share) + 1) if share % size == 0)
+        among = f" among {world_size} processes" if world_size > 1 else ""
+        raise ValueError(
+            f"batch_size {batch_size} cannot be shared{among} in micro-batches of {size} images;"
+            f" use micro_batch_size {fits}"
+        )
+    return count
 
 
 def init_distributed(device: torch.device | str) -> SingleProcess:
-    """Join the processes that were started together, or return the one there is.
+    """Initialize torch.distributed if several processes were started, and return the processes.
 
     Args:
-        device: of this process, such as `cuda:{local_rank()}`.
+        device: device of this process, such as `cuda:{local_rank()}`.
 
     Raises:
         ImportError: if there are several and accelerate is not installed.
@@ -197,7 +214,8 @@ def init_distributed(device: torch.device | str) -> SingleProcess:
     if _asked("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError("DeepSpeed (ACCELERATE_USE_DEEPSPEED) is not supported; launch without it, or with --use_fsdp")
     accelerate = require("accelerate", "training in several processes", extra="devices")
-    how = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # they live where they are averaged
+    # Gradients are views into the buffers that are averaged, which saves a copy.
+    how = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     on_cpu = torch.device(device).type == "cpu"
     accelerator = accelerate.Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[how])
     atexit.register(accelerator.end_training)

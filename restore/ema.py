@@ -1,9 +1,9 @@
 """The exponential moving average of a network's weights.
 
-    ema <- weights                              after every step before `start`
-    ema <- decay ema + (1 - decay) weights      after the steps from `start` on that `every` divides
+    ema <- weights                              after every step before `update_after`
+    ema <- decay ema + (1 - decay) weights      after the steps from `update_after` on that `update_every` divides
 
-The average is taken over a copy of the *uncompiled* network, so that it is the weights themselves that are followed.
+The average belongs to a copy of the *uncompiled* network, whose parameters have the same names and order as the weights.
 """
 
 from __future__ import annotations
@@ -17,31 +17,36 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from degrade.frozen import frozen
-from restore.distributed import whole
+from restore.distributed import full_tensor
 
 __all__ = ["EMA", "EMAConfig"]
 
 
 @frozen
 class EMAConfig:
-    """How weights are averaged; the default is that of Cold Diffusion (about 0.9995 a step).
+    """How weights are averaged; the default is that of Cold Diffusion (about 0.9995 per step).
 
     Args:
-        decay: weight of the past at each update, in [0, 1).
-        every: steps between two updates from step `start` on.
-        start: step before which the average is a copy of the weights, whatever `every` is.
+        decay: weight of the old average in each update, in [0, 1).
+        update_every: number of steps from one update to the next, from step `update_after` on.
+        update_after: number of the step from which on weights are averaged; before it the average is a copy of the
+            weights, whatever `update_every` is.
     """
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
-    every: Annotated[int, Field(ge=1)] = 10
-    start: Annotated[int, Field(ge=0)] = 2000
+    update_every: Annotated[int, Field(ge=1)] = 10
+    update_after: Annotated[int, Field(ge=0)] = 2000
 
 
 class EMA:
-    """A copy of `net`, in evaluation mode, that follows its weights.
+    """A copy of a network, in evaluation mode, whose weights are the average.
+
+    Args:
+        net: the network in training; a module that `torch.compile` returned stands for the one inside.
+        config: how the weights are averaged.
 
     >>> net = nn.Linear(1, 1)
-    >>> ema = EMA(net, EMAConfig(decay=0.5, every=1, start=0))
+    >>> ema = EMA(net, EMAConfig(decay=0.5, update_every=1, update_after=0))
     >>> _ = nn.init.constant_(ema.net.weight, 0), nn.init.constant_(net.weight, 1)
     >>> ema.update(1)
     >>> ema.net.weight.item()
@@ -57,11 +62,11 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the weights as they are after optimizer step `step` (1, 2, ...)."""
-        begun = step >= self.config.start
-        if begun and step % self.config.every:
+        """Update the average after optimizer step `step` (1, 2, ...)."""
+        begun = step >= self.config.update_after
+        if begun and step % self.config.update_every:
             return
         follow = self._average if begun else self._copy
-        follow(list(self.net.parameters()), [whole(p) for p in self.source.parameters()], None)
+        follow(list(self.net.parameters()), [full_tensor(p) for p in self.source.parameters()], None)
         for mine, theirs in zip(self.net.buffers(), self.source.buffers()):
             mine.copy_(theirs)

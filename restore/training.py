@@ -1,107 +1,54 @@
-"""Training: the same few lines for every degradation, network and data set.
+"""Training: the same loop for every degradation, network and data set.
 
-    t ~ U{1..T};   z = D.draw(x0);   x_t = D(x0, t, z);   loss = |net(x_t, t) - target|  or its square
+    t ~ p(t);   z = D.draw(x0);   x_t = D(x0, t, z);   loss = loss(net(x_t, t, **cond), target)
 
-A step k is the mean gradient of micro-batches m = 0..accumulate-1, clipped, and one update by Adam and of the average:
+A step k is the mean gradient over micro-batches m = 0..M-1 of the weighted losses, clipped, one update by the optimizer
+with the learning rate lr_k, and one of the average:
 
-    g = 1/accumulate sum_m grad mean_i loss_i;   weights <- Adam(weights, clip(g), lr_k);   ema <- average(ema, weights)
+    g = 1/M sum_m grad mean_i w(t_i) loss_i;   weights <- optimizer(weights, clip(g), lr_k);   ema <- average(ema, weights)
 
-The loop is a generator that yields a record after every optimizer step; whoever runs it logs, draws and saves between
-steps, and stops by not asking for the next. Micro-batch m of step k is a function of (seed, k, m): its images by their
-position in the run (`restore.data_order`), and all it draws from generators keyed by these three. So a resumed run
-continues as if nothing had happened, and which process computes a micro-batch does not matter (`restore.distributed`).
-Inside a step the host never waits for the device.
+The loop is a generator that yields statistics after every optimizer step; the caller logs, samples and saves between
+two steps, and stops by not asking for the next. Micro-batch m of step k is a function of (seed, k, m): its images by
+their position in the run (`restore.data_order`), and all random numbers from generators keyed by these three. So a
+resumed run continues as if it had not been interrupted, and it does not matter which process computes a micro-batch
+(`restore.distributed`). Inside a step the host never waits for the device.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Generator, Tensor, nn
 
 from degrade import Params, quantize_8bit
-from degrade.frozen import frozen
 from degrade.functional.levels import compute_dtype
 from degrade.seeding import fork_seed, seeded_generator
-from restore.data import TrainingData, checked, readable
-from restore.data_order import Batches, batch_fetcher
-from restore.distributed import SingleProcess, distribute_like, local_accumulation, whole
-from restore.ema import EMA, EMAConfig
+from restore.conditions import Cond, drop_cond
+from restore.data import CheckedFetcher, TrainingData, check_batches, to_readable
+from restore.data_order import batch_fetcher
+from restore.distributed import SingleProcess, count_micro_batches, distribute_like, full_tensor
+from restore.ema import EMA
 from restore.restorer import Restorer
+from restore.train_config import TrainConfig
 
-__all__ = ["StepStats", "TrainConfig", "Trainer"]
+__all__ = ["StepStats", "Trainer"]
 
-Count = Annotated[int, Field(ge=1)]
-ALONE = SingleProcess()
-LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
-
-
-@frozen
-class TrainConfig:
-    """How to train; the default is that of Cold Diffusion.
-
-    Args:
-        steps: optimizer steps in all.
-        batch: images per micro-batch, which is one forward pass.
-        accumulate: micro-batches per optimizer step, over all processes, whose number must divide it.
-        lr: learning rate of Adam.
-        warmup: steps over which the learning rate rises linearly from 0.
-        decay: `constant`, or `cosine` for a learning rate that falls to exactly 0 at the last step, `steps`.
-        loss: `l1` or `l2`.
-        max_grad_norm: largest norm of the gradient; None for no limit.
-        ema: how the weights are averaged.
-        precision: of the network's forward pass; weights, loss and degradation stay in float32.
-        compile: whether the network is compiled, in place, which takes a minute and then makes each step faster.
-        quantize_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
-            image that is all but erased (see `degrade.linear_probe`); not for degradations that leave [-1, 1], such as
-            noise.
-        seed: from which everything random in a step follows.
-    """
-
-    steps: Count = 700_000
-    batch: Count = 32
-    accumulate: Count = 2
-    lr: Annotated[float, Field(gt=0)] = 2e-5
-    warmup: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["constant", "cosine"] = "constant"
-    loss: Literal["l1", "l2"] = "l1"
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    ema: EMAConfig = EMAConfig()
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
-    quantize_input: bool = False
-    seed: int = 0
-
-    def lr_at(self, step: int) -> float:
-        """Return the learning rate of optimizer step `step` (1, 2, ...).
-
-            lr_k = lr min(1, k / warmup) fall_k
-            fall_k = (1 + cos(pi (k - 1) / (steps - 1))) / 2    for `cosine`; 1 for `constant`
-
-        so that with `cosine` fall_1 = 1 and the last step, k = `steps`, has exactly the rate 0: it leaves the weights
-        as they are. A training of a single step takes it at the full rate.
-
-        >>> config = TrainConfig(steps=5, lr=1.0, warmup=2, decay="cosine")
-        >>> [round(config.lr_at(step), 3) for step in (1, 2, 3, 4, 5)]
-        [0.5, 0.854, 0.5, 0.146, 0.0]
-        """
-        rise = min(1.0, step / self.warmup) if self.warmup else 1.0
-        done = (step - 1) / max(1, self.steps - 1)
-        fall = (1 + math.cos(math.pi * done)) / 2 if self.decay == "cosine" else 1.0
-        return self.lr * rise * fall
+SINGLE = SingleProcess()
 
 
 class StepStats(NamedTuple):
-    """What an optimizer step leaves behind; its tensors stay on the device until somebody looks.
+    """Statistics of an optimizer step, kept on the device until they are read.
 
-    `t` (N,) int64 and `losses` (N,) are the severities and losses of the step's N = accumulate * batch images, those of
-    all processes, in the order of the micro-batches; `loss` is their mean.
+    Args:
+        step: number of the step, 1, 2, ...
+        loss: mean of the weighted losses, the quantity that is minimized.
+        grad_norm: norm of the gradient before it is clipped.
+        lr: learning rate of the step.
+        t: (batch_size,) int64 severities of the images of all processes, in the order of the micro-batches.
+        losses: (batch_size,) losses of these images, without the weights.
     """
 
     step: int
@@ -113,136 +60,178 @@ class StepStats(NamedTuple):
 
 
 class Trainer:
-    """A restorer in training, and all that its steps change: weights, their average, the optimizer, the step count.
+    """A restorer in training, and everything that a step changes: weights, average, optimizer state, step count.
 
     Args:
-        restorer: its network is trained in place.
-        config: how.
-        devices: the processes that share it, from `restore.distributed.init_distributed`; by default this one alone.
+        restorer: the restorer whose network is trained, in place.
+        config: how it is trained.
+        processes: the processes that share the training, from `restore.init_distributed`; by default this one alone.
 
     Raises:
-        ValueError: if the number of processes does not divide `config.accumulate`, or if `config.quantize_input` would
-            cut
-            off what a degradation puts outside [-1, 1].
+        ValueError: if the images of a step cannot be shared evenly among micro-batches and processes; if the weighting
+            or the distribution of t does not fit the degradation; or if `config.quantize_input` would cut off what a
+            degradation puts outside [-1, 1].
 
     `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with. All processes hold the
-    same state after every step, so any one of them can save it, whole.
+    same state after every step, so any of them can save it.
 
     >>> import degrade
-    >>> from restore.nets.unet import UNet, UNetConfig
-    >>> net = UNet(UNetConfig(size=8, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
-    >>> training = Trainer(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=2, batch=4))
+    >>> from restore.optimizers import Adam
+    >>> class Net(nn.Module):
+    ...     "A convolution that ignores t."
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.conv = nn.Conv2d(1, 1, 3, padding=1)
+    ...     def forward(self, x_t, t):
+    ...         return self.conv(x_t)
+    >>> config = TrainConfig(steps=2, batch_size=4, optimizer=Adam(lr=1e-3))
+    >>> trainer = Trainer(Restorer(Net(), degrade.make("gaussian_noise", T=4)), config)
     >>> def data(n, generator):
     ...     return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
-    >>> [record.step for record in training.run(data)]
+    >>> [stats.step for stats in trainer.run(data)]
     [1, 2]
     """
 
-    def __init__(self, restorer: Restorer, config: TrainConfig, devices: SingleProcess = ALONE) -> None:
-        local_accumulation(config.accumulate, devices.world_size)
+    def __init__(self, restorer: Restorer, config: TrainConfig, processes: SingleProcess = SINGLE) -> None:
+        self.micro_batches = count_micro_batches(config.batch_size, config.micro_batch_size, processes.world_size)
+        self.micro_batch_size = config.batch_size // self.micro_batches
+        config.timesteps.probabilities(restorer.degradation.T)
         if config.quantize_input and not restorer.degradation.bounded:
             raise ValueError(
-                f"round_input is True, and the images of {restorer.degradation.name!r} leave [-1, 1], which rounding to"
-                " 8 bits would cut off; use round_input=False"
+                f"quantize_input is True, and the images of {restorer.degradation.name!r} leave [-1, 1], which rounding"
+                " to 8 bits would cut off; use quantize_input=False"
             )
         self.restorer = restorer
         self.config = config
         self.step = 0
         weight = next(restorer.parameters())
         self.device, self._dtype = weight.device, compute_dtype(weight.dtype)
-        self.devices = devices
-        self.rank, self.world_size = devices.rank, devices.world_size
+        self._weights = config.weighting.checked_table(restorer).to(self._dtype).to(self.device)
+        self.processes = processes
+        self.rank, self.world_size = processes.rank, processes.world_size
         if config.compile:
             restorer.net.compile()
-        devices.broadcast_parameters(restorer.net)
+        processes.broadcast_parameters(restorer.net)
         self._ema = EMA(restorer.net, config.ema)
         how = restorer.degradation, restorer.prediction_type, restorer.clip_sample, restorer.precision
         self.ema = Restorer(self._ema.net, *how).eval()
-        self._net = devices.wrap(restorer.net)
+        self._net = processes.wrap(restorer.net)
         self._layout = _layout(restorer.net)
-        # One kernel for all weights, where the device has it.
-        fused = self.device.type in ("cuda", "cpu")
-        self.optimizer = torch.optim.Adam(restorer.net.parameters(), lr=config.lr, fused=fused)
+        self.optimizer = config.optimizer.build(list(restorer.net.parameters()))
+        self._peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
 
-    def run(self, data: TrainingData) -> Iterator[StepStats]:
-        """Take the steps that are left, yielding a record after each.
+    def run(self, data: TrainingData, cond: str | Sequence[str] = ()) -> Iterator[StepStats]:
+        """Take the remaining steps and yield statistics after each.
 
         Args:
             data: clean images of floating point in [-1, 1], which are visited in epochs: a tensor or an array (N, C, H,
-                W), a pair (images, labels), a map-style data set of images or of (image, label), an `MapDataset` set;
-                or drawn without end from a `Source`. See `restore.data`.
+                W), a tuple (images, labels), a map-style data set of images or of (image, label), or a `MapDataset`; or
+                drawn without end from a source. See `restore.data`.
+            cond: names of the elements that follow the image in the tuples of `data`, with which the network is called:
+                `cond="label"` for net(x_t, t, label=label). Elements without a name are not used.
 
         Raises:
             TypeError: for data of another kind, such as a data loader.
-            ValueError: for images of another shape, number, type or range, when they are met.
+            ValueError: for images of another shape, number, type or range, when they are read.
         """
-        return self._steps(checked(batch_fetcher(readable(data), self.config.seed)))
+        readable = to_readable(data, cond)
+        return self._steps(_Batches(check_batches(batch_fetcher(readable, self.config.seed)), _device_of(readable)))
 
-    def _steps(self, at: Batches) -> Iterator[StepStats]:
+    def _steps(self, batches: _Batches) -> Iterator[StepStats]:
         self.restorer.train()
         while self.step < self.config.steps:
-            yield self._take_step(at)
+            yield self._take_step(batches)
 
-    def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any of the processes; all of them must ask."""
-        return self.devices.any(flag)
+    def any_rank(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any of the processes; each of them must call this."""
+        return self.processes.any_rank(flag)
 
-    def _take_step(self, at: Batches) -> StepStats:
+    def _take_step(self, batches: _Batches) -> StepStats:
         step, config = self.step + 1, self.config
-        lr = config.lr_at(step)
-        for group in self.optimizer.param_groups:
+        lrs = [config.lr_schedule.lr_at(peak, step, config.steps) for peak in self._peak_lrs]
+        for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
-        passes = [self._add_gradient(at, step, m) for m in range(self.rank, config.accumulate, self.world_size)]
+        own = range(self.rank, self.micro_batches, self.world_size)
+        passes = [self._backward_micro_batch(batches, step, m) for m in own]
         t, losses = (self._in_order(parts) for parts in zip(*passes, strict=True))
         norm = nn.utils.clip_grad_norm_(self.restorer.net.parameters(), config.max_grad_norm or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._ema.update(step)
         self.step = step
-        return StepStats(step, losses.mean(), whole(norm), lr, t, losses)
+        return StepStats(step, (self._weight(t) * losses).mean(), full_tensor(norm), lrs[0], t, losses)
 
-    def _add_gradient(self, at: Batches, step: int, m: int) -> tuple[Tensor, Tensor]:
-        """Add the gradient of micro-batch m of a step; return its severities and losses (batch,)."""
+    def _backward_micro_batch(self, batches: _Batches, step: int, m: int) -> tuple[Tensor, Tensor]:
+        """Add the gradient of micro-batch m of a step; return its severities and losses (n,)."""
         config, D = self.config, self.restorer.degradation
         generator = seeded_generator(self.device, config.seed, "train", step, m)
-        position = ((step - 1) * config.accumulate + m) * config.batch
-        x0 = at(position, config.batch, generator).to(self._dtype).to(self.device, non_blocking=True)
-        t = torch.randint(1, D.T + 1, (len(x0),), generator=generator, device=self.device)
+        x0, cond = self._examples(batches, step, m, generator)
+        t = config.timesteps.sample(len(x0), D.T, generator, self.device)
         z = D.draw(x0, generator)
-        last = m + self.world_size >= config.accumulate
-        averaging = nullcontext() if last else self.devices.no_sync(self._net)
+        last = m + self.world_size >= self.micro_batches
+        averaging = nullcontext() if last else self.processes.no_sync(self._net)
         with fork_seed(self.device, config.seed, "dropout", step, m), averaging:
-            losses = self._losses(x0, t, z)
-            # The processes' gradients are averaged, so each divides by the micro-batches of its own.
-            (losses.mean() * self.world_size / config.accumulate).backward()  # type: ignore[no-untyped-call]
+            losses = self._losses(x0, t, z, cond)
+            # The gradients of the processes are averaged, so each divides by the number of its own micro-batches.
+            mean = (self._weight(t) * losses).mean()
+            (mean * self.world_size / self.micro_batches).backward()  # type: ignore[no-untyped-call]
         return t, losses.detach()
 
-    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return what the micro-batches of all processes have to say (batch,) each, in the micro-batches' order."""
-        own = torch.stack(list(parts))
-        return self.devices.gather(own).view(self.world_size, *own.shape).transpose(0, 1).flatten()
+    def _examples(self, batches: _Batches, step: int, m: int, generator: Generator) -> tuple[Tensor, Cond]:
+        """Return the images of micro-batch m of a step and their conditions, on the device."""
+        n, seed = self.micro_batch_size, self.config.seed
+        position = (step - 1) * self.config.batch_size + m * n
+        elsewhere = batches.device is not None and batches.device.type != self.device.type
+        draws = seeded_generator(batches.device or "cpu", seed, "data", step, m) if elsewhere else generator
+        x0, cond = batches.fetch(position, n, draws)
+        x0 = x0.to(self._dtype).to(self.device, non_blocking=True)
+        cond = {
+            name: (value.to(self._dtype) if value.is_floating_point() else value).to(self.device, non_blocking=True)
+            for name, value in cond.items()
+        }
+        if not self.config.cond_dropout:
+            return x0, cond
+        if not cond:
+            raise ValueError(
+                f"cond_dropout is {self.config.cond_dropout}, and the training data has no conditions; name them with"
+                " cond=..., or use cond_dropout=0"
+            )
+        chance = torch.rand(
+            n, generator=seeded_generator(self.device, seed, "cond_dropout", step, m), device=self.device
+        )
+        return x0, drop_cond(self.restorer.net, cond, chance < self.config.cond_dropout)
 
-    def _losses(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
+    def _weight(self, t: Tensor) -> Tensor:
+        return self._weights[t - 1]
+
+    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the values (n,) of the micro-batches of all processes as one tensor, in the micro-batches' order."""
+        own = torch.stack(list(parts))
+        return self.processes.gather(own).view(self.world_size, *own.shape).transpose(0, 1).flatten()
+
+    def _losses(self, x0: Tensor, t: Tensor, z: Params, cond: Cond) -> Tensor:
         D = self.restorer.degradation
         x_t = quantize_8bit(D(x0, t, z)) if self.config.quantize_input else D(x0, t, z)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            out = self._net(x_t.contiguous(memory_format=self._layout), t)
-        pixels: Tensor = LOSSES[self.config.loss](out.float(), self.restorer.target(x0, t, z), reduction="none")
-        return pixels.flatten(1).mean(1)
+            out = self._net(x_t.contiguous(memory_format=self._layout), t, **cond)
+        return self.config.loss(out.to(x0.dtype), self.restorer.target(x0, t, z))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the steps so far have changed, whole; all processes must ask."""
+        """Return everything that the steps so far have changed, as full tensors; each process must call this."""
         optimizer = self.optimizer.state_dict()
-        moments = {i: {k: whole(v) for k, v in own.items()} for i, own in optimizer["state"].items()}
+        moments = {i: {k: full_tensor(v) for k, v in own.items()} for i, own in optimizer["state"].items()}
         return {
             "step": self.step,
-            "weights": {name: whole(weight) for name, weight in self._ema.source.state_dict().items()},
+            "weights": {name: full_tensor(weight) for name, weight in self._ema.source.state_dict().items()},
             "ema": self._ema.net.state_dict(),
             "optimizer": optimizer | {"state": moments},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned.
+
+        The arguments of the optimizer, such as its learning rate, are those of this trainer's configuration.
+        """
         self.step = state["step"]
         mine = self._ema.source.state_dict()
         self._ema.source.load_state_dict(
@@ -252,12 +241,27 @@ class Trainer:
             }
         )
         self._ema.net.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        if [group["params"] for group in groups] != [group["params"] for group in state["optimizer"]["param_groups"]]:
+            raise ValueError("the optimizer has parameters in other groups")
+        self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": groups})
         for p, moments in self.optimizer.state.items():
             for name, moment in moments.items():
-                if moment.shape == p.shape:
-                    # Fused kernels need them laid out in memory as the weights are, which files do not tell.
+                if isinstance(moment, Tensor) and moment.shape == p.shape:
+                    # Fused kernels need the memory layout of the weights, which files do not store.
                     moments[name] = distribute_like(moment, p)
+
+
+class _Batches(NamedTuple):
+    """The checked batches of a run, and the device on which the data takes its random numbers, if it states one."""
+
+    fetch: CheckedFetcher
+    device: torch.device | None
+
+
+def _device_of(data: object) -> torch.device | None:
+    device = getattr(data, "device", None)
+    return device if device is None else torch.device(device)
 
 
 def _layout(net: nn.Module) -> torch.memory_format:

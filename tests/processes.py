@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     first = begin(devices)
     outcome(first, Numbered(), STOP)
     restore.save(folder / "by-two", first)  # one of them writes
-    results["flags"] = [first.any(first.rank == 1), first.any(False)]  # which also waits for the checkpoint
+    results["flags"] = [first.any_rank(first.rank == 1), first.any_rank(False)]  # which also waits for the checkpoint
 
     for name in ("by-one", "by-two"):
         second = begin(devices, seed=5)

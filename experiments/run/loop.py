@@ -85,7 +85,7 @@ def fit(
             due = step % options.save_every == 0 or step == training.config.steps
             # Looked at once, so that what stops here is also saved here; asked by all processes at the same steps.
             asks = training.world_size == 1 or due or step % options.log_every == 0
-            stop = asks and training.any(stopper.asked)
+            stop = asks and training.any_rank(stopper.asked)
             if due or stop:
                 log.write()  # which refuses a loss that is not finite
                 _save(folder / "model", training, options.keep, prior, data_spec)
@@ -94,7 +94,7 @@ def fit(
             if picture and options.sample_every and step % options.sample_every == 0:
                 with log.picture(step) as path:
                     picture(path, training.ema)
-        if training.any(stopper.asked):
+        if training.any_rank(stopper.asked):
             raise KeyboardInterrupt(f"stopped after step {training.step}, saved; continue with --resume --out {folder}")
 
 
@@ -106,5 +106,5 @@ def _save(
         save(folder, training, keep, prior, data)
     except (OSError, ValueError) as error:
         fault = str(error)
-    if training.any(bool(fault)):
+    if training.any_rank(bool(fault)):
         raise UsageError(fault or f"step {training.step} cannot be saved: the first process says why")

@@ -142,6 +142,6 @@ def test_alone_nothing_is_needed(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(sys.modules, "accelerate", None)
     training = begin(init_distributed("cpu"))
-    assert (training.rank, training.world_size, training.any(True), training.any(False)) == (0, 1, True, False)
+    assert (training.rank, training.world_size, training.any_rank(True), training.any_rank(False)) == (0, 1, True, False)
     assert len(list(itertools.islice(training.run(Numbered()), SAMPLERS))) == SAMPLERS
     assert len(list(states(training))) > 0
