@@ -21,7 +21,7 @@ torchvision do) are keyed by the micro-batch, so that a resumed training sees th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ KINDS = (
 
 @runtime_checkable
 class MapStyle(Protocol):
-    """A data set like those of torch and torchvision: data[i] is an image (C, H, W), or a tuple that begins with one."""
+    """A data set as in torch and torchvision: data[i] is an image (C, H, W), or a tuple that begins with one."""
 
     def __len__(self) -> int:
         """Return the number N of images."""
@@ -140,8 +140,8 @@ def to_readable(data: TrainingData, cond: str | Sequence[str] = ()) -> Data:
 
     Raises:
         TypeError: for a data loader, an iterable without numbers, or anything else that gives no images.
-        ValueError: for a tensor or an array that is not (N, C, H, W), conditions of another number than images, or names
-            for data that names its conditions itself.
+        ValueError: for a tensor or an array that is not (N, C, H, W), conditions of another number than images, or
+            names for data that names its conditions itself.
 
     >>> faces = to_readable((torch.zeros(5, 3, 8, 8), torch.arange(5)), cond="label")
     >>> images, cond = faces.at(torch.tensor([4, 0]))
@@ -181,8 +181,11 @@ def _stack(images: Array, parts: tuple[Any, ...], names: tuple[str, ...]) -> _St
     if images.ndim != 4:
         raise ValueError(f"the training data is {_describe(images)}; a stack of images is (N, C, H, W)")
     cond = _named(parts, names, "the training data")
-    for part in (*(part for part in parts if hasattr(part, "__len__") and not isinstance(part, Mapping)), *cond.values()):
-        if len(part) != len(images):
+    for part in (
+        *(part for part in parts if hasattr(part, "__len__") and not isinstance(part, Mapping)),
+        *cond.values(),
+    ):
+        if hasattr(part, "__len__") and len(part) != len(images):
             raise ValueError(f"the training data has {len(images)} images and {len(part)} labels; it needs one each")
     return _Stack(images, {name: v if _is_array(v) else torch.as_tensor(v) for name, v in cond.items()})
 
@@ -204,7 +207,7 @@ def check_batches(at: BatchFetcher) -> CheckedFetcher:
         nonlocal first
         given = at(position, n, generator)
         pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)
-        x0, cond = given if pair else (given, {})
+        x0, cond = cast("tuple[Tensor, Cond]", given if pair else (given, {}))
         _expect_images(x0, n)
         _expect_cond(cond, n)
         if first or x0.device.type == "cpu":

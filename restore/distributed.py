@@ -35,10 +35,10 @@ __all__ = [
     "SingleProcess",
     "count_micro_batches",
     "distribute_like",
+    "full_tensor",
     "get_world_size",
     "init_distributed",
     "local_rank",
-    "full_tensor",
 ]
 
 
@@ -65,7 +65,7 @@ class SingleProcess:
         return nullcontext()
 
     def gather(self, x: Tensor) -> Tensor:
-        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a host synchronization."""
+        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a wait of the host."""
         return x
 
     def any_rank(self, flag: bool) -> bool:
@@ -103,7 +103,7 @@ class DistributedProcesses(SingleProcess):
         return context
 
     def gather(self, x: Tensor) -> Tensor:
-        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a host synchronization."""
+        """Return the x (N, ...) of all W processes, (W N, ...) in the order of ranks, without a wait of the host."""
         gathered: Tensor = self.accelerator.gather(x)
         return gathered
 

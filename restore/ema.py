@@ -3,7 +3,7 @@
     ema <- weights                              after every step before `update_after`
     ema <- decay ema + (1 - decay) weights      after the steps from `update_after` on that `update_every` divides
 
-The average belongs to a copy of the *uncompiled* network, whose parameters have the same names and order as the weights.
+The average belongs to a copy of the *uncompiled* network, whose parameters have the names and order of the weights.
 """
 
 from __future__ import annotations

@@ -50,11 +50,11 @@ class Optimizer(Serializable):
 
 
 OPTIMIZERS = Registry(Optimizer, "optimizer", "restore.plugins")
-O = TypeVar("O", bound=Optimizer)
+T = TypeVar("T", bound=Optimizer)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_optimizer(name: str) -> Callable[[type[O]], type[O]]:
+def register_optimizer(name: str) -> Callable[[type[T]], type[T]]:
     """Return a class decorator that turns an `Optimizer` into a validated, frozen dataclass known as `name`.
 
     Raises:
@@ -65,9 +65,7 @@ def register_optimizer(name: str) -> Callable[[type[O]], type[O]]:
 
 
 # The type of a field that holds one.
-AnyOptimizer = Annotated[
-    Optimizer, PlainValidator(component_reader(OPTIMIZERS)), PlainSerializer(component_to_dict)
-]
+AnyOptimizer = Annotated[Optimizer, PlainValidator(component_reader(OPTIMIZERS)), PlainSerializer(component_to_dict)]
 
 
 @register_optimizer("adam")
@@ -111,7 +109,12 @@ class AdamW(Optimizer):
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         """Return `torch.optim.AdamW`."""
-        how = {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay, **_fused(parameters)}
+        how: dict[str, Any] = {
+            "betas": self.betas,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+            **_fused(parameters),
+        }
         return torch.optim.AdamW(parameters, lr=self.lr, **how)
 
 
@@ -133,7 +136,7 @@ class SGD(Optimizer):
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         """Return `torch.optim.SGD`."""
-        how = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+        how: dict[str, Any] = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         return torch.optim.SGD(parameters, lr=self.lr, **how, **_fused(parameters))
 
 

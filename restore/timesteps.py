@@ -112,9 +112,7 @@ def register_timesteps(name: str) -> Callable[[type[D]], type[D]]:
 
 
 # The type of a field that holds one.
-AnyTimesteps = Annotated[
-    Timesteps, PlainValidator(component_reader(TIMESTEPS)), PlainSerializer(component_to_dict)
-]
+AnyTimesteps = Annotated[Timesteps, PlainValidator(component_reader(TIMESTEPS)), PlainSerializer(component_to_dict)]
 
 
 @register_timesteps("uniform")

@@ -47,7 +47,8 @@ class TrainConfig:
             noise.
         seed: seed of all random numbers of the training.
 
-    >>> config = TrainConfig(optimizer=Adam(lr=1e-3), lr_schedule={"name": "cosine", "arguments": {"warmup": 10}}, loss="l2")
+    >>> schedule = {"name": "cosine", "arguments": {"warmup": 10}}
+    >>> config = TrainConfig(optimizer=Adam(lr=1e-3), lr_schedule=schedule, loss="l2")
     >>> config.optimizer.lr, config.lr_schedule, config.loss
     (0.001, Cosine(warmup=10), L2())
     """

@@ -5,7 +5,7 @@
 A step k is the mean gradient over micro-batches m = 0..M-1 of the weighted losses, clipped, one update by the optimizer
 with the learning rate lr_k, and one of the average:
 
-    g = 1/M sum_m grad mean_i w(t_i) loss_i;   weights <- optimizer(weights, clip(g), lr_k);   ema <- average(ema, weights)
+    g = 1/M sum_m grad mean_i w(t_i) loss_i;  weights <- optimizer(weights, clip(g), lr_k); ema <- average(ema, weights)
 
 The loop is a generator that yields statistics after every optimizer step; the caller logs, samples and saves between
 two steps, and stops by not asking for the next. Micro-batch m of step k is a function of (seed, k, m): its images by

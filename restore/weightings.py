@@ -1,8 +1,8 @@
 """Weightings of the loss over the severity t, by name and arguments.
 
 The training minimizes the mean of w(t_i) loss_i. With x_t = a_t x0 + b_t z and SNR = a_t^2 / b_t^2, an error of the
-network's output is an error of x0_hat times a factor, so that one weighting of the squared error of x0, min(SNR, gamma),
-is for each kind of output another w (Hang et al., arXiv 2303.09556, 2023):
+network's output is an error of x0_hat times a factor. So the same weighting min(SNR, gamma) of the squared error of x0
+needs another w for each kind of output (Hang et al., arXiv 2303.09556, 2023):
 
     prediction   error of the output            w
     x0           e                              min(SNR, gamma)
@@ -95,9 +95,7 @@ def register_weighting(name: str) -> Callable[[type[W]], type[W]]:
 
 
 # The type of a field that holds one.
-AnyWeighting = Annotated[
-    Weighting, PlainValidator(component_reader(WEIGHTINGS)), PlainSerializer(component_to_dict)
-]
+AnyWeighting = Annotated[Weighting, PlainValidator(component_reader(WEIGHTINGS)), PlainSerializer(component_to_dict)]
 
 
 @register_weighting("uniform")

@@ -16,8 +16,8 @@ from tests.trainings import Numbered, start, states
 SAMPLERS, STOP = 6, 4  # 48 of 72 positions in a set of 17: in the middle of its third epoch
 
 
-def begin(devices=SingleProcess(), **changes):
-    return start(SAMPLERS, devices=devices, **{"batch": 3, "accumulate": 4} | changes)
+def begin(processes=SingleProcess(), **changes):
+    return start(SAMPLERS, processes=processes, **{"batch_size": 12, "micro_batch_size": 3} | changes)
 
 
 def outcome(training, data, steps=SAMPLERS):
@@ -30,7 +30,7 @@ def outcome(training, data, steps=SAMPLERS):
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     devices = init_distributed("cpu")
-    results = {"whole": outcome(begin(devices), Numbered()), "pair": outcome(begin(devices, accumulate=2), Numbered())}
+    results = {"whole": outcome(begin(devices), Numbered()), "pair": outcome(begin(devices, batch_size=6), Numbered())}
     results["aligned"] = list(states(begin(devices, seed=devices.rank)))
 
     first = begin(devices)

@@ -9,6 +9,7 @@ import degrade
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.images import InMemoryImages
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
+from restore.optimizers import Adam
 from samplers import DDIM, DDPM, Algorithm1, Algorithm2, trajectory
 from tests.cases import CASES, SHAPES, build, images
 
@@ -36,7 +37,7 @@ def test_laws_and_equality_with_the_cpu(name, arguments):
 
 
 def trained(D):
-    training = Trainer(Restorer(UNet(SMALL).to("cuda"), D), TrainConfig(batch=8, accumulate=1))
+    training = Trainer(Restorer(UNet(SMALL).to("cuda"), D), TrainConfig(batch_size=8))
     return training, DrawnFaces(32, "cuda")
 
 
@@ -53,8 +54,10 @@ def learning(**how):
     """A training with all that a step can do, from the same weights each time."""
     torch.manual_seed(0)
     net = UNet(SMALL).to("cuda").to(memory_format=torch.channels_last)
-    ema = EMAConfig(decay=0.9, every=1, start=2)
-    config = TrainConfig(steps=5, batch=8, accumulate=2, lr=1e-3, max_grad_norm=1.0, ema=ema, **how)
+    ema = EMAConfig(decay=0.9, update_every=1, update_after=2)
+    config = TrainConfig(
+        steps=5, batch_size=16, micro_batch_size=8, optimizer=Adam(lr=1e-3), max_grad_norm=1.0, ema=ema, **how
+    )
     return Trainer(Restorer(net, degrade.make("gaussian_noise")), config)
 
 

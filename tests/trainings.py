@@ -7,6 +7,8 @@ import torch
 import degrade
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from restore.distributed import SingleProcess
+from restore.lr_schedules import LR_SCHEDULES
+from restore.optimizers import Adam
 
 SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4, dropout=0.1)
 
@@ -14,18 +16,20 @@ SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, a
 TINY = UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4)
 
 
-def start(steps, seed=0, devices=SingleProcess(), network=SMALL, **changes):
+def start(steps, seed=0, processes=SingleProcess(), network=SMALL, **changes):
+    """Return a training of 2 x 4 images a step; `lr`, `warmup` and `decay` are put where they belong."""
     torch.manual_seed(seed)
     D = degrade.make("interpolation", T=10, source=noise)
     how = {
-        "batch": 4,
-        "lr": 1e-3,
-        "warmup": 3,
+        "batch_size": 8,
+        "micro_batch_size": 4,
         "max_grad_norm": 1.0,
-        "ema": EMAConfig(0.9, every=2, start=4),
+        "ema": EMAConfig(0.9, update_every=2, update_after=4),
         "seed": seed,
     }
-    return Trainer(Restorer(UNet(network), D), TrainConfig(steps=steps, **how | changes), devices)
+    lr, warmup, name = (changes.pop(key, value) for key, value in (("lr", 1e-3), ("warmup", 3), ("decay", "constant")))
+    how |= {"optimizer": Adam(lr), "lr_schedule": LR_SCHEDULES.make(name, warmup=warmup)}
+    return Trainer(Restorer(UNet(network), D), TrainConfig(steps=steps, **how | changes), processes)
 
 
 def data(n, generator):

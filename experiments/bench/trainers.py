@@ -27,6 +27,8 @@ from experiments.bench.contender import Ready, Setting
 from experiments.bench.flops import forward_flops, matched
 from experiments.data.images import InMemoryImages
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, to_diffusers
+from restore.losses import L2
+from restore.optimizers import Adam
 
 __all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "ours", "pictures", "write_pictures"]
 
@@ -53,7 +55,8 @@ def ours(setting: Setting) -> Ready:
     """Return this library's training."""
     net = setting.net()
     config = TrainConfig(
-        steps=LONG, batch=setting.batch, accumulate=1, lr=1e-4, loss="l2", max_grad_norm=1.0, ema=EMAConfig(start=1),
+        steps=LONG, batch_size=setting.batch, micro_batch_size=None, optimizer=Adam(lr=1e-4), loss=L2(),
+        max_grad_norm=1.0, ema=EMAConfig(update_after=1),
         precision=setting.precision, compile=setting.compiled,
     )  # fmt: skip
     training = Trainer(Restorer(net, make("gaussian_noise", T=1000), "eps"), config)

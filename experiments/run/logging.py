@@ -44,7 +44,7 @@ class TrainingLogger:
     def __init__(self, folder: Path, training: Trainer, options: TrainOptions) -> None:
         self.path, self.every = folder / "log.jsonl", options.log_every
         self.reports = training.rank == 0
-        self.per_step = training.config.batch * training.config.accumulate
+        self.per_step = training.config.batch_size
         self.steps, self.first = training.config.steps, training.step
         self.records: list[StepStats] = []
         self.board: Any = None

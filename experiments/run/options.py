@@ -9,7 +9,9 @@ from pydantic import Field, ValidationError
 
 from degrade.command_line import IntList, Options, UsageError
 from restore import EMAConfig, TrainConfig, UNetConfig
-from restore.distributed import get_world_size, local_accumulation, local_rank
+from restore.distributed import count_micro_batches, get_world_size, local_rank
+from restore.lr_schedules import LR_SCHEDULES
+from restore.optimizers import Adam
 
 __all__ = ["DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions"]
 
@@ -108,10 +110,16 @@ class TrainOptions(Options):
             UsageError: if the processes cannot share a step.
         """
         try:
-            local_accumulation(self.accumulate, get_world_size())
+            count_micro_batches(self.batch * self.accumulate, self.batch, get_world_size())
         except ValueError as error:
-            raise UsageError(f"--{error}") from None
-        names = ("steps", "batch", "accumulate", "lr", "warmup", "decay", "loss", "max_grad_norm", "precision")
-        more = ("compile", "quantize_input")
-        ema = EMAConfig(decay=self.ema_decay, every=self.ema_every, start=self.ema_start)
-        return TrainConfig(ema=ema, seed=seed, **{name: getattr(self, name) for name in names + more})
+            raise UsageError(str(error)) from None
+        names = ("steps", "loss", "max_grad_norm", "precision", "compile", "quantize_input")
+        return TrainConfig(
+            batch_size=self.batch * self.accumulate,
+            micro_batch_size=self.batch,
+            optimizer=Adam(lr=self.lr),
+            lr_schedule=LR_SCHEDULES.make(self.decay, warmup=self.warmup),
+            ema=EMAConfig(decay=self.ema_decay, update_every=self.ema_every, update_after=self.ema_start),
+            seed=seed,
+            **{name: getattr(self, name) for name in names},
+        )

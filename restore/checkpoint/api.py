@@ -52,7 +52,7 @@ A = TypeVar("A")
 WEIGHTS, EMA, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.pt"
 FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
 # With another of these the steps to come would be of another training: other images, random numbers or losses.
-SAME = ("batch", "accumulate", "loss", "quantize_input", "seed")
+SAME = ("batch_size", "micro_batch_size", "loss", "timesteps", "weighting", "cond_dropout", "quantize_input", "seed")
 
 
 def save(
@@ -139,9 +139,9 @@ def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = Non
 
     Args:
         folder: of the checkpoints, or of the run, or one checkpoint.
-        training: of the same network, degradation, `prediction_type` and `clip_sample`, and with the same `batch`,
-            `accumulate`,
-            `loss`, `quantize_input` and `seed`. Its other values may differ, and count from here on: so the learning
+        training: of the same network, degradation, `prediction_type` and `clip_sample`, and with the same
+            `batch_size`, `micro_batch_size`, `loss`, `timesteps`, `weighting`, `cond_dropout`, `quantize_input` and
+            `seed`, and the same kind of optimizer. Its other values may differ, and count from here on: so the learning
             rate may be lowered, or a training be given more steps.
         data: what it will go on with.
 
@@ -251,6 +251,7 @@ def _expect(checkpoint: Path, theirs: CheckpointConfig, training: Trainer, data:
         ("degradation", theirs.degradation, ComponentConfig.of(restorer.degradation)),
         ("prediction_type", theirs.prediction_type, restorer.prediction_type),
         ("clip_sample", theirs.clip_sample, restorer.clip_sample),
+        ("optimizer", theirs.training.optimizer.name, training.config.optimizer.name),
         *((name, getattr(theirs.training, name), getattr(training.config, name)) for name in SAME),
     ]
     if theirs.data and data and not theirs.data.matches(data):

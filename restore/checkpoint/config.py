@@ -20,7 +20,8 @@ from degrade.serializable import Serializable
 from restore.checkpoint.integrity import CorruptCheckpointError
 from restore.nets.unet import UNet, UNetConfig
 from restore.restorer import Predict, Restorer
-from restore.training import TrainConfig, Trainer
+from restore.train_config import TrainConfig
+from restore.training import Trainer
 
 __all__ = [
     "FORMAT",

@@ -22,6 +22,9 @@ from degrade.command_line import UsageError, parse, run_main
 from experiments import celeba_to_afhq
 from experiments.celeba_to_afhq import Config
 from experiments.data.drawn import DrawnAnimals
+from restore import EMAConfig
+from restore.losses import L1
+from restore.optimizers import Adam
 from tests.photographs import photographs
 
 ROOT = Path(__file__).parents[2]
@@ -223,10 +226,11 @@ def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
 def test_the_paper_preset_is_the_paper():
     config = Config(**celeba_to_afhq.PRESETS["paper"])
     training = config.training(0)
-    assert (config.size, config.T, config.schedule, training.loss) == (128, 200, "cosine", "l1")
+    assert (config.size, config.T, config.schedule, training.loss) == (128, 200, "cosine", L1())
     assert config.coupling == "independent"
-    assert (training.lr, training.batch, training.accumulate, training.steps) == (2e-5, 32, 2, 700_000)
-    assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
+    assert (training.optimizer, training.steps) == (Adam(lr=2e-5), 700_000)
+    assert (training.batch_size, training.micro_batch_size) == (64, 32)
+    assert training.ema == EMAConfig(0.995, update_every=10, update_after=2000)
     config.network()
 
 

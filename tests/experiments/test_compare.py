@@ -73,7 +73,7 @@ def run(tmp_path_factory):
     """A run with an untrained model of a blur."""
     folder = tmp_path_factory.mktemp("run")
     D = degrade.make("blur", T=6, sigmas="constant", growth=0.7, kernel_size=5)
-    save(folder / "model", Trainer(Restorer(UNet(NETWORK), D), TrainConfig(steps=1, batch=2)))
+    save(folder / "model", Trainer(Restorer(UNet(NETWORK), D), TrainConfig(steps=1, batch_size=2)))
     return folder
 
 

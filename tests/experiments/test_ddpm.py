@@ -16,6 +16,8 @@ from experiments.data.drawn import DrawnFaces
 from experiments.ddpm import Config
 from experiments.evaluation.diffusion import DiffusionEvaluator
 from restore import FunctionRestorer, UNet
+from restore.losses import L2
+from restore.lr_schedules import Constant
 from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim
 from tests.oracles import GaussianMean
@@ -119,12 +121,13 @@ def test_presets_are_what_was_published(name, parameters):
         "linear_beta",
         "eps",
     )
-    assert (training.loss, training.ema.decay, training.decay, given.dropout) == ("l2", 0.9999, "constant", 0.1)
+    assert (training.loss, training.ema.decay, given.dropout) == (L2(), 0.9999, 0.1)
+    assert isinstance(training.lr_schedule, Constant)
     if name == "cifar10":
-        assert (training.lr, training.batch, training.steps, given.flip) == (2e-4, 128, 800_000, True)
+        assert (training.optimizer.lr, training.batch_size, training.steps, given.flip) == (2e-4, 128, 800_000, True)
         assert given.framing(32).side == 32
     else:
-        assert (training.lr, training.batch, given.fit, given.heads) == (2e-5, 64, "pad", 8)
+        assert (training.optimizer.lr, training.batch_size, given.fit, given.heads) == (2e-5, 64, "pad", 8)
         assert training.steps == 75 * 60_000 // 64
     with torch.device("meta"):
         net = UNet(given.network(3 if name == "cifar10" else 1))

@@ -74,9 +74,9 @@ def test_lines_checkpoints_and_pictures_come_when_they_are_due(tmp_path):
 
 
 def test_the_log_tells_the_mean_loss_since_the_last_line(tmp_path):
-    twin = start(5, accumulate=2)
+    twin = start(5)
     records = list(twin.run(data))
-    fit(start(5, accumulate=2), data, tmp_path, options(log_every=3))
+    fit(start(5), data, tmp_path, options(log_every=3))
     first, second, third = log(tmp_path)  # after step 3, before the checkpoint of step 4, at the end
     assert first["loss"] == pytest.approx(float(sum(r.loss for r in records[:3]) / 3))
     assert (second["step"], second["loss"]) == (4, pytest.approx(float(records[3].loss)))
@@ -138,7 +138,7 @@ class Pair(SingleProcess):
     def gather(self, x):
         return torch.cat([x, x])
 
-    def any(self, flag):
+    def any_rank(self, flag):
         step = self.training.step
         self.asked.append(step)
         # In between it is asked whether saving failed, which it did not.
@@ -147,7 +147,7 @@ class Pair(SingleProcess):
 
 def test_of_several_processes_all_stop_at_the_same_line_of_the_log(tmp_path):
     devices = Pair(at=3)
-    devices.training = start(9, devices=devices, accumulate=2)
+    devices.training = start(9, processes=devices)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 4, saved"):
         fit(devices.training, data, tmp_path, options(save_every=100))
     assert steps(tmp_path) == [4]
@@ -166,8 +166,8 @@ def sick(monkeypatch, step, severities):
     """Make the loss of step `step` infinite for images of these severities."""
     losses = restore.Trainer._losses
 
-    def _losses(training, x0, t, z):
-        values = losses(training, x0, t, z)
+    def _losses(training, x0, t, *rest):
+        values = losses(training, x0, t, *rest)
         if training.step + 1 != step:
             return values
         return torch.where(torch.isin(t, torch.tensor(severities)), float("inf"), values)
@@ -184,7 +184,7 @@ def test_a_loss_that_is_not_finite_is_told_with_step_and_severities_and_nothing_
     message = rf"inf from step 6 on, for {count} of 4 images, at t = {', '.join(map(str, sorted(set(t[:2]))))};"
     # Seen at the line of step 8 only, which is the moment to save as well: what is there is of step 4.
     with pytest.raises(UsageError, match=message):
-        fit(start(12, accumulate=1), data, tmp_path, options(log_every=8))
+        fit(start(12, batch_size=4), data, tmp_path, options(log_every=8))
     assert steps(tmp_path) == [4]
     assert all(p.isfinite().all() for p in restore.load(tmp_path).parameters())
     assert [row["step"] for row in log(tmp_path)] == [4]
@@ -233,7 +233,7 @@ def test_a_full_disk_ends_in_one_message_and_the_checkpoint_before_is_intact(tmp
 def test_when_the_first_process_cannot_save_the_others_end_with_it(tmp_path, monkeypatch):
     training = start(4)
     training.rank = 1
-    monkeypatch.setattr(training, "any", lambda flag: training.step >= 4)
+    monkeypatch.setattr(training, "any_rank", lambda flag: training.step >= 4)
     with pytest.raises(UsageError, match="step 4 cannot be saved: the first process says why"):
         fit(training, data, tmp_path, options(save_every=4, log_every=100))
 

@@ -17,6 +17,7 @@ from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.evaluation.generation import GenerationEvaluator, prior_report
 from experiments.evaluation.metrics import pairwise_rmse
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
+from restore.optimizers import Adam
 from samplers import PRIORS, Algorithm2, DatasetPrior, DegradedData, UniformColor, fit_prior, spaced_timesteps
 
 SIZE = 8
@@ -28,7 +29,7 @@ NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.jso
 def model(D):
     torch.manual_seed(0)
     net = UNet(UNetConfig(size=SIZE, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
-    return Trainer(Restorer(net, D), TrainConfig(steps=3, batch=8, lr=1e-3))
+    return Trainer(Restorer(net, D), TrainConfig(steps=3, batch_size=8, optimizer=Adam(lr=1e-3)))
 
 
 def run(folder, D, prior=None, config=None):

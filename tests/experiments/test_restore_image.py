@@ -20,7 +20,7 @@ from tests.samplers.test_image import trained
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    training = Trainer(trained().train(), TrainConfig(steps=1, batch=2))
+    training = Trainer(trained().train(), TrainConfig(steps=1, batch_size=2))
     save("run/model", training)
     return training.ema
 

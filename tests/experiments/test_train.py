@@ -19,7 +19,9 @@ from experiments.evaluation.metrics import rmse, thumbnail_distance
 from experiments.evaluation.restoration import RestorationEvaluator
 from experiments.run.presets import DEMO, PRESETS, quick
 from experiments.train import Config
-from restore import UNet
+from restore import EMAConfig, UNet
+from restore.losses import L1
+from restore.optimizers import Adam
 from samplers import load_prior
 from tests.photographs import photographs
 
@@ -175,9 +177,9 @@ def test_presets_are_what_was_published(name):
     assert (given.data, given.size, given.degradation) == (data, size, degradation)
     assert degrade.make(degradation, **given.set).arguments.items() >= arguments.items()
     training = given.training(0)
-    assert (training.loss, training.lr, training.steps) == ("l1", 2e-5, 700_000)
-    assert (training.batch, training.accumulate) == (32, 2)
-    assert (training.ema.decay, training.ema.every, training.ema.start) == (0.995, 10, 2000)
+    assert (training.loss, training.optimizer, training.steps) == (L1(), Adam(lr=2e-5), 700_000)
+    assert (training.batch_size, training.micro_batch_size) == (64, 32)
+    assert training.ema == EMAConfig(0.995, update_every=10, update_after=2000)
     assert given.quantize_input == (name in ("mnist-inpaint", "generation-blur"))
     assert (given.prior is not None) == name.startswith("generation")
 

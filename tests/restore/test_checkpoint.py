@@ -113,12 +113,21 @@ def test_resuming_with_other_batches_random_numbers_or_losses_is_refused(tmp_pat
     training = start(1)
     list(training.run(data))
     restore.save(tmp_path, training)
-    others = {"batch": (4, 2), "accumulate": (2, 4), "loss": ("l1", "l2"), "seed": (0, 1)}
-    for name, (was, now) in others.items():
+    others = {
+        "batch_size": ("8", 16, "16"),
+        "micro_batch_size": ("4", 2, "2"),
+        "loss": (r"L1\(\)", "l2", r"L2\(\)"),
+        "timesteps": (r"UniformTimesteps\(\)", "beta", r"BetaTimesteps\(alpha=2.0, beta=2.0\)"),
+        "weighting": (r"UniformWeighting\(\)", "min_snr", r"MinSNR\(gamma=5.0\)"),
+        "cond_dropout": ("0.0", 0.5, "0.5"),
+        "optimizer": ("adam", "sgd", "sgd"),
+        "seed": ("0", 1, "1"),
+    }
+    for name, (was, value, now) in others.items():
         with pytest.raises(
             ValueError, match=rf"step-00000001 is of another {name}: {was}, and this run asks for {now}"
         ):
-            restore.resume(tmp_path, start(1, **{name: now}))
+            restore.resume(tmp_path, start(1, **{name: value}))
     assert restore.resume(tmp_path, start(9, lr=1e-5, warmup=0, max_grad_norm=None, ema=EMAConfig(0.5))) == 1
 
 

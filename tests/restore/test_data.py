@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from restore.data import readable
+from restore.data import to_readable
 from restore.data_order import EpochSampler
 from tests.trainings import Numbered, data, start, states
 
@@ -79,7 +79,7 @@ def test_what_a_data_set_draws_is_keyed_so_that_a_resumed_training_sees_the_same
     list(second.run(Mirrored()))
     assert all(torch.equal(a, b) for a, b in zip(states(whole), states(second), strict=True))
     index = EpochSampler(N, 0).at(0, N)
-    reflect_pad = readable(Mirrored()).at(index, torch.Generator().manual_seed(0))
+    reflect_pad, _ = to_readable(Mirrored()).at(index, torch.Generator().manual_seed(0))
     assert 0 < sum(not torch.equal(a, b) for a, b in zip(reflect_pad, IMAGES[index])) < N
 
 
@@ -161,6 +161,6 @@ def test_a_later_batch_is_looked_at_too():
 
 def test_sets_and_sources_are_taken_as_they_are():
     numbered = Numbered()
-    assert readable(numbered) is numbered
-    assert readable(never) is never
-    assert np.shape(readable(IMAGES.numpy()).at(torch.tensor([2, 2]))) == (2, 1, 16, 16)
+    assert to_readable(numbered) is numbered
+    assert to_readable(never) is never
+    assert np.shape(to_readable(IMAGES.numpy()).at(torch.tensor([2, 2]))[0]) == (2, 1, 16, 16)

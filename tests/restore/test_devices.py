@@ -39,7 +39,7 @@ def launched(folder, count=2):
 
 @pytest.fixture(scope="module")
 def one():
-    return {"whole": outcome(begin(), Numbered()), "pair": outcome(begin(accumulate=2), Numbered())}
+    return {"whole": outcome(begin(), Numbered()), "pair": outcome(begin(batch_size=6), Numbered())}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,10 @@ def test_micro_batches_that_cannot_be_shared_evenly_are_refused():
     class Three(SingleProcess):
         world_size = 3
 
-    with pytest.raises(ValueError, match=r"accumulate 4 .* 3 processes.*accumulate 6"):
+    with pytest.raises(
+        ValueError,
+        match=r"batch_size 12 .* among 3 processes in .* of 3 images; use micro_batch_size 2",
+    ):
         begin(Three())
 
 
@@ -142,6 +145,11 @@ def test_alone_nothing_is_needed(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(sys.modules, "accelerate", None)
     training = begin(init_distributed("cpu"))
-    assert (training.rank, training.world_size, training.any_rank(True), training.any_rank(False)) == (0, 1, True, False)
+    assert (training.rank, training.world_size, training.any_rank(True), training.any_rank(False)) == (
+        0,
+        1,
+        True,
+        False,
+    )
     assert len(list(itertools.islice(training.run(Numbered()), SAMPLERS))) == SAMPLERS
     assert len(list(states(training))) > 0

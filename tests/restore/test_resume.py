@@ -69,10 +69,10 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(kind, stop, 
 
 
 def test_a_run_visits_its_images_by_position():
-    """Each step its accumulate * batch positions, so that batches of other sizes walk through the same order."""
-    for batch, accumulate in ((4, 2), (2, 4), (8, 1)):
+    """Each step its `batch_size` positions, so that micro-batches of other sizes visit the images in the same order."""
+    for size in (4, 2, 8, None):
         numbered = Numbered()
-        list(start(SAMPLERS, batch=batch, accumulate=accumulate).run(numbered))
+        list(start(SAMPLERS, micro_batch_size=size).run(numbered))
         visited = torch.cat([index for index, _ in numbered.given])
         assert torch.equal(visited, EpochSampler(17, 0).at(0, 8 * SAMPLERS))
 

@@ -14,6 +14,8 @@ from degrade import AffinePath
 from degrade.functional.schedules import Rectified
 from degrade.seeding import fork_seed, seeded_generator
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
+from restore.lr_schedules import Cosine
+from restore.optimizers import Adam
 from tests.cases import CASES
 from tests.trainings import SMALL, TINY, data, start
 
@@ -39,9 +41,9 @@ def test_a_tiny_network_learns_eight_images_by_heart(prediction_type):
     eight = 0.8 * torch.randn(8, 1, 4, 4).sign().repeat_interleave(4, 2).repeat_interleave(4, 3)
     D = degrade.make("gaussian_noise", T=20, schedule="cosine")
     net = UNet(UNetConfig(size=16, channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=4))
-    ema = EMAConfig(decay=0.9, every=1, start=50)
+    ema = EMAConfig(decay=0.9, update_every=1, update_after=50)
     training = Trainer(
-        Restorer(net, D, prediction_type), TrainConfig(steps=150, batch=32, accumulate=1, lr=4e-3, ema=ema)
+        Restorer(net, D, prediction_type), TrainConfig(steps=150, batch_size=32, optimizer=Adam(lr=4e-3), ema=ema)
     )
 
     def memory(n, generator):
@@ -69,7 +71,9 @@ def test_records_tell_the_learning_rate_and_the_gradient():
 def test_the_network_may_be_shown_eight_bits_only(quantize_input):
     seen = []
     D = degrade.make("interpolation", T=10, schedule="rectified", source=data)
-    training = Trainer(Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch=4, quantize_input=quantize_input))
+    training = Trainer(
+        Restorer(UNet(SMALL), D), TrainConfig(steps=1, batch_size=8, micro_batch_size=4, quantize_input=quantize_input)
+    )
     training.restorer.net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
     list(training.run(data))
     levels = (torch.cat(seen) + 1) * 127.5
@@ -85,7 +89,7 @@ def test_eight_bits_are_refused_where_images_leave_the_range(name, arguments):
     assert D.bounded == (not noisy)
     restorer = Restorer(UNet(TINY), D)
     if noisy:
-        with pytest.raises(ValueError, match=rf"round_input is True, and the images of '{name}' leave \[-1, 1\]"):
+        with pytest.raises(ValueError, match=rf"quantize_input is True, and the images of '{name}' leave \[-1, 1\]"):
             Trainer(restorer, TrainConfig(quantize_input=True))
     else:
         Trainer(restorer, TrainConfig(quantize_input=True))
@@ -93,7 +97,7 @@ def test_eight_bits_are_refused_where_images_leave_the_range(name, arguments):
 
 
 def test_the_gradient_is_the_mean_over_accumulated_batches_and_is_clipped():
-    training, twin = start(1, accumulate=2), start(1, accumulate=2)
+    training, twin = start(1), start(1)
     limit = 1e-3
     training.config = dataclasses.replace(training.config, max_grad_norm=limit)
     applied = []
@@ -138,7 +142,7 @@ def test_the_average_is_a_copy_before_it_starts_and_an_average_after():
 
 
 def test_a_training_shorter_than_the_first_update_leaves_trained_weights():
-    """With `every` = 10 of the default, nine steps used to end in an average that was the initial network."""
+    """With `update_every` = 10 of the default, nine steps used to end in an average that was the initial network."""
     training = start(9, network=TINY, ema=EMAConfig())
     list(training.run(data))
     assert torch.equal(training.ema.net.leave.weight, training.restorer.net.leave.weight)
@@ -147,13 +151,13 @@ def test_a_training_shorter_than_the_first_update_leaves_trained_weights():
 
 def test_cosine_decay_ends_at_exactly_zero_and_constant_does_not_decay():
     for steps, warmup in ((2, 0), (7, 3), (100, 10), (700_000, 0)):
-        config = TrainConfig(steps=steps, lr=0.3, warmup=warmup, decay="cosine")
+        config = TrainConfig(steps=steps, optimizer=Adam(lr=0.3), lr_schedule=Cosine(warmup=warmup))
         assert config.lr_at(steps) == 0.0
         assert config.lr_at(1) == pytest.approx(0.3 / max(1, warmup))
         if steps % 2:
             assert config.lr_at((steps + 1) // 2) == pytest.approx(0.15)
-        assert dataclasses.replace(config, decay="constant").lr_at(steps) == 0.3
-    assert TrainConfig(steps=1, lr=0.3, decay="cosine").lr_at(1) == 0.3
+        assert dataclasses.replace(config, lr_schedule="constant").lr_at(steps) == 0.3
+    assert TrainConfig(steps=1, optimizer=Adam(lr=0.3), lr_schedule="cosine").lr_at(1) == 0.3
     before, *_, last = (p.clone() for p in weights_of(start(4, network=TINY, warmup=0, decay="cosine")))
     assert torch.equal(before, last)
 
@@ -212,14 +216,16 @@ def test_images_come_in_the_memory_format_of_the_weights(layout):
     torch.manual_seed(0)
     net, seen = UNet(dataclasses.replace(SMALL, channels=3)).to(memory_format=layout), []
     net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
-    training = Trainer(Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch=2))
+    training = Trainer(
+        Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch_size=4, micro_batch_size=2)
+    )
     list(training.run(lambda n, generator: torch.rand(n, 3, 16, 16, generator=generator)))
     assert all(x_t.is_contiguous(memory_format=layout) for x_t in seen)
     assert len(seen) == 2
 
 
 def test_a_record_tells_the_loss_of_every_image_and_its_severity():
-    (record,) = start(1, accumulate=3).run(data)
+    (record,) = start(1, batch_size=12).run(data)
     t = torch.cat([torch.randint(1, 11, (4,), generator=after_images(m)) for m in range(3)])
     assert torch.equal(record.t, t)
     assert record.losses.shape == (12,)

@@ -20,7 +20,7 @@ AREA = degrade.make("pixelate", T=3, filter="area")
 def trained(tmp_path_factory):
     """Where a training is saved, and a function that saves it with a prior."""
     net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
-    training = Trainer(Restorer(net, AREA), TrainConfig(steps=1, batch=1))
+    training = Trainer(Restorer(net, AREA), TrainConfig(steps=1, batch_size=1))
 
     def saved(prior):
         folder = tmp_path_factory.mktemp("model")
