@@ -12,19 +12,12 @@ go to the folder `generate` of the run, or to --out, in the place of earlier one
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
-
-if __package__ in (None, ""):  # run as a script: make the repository importable
-    from pathlib import Path
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import dataclasses
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 import torch
 from pydantic import Field

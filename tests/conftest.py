@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import hypothesis
 import torch
+
+# Programs that tests start import the code beside these tests, also where another copy of it is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 
 # The tensors are small: more threads cost more than they save, most of all where others use the processors too.
 torch.set_num_threads(1)

@@ -110,6 +110,12 @@ def long_functions(tree: ast.Module, most: int = 60) -> list[str]:
     return [f"{name}: {lines} lines" for name, lines in sizes.items() if lines > most]
 
 
+def path_tricks(tree: ast.Module) -> list[str]:
+    """Uses of `sys.path`: the installation puts the packages on it."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return ["sys.path" for node in attributes if node.attr == "path" and getattr(node.value, "id", "") == "sys"]
+
+
 def unbound(tree: ast.Module) -> list[str]:
     """Names in __all__ that the module does not define."""
     listed, bound = [], set()
@@ -203,6 +209,10 @@ def test_no_file_can_run_code_and_no_device_is_named():
     assert everywhere(unsafe, *LAYERS) == {}
 
 
+def test_nothing_changes_the_import_path():
+    assert everywhere(path_tricks, *LAYERS) == {}
+
+
 def test_files_are_small():
     sizes = {file: len((ROOT / file).read_text().splitlines()) for file in SOURCES}
     assert {file: lines for file, lines in sizes.items() if lines >= 300} == {}
@@ -235,6 +245,7 @@ def test_functions_are_short():
         (undocumented, "class A:\n    '''A.'''\n    def f(self): ...\n    def __add__(self, x): ...", ["module", "f"]),
         (unsafe, "def f():\n    import pickle\n    net.cuda()\n    torch.cuda.is_available()", ["pickle", ".cuda()"]),
         (unsafe, "torch.load(p, weights_only=False)\ntorch.load(p, weights_only=True)", ["weights_only=False"]),
+        (path_tricks, "import sys, os\nsys.path.insert(0, os.path.join('a'))", ["sys.path"]),
         (long_functions, "def f():\n" + 60 * "    x\n", ["f: 61 lines"]),
         (long_functions, "def f():\n" + 59 * "    x\n", []),
         (unbound, "__all__ = ['a', 'b', 'c']\nfrom x import y as a\ndef b(): ...", ["c"]),

@@ -12,15 +12,10 @@ takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-if __package__ in (None, ""):  # run as a script: make the repository importable
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from tqdm import tqdm

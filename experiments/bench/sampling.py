@@ -15,15 +15,10 @@ network's output at each step from the same x_t, and the images at the end of tw
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from dataclasses import asdict, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-if __package__ in (None, ""):  # run as a script: make the repository importable
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.bench.comparison import compare, faster, installed, versions
 from experiments.bench.contender import Contender, Plan, Setting, interleaved

@@ -14,14 +14,9 @@ Then what the fast settings change, on random weights and one batch: the loss, a
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
-
-if __package__ in (None, ""):  # run as a script: make the repository importable
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.bench.comparison import compare, faster, installed, versions
 from experiments.bench.contender import Plan, Setting, interleaved
