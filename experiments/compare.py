@@ -21,9 +21,9 @@ from pydantic import BeforeValidator, Field
 from degrade import Degradation
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from degrade.seeding import seeded_generator
-from experiments import generate
 from experiments.evaluation.comparison import Comparison, draw, table
 from experiments.run.folder import write_json
+from experiments.run.model import ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
 from samplers import parse_sampler
 
@@ -83,8 +83,7 @@ def main(argv: Sequence[str]) -> None:
     """Restore, measure, draw."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     device = config.torch_device()
-    named = {name: getattr(config, name) for name in ("model", "data", "other", "device", "seed")}
-    model = generate.load_model(validated(generate.Config, named), device)
+    model = load_model(ModelSource(config.model, config.data, config.other, config.seed), device)
     if model.data is None:
         raise UsageError("the images of the run are not known; name some with --data, or --data drawn")
     D = model.R.degradation

@@ -12,24 +12,20 @@ go to the folder `generate` of the run, or to --out, in the place of earlier one
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, get_args
 
 import torch
 from pydantic import Field
 
-from degrade import Degradation, get
+from degrade import Degradation
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.generation import GenerationEvaluator, prior_report, table
 from experiments.run.folder import write_json
+from experiments.run.model import Model, ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
-from restore import CheckpointConfig, Restorer, latest, load
-from restore.checkpoint.config import read_checkpoint_config
 from samplers import Prior, Sampler, fit_prior, load_prior, measure_remaining_detail, parse_sampler, spaced_timesteps
 from samplers.priors.fit import Kind
 
@@ -67,78 +63,6 @@ class Config(PriorOptions):
 
     data: str | None = Field(None, description="real images, as --data of train.py (default: those of the run)")
     other: str | None = Field(None, description="images that `interpolation` starts from (default: those of the run)")
-
-
-class Model(NamedTuple):
-    """A trained restorer, what is known about it, and where it was trained."""
-
-    R: Restorer
-    specification: CheckpointConfig
-    folder: Path
-    data: Datasets | None
-    other: Datasets | None
-
-
-def load_model(config: Config, device: torch.device) -> Model:
-    """Return the model and the data it was trained on, as far as they are there.
-
-    Raises:
-        UsageError: if there is no model, or it needs data that are not named.
-    """
-    if config.model is None:
-        raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
-    try:
-        checkpoint = latest(config.model)
-        specification = read_checkpoint_config(checkpoint)
-        live = "source" in {field.name for field in dataclasses.fields(get(specification.degradation.name))}
-        # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
-        run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
-        stored = _stored(run / "config.json")
-        data = _data(config.data, stored.get("data"), "--data", stored, specification, config.seed, device)
-        other = None
-        if live:
-            usual = stored.get("other") or ("drawn-animals" if stored.get("data") == "drawn" else None)
-            other = _data(config.other, usual, "--other", stored, specification, config.seed, device)
-            if other is None:
-                raise UsageError("this model starts from images of another set; name them with --other")
-        runtime = {"source": other.validation} if other else {}
-        return Model(load(config.model, device, **runtime), specification, run, data, other)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--model {config.model}: {error}") from None
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """Return the configuration of a run, empty if it has none."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _data(
-    asked: str | None,
-    usual: str | None,
-    option: str,
-    stored: dict[str, Any],
-    specification: CheckpointConfig,
-    seed: int,
-    device: torch.device,
-) -> Datasets | None:
-    """Return the data asked for, or those the run is said to have used if they are still there."""
-    name = asked or usual
-    if name is None:
-        return None
-    network = specification.network
-    values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
-    options = validated(DataOptions, {**values, "data": name, "channels": str(network.channels), "download": False})
-    try:
-        return load_data(options, network.size, stored.get("seed", seed), device, name, option)
-    except UsageError as error:
-        if asked:
-            raise
-        print(f"{PROGRAM}: going without the images of the run: {error}", file=sys.stderr)
-        return None
 
 
 def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
@@ -201,7 +125,7 @@ def main(argv: Sequence[str]) -> None:
     """Generate, measure, draw."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     device = config.torch_device()
-    model = load_model(config, device)
+    model = load_model(ModelSource(config.model, config.data, config.other, config.seed), device)
     D = model.R.degradation
     step, times = read_walk(config, D)
     prior = find_prior(config, model, device)

@@ -28,8 +28,7 @@ from degrade.command_line import UsageError, explicit_values, run_main, validate
 from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
-from experiments.generate import Config as ModelOptions
-from experiments.generate import load_model
+from experiments.run.model import ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
 from restore import Restorer, load
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
@@ -66,7 +65,7 @@ def read_model(config: Config, device: torch.device) -> tuple[Restorer, Tensor |
     if config.model is None or config.image is None:
         raise UsageError("--model and --image are both needed: the folder of a run, and a picture")
     if config.severity == "auto" and config.mask is None:
-        model = load_model(validated(ModelOptions, {"model": config.model, "data": config.data}), device)
+        model = load_model(ModelSource(config.model, config.data), device)
         source = model.data.training if model.data else None
         return model.R, source(REFERENCE, seeded_generator(device, config.seed, "reference")) if source else None
     try:

@@ -21,8 +21,8 @@ from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pil_image
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
-from experiments.evaluation.figures import animate
 from experiments.evaluation.metrics import pairwise_rmse, thumbnail_distance
+from experiments.evaluation.plots import animate
 from restore import Restorer
 from samplers import DegradedData, DegradedPrior, Prior, Sampler, sample_many, trajectory
 from samplers.loop import inference_mode

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from degrade import Degradation, Source, expand_level
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
-from experiments.evaluation.figures import animate
 from experiments.evaluation.metrics import centered_correlation, rmse, ssim, thumbnail_distance
+from experiments.evaluation.plots import animate
 from restore import Restorer
 from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps, trajectory
 

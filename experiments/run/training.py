@@ -17,7 +17,7 @@ from degrade import Degradation, Source
 from degrade.command_line import UsageError, parse
 from degrade.seeding import fork_seed
 from degrade.serializable import Serializable
-from experiments.evaluation.figures import plot_loss
+from experiments.evaluation.plots import plot_loss
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
 from experiments.run.loop import Picture, fit
 from experiments.run.options import NetworkOptions, RunOptions, TrainOptions

@@ -1,0 +1,111 @@
+"""A trained model with its data: what programs need that restore, generate or compare with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from degrade import get
+from degrade.command_line import UsageError, validated
+from experiments.data.datasets import DataOptions, Datasets, load_data
+from restore import CheckpointConfig, Restorer, latest, load
+from restore.checkpoint.config import read_checkpoint_config
+
+__all__ = ["Model", "ModelSource", "load_model"]
+
+
+class ModelSource(NamedTuple):
+    """Where to find a model and its data.
+
+    Args:
+        model: folder of a run, or of its model; the value of --model.
+        data: images, as `--data` of train.py; None for those of the run.
+        other: images that `interpolation` turns into; None for those of the run.
+        seed: of the split of data, where the run does not say it.
+    """
+
+    model: str | None
+    data: str | None = None
+    other: str | None = None
+    seed: int = 0
+
+
+class Model(NamedTuple):
+    """A trained restorer, what is known about it, and where it was trained."""
+
+    R: Restorer
+    specification: CheckpointConfig
+    folder: Path
+    data: Datasets | None
+    other: Datasets | None
+
+
+def load_model(source: ModelSource, device: torch.device) -> Model:
+    """Return the model and the data it was trained on, as far as they are there.
+
+    Args:
+        source: where to find them.
+        device: of the model and the data.
+
+    Raises:
+        UsageError: if there is no model, or it needs data that are not named.
+    """
+    if source.model is None:
+        raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
+    try:
+        checkpoint = latest(source.model)
+        specification = read_checkpoint_config(checkpoint)
+        live = "source" in {field.name for field in dataclasses.fields(get(specification.degradation.name))}
+        # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
+        run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
+        stored = _stored(run / "config.json")
+        data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
+        other = None
+        if live:
+            usual = stored.get("other") or ("drawn-animals" if stored.get("data") == "drawn" else None)
+            other = _data(source.other, usual, "--other", stored, specification, source.seed, device)
+            if other is None:
+                raise UsageError("this model starts from images of another set; name them with --other")
+        runtime = {"source": other.validation} if other else {}
+        return Model(load(source.model, device, **runtime), specification, run, data, other)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--model {source.model}: {error}") from None
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run, empty if it has none."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _data(
+    asked: str | None,
+    usual: str | None,
+    option: str,
+    stored: dict[str, Any],
+    specification: CheckpointConfig,
+    seed: int,
+    device: torch.device,
+) -> Datasets | None:
+    """Return the data asked for, or those the run is said to have used if they are still there."""
+    name = asked or usual
+    if name is None:
+        return None
+    network = specification.network
+    values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
+    options = validated(DataOptions, {**values, "data": name, "channels": str(network.channels), "download": False})
+    try:
+        return load_data(options, network.size, stored.get("seed", seed), device, name, option)
+    except UsageError as error:
+        if asked:
+            raise
+        print(f"going without the images of the run: {error}", file=sys.stderr)
+        return None
