@@ -1,7 +1,7 @@
 """Compare samplers honestly: the same trained model and images, counted in calls of R.
 
     python experiments/compare.py --model runs/train-001
-    python experiments/compare.py --model runs/train-001 --samplers algorithm2,heun,resample:repeats=2 --steps 4,16
+    python experiments/compare.py --model runs/train-001 --samplers algorithm2,heun,repaint:repeats=2 --steps 4,16
 
 Each sampler restores the same unseen images at each number of steps, evenly spaced and respaced by equal shares of
 the change of R's guess (`samplers.respacing`, measured on a walk of training images), beside the restoration at one
@@ -50,7 +50,8 @@ class Config(ModelOptions):
     """The comparison."""
 
     samplers: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        ("algorithm1", "algorithm2", "heun", "indi", "average"), description="such as algorithm2-fixed,ddim:eta=0.5"
+        ("algorithm1", "algorithm2", "heun", "indi", "averaged_prediction"),
+        description="such as algorithm2-fixed,ddim:eta=0.5",
     )
     steps: IntList = Field((2, 5, 10, 20), description="numbers of steps")
     start: Count | None = Field(None, description="severity that is restored from (default: the last)")

@@ -3,8 +3,8 @@
 from samplers.applications.likelihood import VariationalBound, bits_per_dim
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
 from samplers.applications.severity import SeverityEstimate, SeverityOptions, estimate_severity
-from samplers.base import Algorithm, Restore, Sampler, StepInput, StepOutput
-from samplers.generate import GeneratedBatch, many, rank_slice, sample_many
+from samplers.base import Sampler, SinglePrediction, StepInput, StepOutput
+from samplers.generate import GeneratedBatch, GenerateOptions, generate, generate_images, rank_slice
 from samplers.loop import Transition, direct, sample, trajectory
 from samplers.priors.base import (
     PRIORS,
@@ -21,15 +21,20 @@ from samplers.priors.base import (
 from samplers.priors.fit import RemainingDetail, fit_prior, measure_remaining_detail
 from samplers.priors.io import load_prior
 from samplers.priors.low_resolution import LowResolution
-from samplers.registry import SAMPLERS, AnySampler, make_sampler, parse_sampler, register_sampler, sampler_names
+from samplers.registry import (
+    SAMPLERS,
+    AnySampler,
+    get_sampler,
+    make_sampler,
+    parse_sampler,
+    register_sampler,
+    sampler_names,
+)
 from samplers.respacing import cumulative_change, equal_change_timesteps, equal_error_timesteps
-from samplers.steps.averaging import AveragedPrediction
 from samplers.steps.bridge import BrownianBridge
-from samplers.steps.diffusion import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
-from samplers.steps.heun import Heun
-from samplers.steps.indi import InDI
-from samplers.steps.known import MaskReplacement
-from samplers.steps.resample import RePaint, renoise
+from samplers.steps.cold import Algorithm1, Algorithm2, Heun, InDI
+from samplers.steps.diffusion import DDIM, DDPM, Ancestral
+from samplers.steps.wrappers import AveragedPrediction, MaskReplacement, RePaint, renoise
 from samplers.timesteps import spaced_timesteps, validate_timesteps
 
 __all__ = [
@@ -37,7 +42,6 @@ __all__ = [
     "DDPM",
     "PRIORS",
     "SAMPLERS",
-    "Algorithm",
     "Algorithm1",
     "Algorithm2",
     "Ancestral",
@@ -48,6 +52,7 @@ __all__ = [
     "DegradedData",
     "DegradedPrior",
     "DegradedZero",
+    "GenerateOptions",
     "GeneratedBatch",
     "Heun",
     "InDI",
@@ -58,11 +63,11 @@ __all__ = [
     "RePaint",
     "RemainingDetail",
     "RestorationResult",
-    "Restore",
     "RestoreOptions",
     "Sampler",
     "SeverityEstimate",
     "SeverityOptions",
+    "SinglePrediction",
     "StandardNormal",
     "StepInput",
     "StepOutput",
@@ -76,9 +81,11 @@ __all__ = [
     "equal_error_timesteps",
     "estimate_severity",
     "fit_prior",
+    "generate",
+    "generate_images",
+    "get_sampler",
     "load_prior",
     "make_sampler",
-    "many",
     "measure_remaining_detail",
     "parse_sampler",
     "rank_slice",
@@ -87,7 +94,6 @@ __all__ = [
     "renoise",
     "restore_image",
     "sample",
-    "sample_many",
     "sampler_names",
     "spaced_timesteps",
     "trajectory",

@@ -1,33 +1,64 @@
-"""Sampling any number of images, each of which depends on the seed and its own number alone.
+"""Generating any number of images, each of which depends on the seed and its own number alone.
 
-    image i:  g = keyed(device, seed, "sample", i);   (x_T, z) = prior(1, g);   the noise of every step from g
+    image i:  g = seeded_generator(device, seed, "sample", i);   (x_T, z) = prior(1, g);   every step draws from g
 
 Image 17 under seed 3 is the same in a batch of 4 or of 512, on one device or shared among eight, and whether it is
-asked for alone or with a thousand others: bit for bit where R treats the images of a batch one by one, and to its
-rounding (about 1e-5) where it is a network, whose sums run in another order for another batch. A batch that does not
-fit in memory may therefore be cut in two and drawn again, and is. (The exception is a prior whose degradation pairs the
-images of a batch, `coupling="optimal"`.)
+generated alone or with a thousand others: bit for bit where R treats the images of a batch one by one, and to rounding
+(about 1e-5) where R is a network, whose sums run in another order for another batch. So a batch that does not fit in
+memory is cut in two and generated again. (The exception is a prior whose degradation pairs the images of a batch,
+`coupling="optimal"`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field, InstanceOf
+from torch import Tensor
 
-from degrade import Degradation
 from degrade.base import map_params
+from degrade.frozen import frozen
 from degrade.seeding import seeded_generator
+from restore import BaseRestorer
+from samplers.base import Sampler
 from samplers.loop import sample
 from samplers.priors.base import Prior
-from samplers.steps.diffusion import Restore, Sampler
-from samplers.timesteps import Times, validate_timesteps
+from samplers.registry import get_sampler
+from samplers.timesteps import validate_timesteps
 
-__all__ = ["GeneratedBatch", "many", "rank_slice", "sample_many"]
+__all__ = ["GenerateOptions", "GeneratedBatch", "generate", "generate_images", "rank_slice"]
 
-Device = torch.device | str | None
+Device = InstanceOf[torch.device] | str | None
+
+
+@frozen
+class GenerateOptions:
+    """How images are generated.
+
+    Args:
+        seed: seed of the starting points and of the noise of every step.
+        batch_size: images in one forward pass, 1 or more; halved as often as needed where the device runs out of
+            memory.
+        steps: a number of evenly spaced steps from T to 0; falling severities within 0..T; or None for one step per
+            level.
+        first: number of the first image, 0 or more; see `rank_slice` for several processes.
+        device: device of the random generators, by default that of R. Generators on the CPU give the same images on
+            every device.
+        output_device: device to which the images are moved as they are made ("cpu", where they do not all fit beside
+            the network); by default they stay where they are.
+
+    >>> GenerateOptions(seed=1, steps=20).steps
+    20
+    """
+
+    seed: int = 0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    steps: int | Sequence[int] | None = None
+    first: Annotated[int, Field(ge=0)] = 0
+    device: Device = None
+    output_device: Device = None
 
 
 class GeneratedBatch(NamedTuple):
@@ -37,74 +68,71 @@ class GeneratedBatch(NamedTuple):
     x_0: Tensor
 
 
-def many(
-    D: Degradation, R: Restore, step: Sampler, prior: Prior, n: int, seed: int = 0, batch: int = 64,
-    times: Times = None, first: int = 0, device: Device = None,
-) -> Iterator[GeneratedBatch]:  # fmt: skip
-    """Walk images `first` .. `first + n - 1` back from the prior, yielding them batch by batch.
+def generate(
+    R: BaseRestorer, sampler: Sampler | str, prior: Prior, n: int, options: GenerateOptions = GenerateOptions()
+) -> Iterator[GeneratedBatch]:
+    """Generate n images from the prior, yielding them batch by batch.
 
     Args:
-        D: the degradation being undone.
-        R: guesses the clean image; where it is a network, images walk on the device of its parameters.
-        step: how to walk from one severity to the next.
-        prior: where walks start.
-        n: how many images.
-        seed: of everything random.
-        batch: images a forward pass; halved as often as it takes where the device runs out of memory.
-        times: falling severities within 0..T; every level of D by default.
-        first: number of the first image; see `rank_slice` for several processes.
-        device: of the generators, by default where R is. Those of a CPU give the same images on every device.
+        R: the restorer; images are generated on the device of its parameters, or on the CPU if it has none.
+        sampler: a sampler, or its name as in `parse_sampler`.
+        prior: the distribution of (x_T, z) that trajectories start from. It is compared with R's degradation once.
+        n: number of images, 0 or more.
+        options: seed, batch size, steps and devices.
 
     Raises:
-        ValueError: at once if a number is out of range, `times` does not fall or the step does not apply to D.
+        ValueError: at the call if n is negative, `options.steps` does not fit T, or sampler or prior do not suit the
+            degradation of R.
         MemoryError: if a single image does not fit.
+
+    >>> import degrade, restore
+    >>> from samplers import StandardNormal
+    >>> R = restore.FunctionRestorer(lambda x_t, t: 0.9 * x_t, degrade.make("gaussian_noise"))
+    >>> options = GenerateOptions(batch_size=2, steps=5)
+    >>> [(list(numbers), x_0.shape[1:]) for numbers, x_0 in generate(R, "ddim", StandardNormal((1, 4, 4)), 3, options)]
+    [([0, 1], torch.Size([1, 4, 4])), ([2], torch.Size([1, 4, 4]))]
     """
-    for name, value, least in (("n", n, 0), ("batch", batch, 1), ("first", first, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; it is {least} or more")
-    visited = validate_timesteps(D.T, times)
-    step.check_compatible(D)
-    home = _home(R)
-    source = torch.device(device or home)
+    if n < 0:
+        raise ValueError(f"n is {n}; it is the number of images, 0 or more")
+    sampler = get_sampler(sampler)
+    severities = validate_timesteps(R.degradation.T, options.steps)
+    sampler.check_compatible(R.degradation)
+    prior.check_compatible(R.degradation)
+    home = next((p.device for p in R.parameters()), torch.device("cpu"))
+    source = torch.device(options.device or home)
 
-    def walk(numbers: range) -> Tensor:
-        generators = [seeded_generator(source, seed, "sample", i) for i in numbers]
+    def attempt(numbers: range) -> Tensor:
+        generators = [seeded_generator(source, options.seed, "sample", i) for i in numbers]
         x_T, z = map_params(lambda v: v.to(home), tuple(prior(len(numbers), generators)))
-        return sample(D, R, step, x_T, z, visited, generators)
+        x_0 = sample(R, sampler, x_T, z, severities, generators)
+        return x_0 if options.output_device is None else x_0.to(options.output_device)
 
-    # Only the batches are a generator, so that the arguments are looked at when they are given.
-    return _batches(walk, range(first, first + n), batch)
+    # Only the batches are a generator, so that the arguments are validated at the call.
+    return _batches(attempt, range(options.first, options.first + n), options.batch_size)
 
 
-def sample_many(
-    D: Degradation, R: Restore, step: Sampler, prior: Prior, n: int, seed: int = 0, batch: int = 64,
-    times: Times = None, first: int = 0, device: Device = None, to: Device = None,
-) -> Tensor:  # fmt: skip
-    """Return images `first` .. `first + n - 1` (n, C, H, W) at the end of their walks; see `many` for the arguments.
+def generate_images(
+    R: BaseRestorer, sampler: Sampler | str, prior: Prior, n: int, options: GenerateOptions = GenerateOptions()
+) -> Tensor:
+    """Return n images (n, C, H, W) generated from the prior, n of 1 or more; see `generate` for the arguments.
 
-    The images are moved to the device `to` as they are made ("cpu", where they do not all fit beside the network); by
-    default they stay where they are.
-
-    >>> import degrade
-    >>> from samplers.priors.base import StandardNormal
-    >>> from samplers.steps.diffusion import DDPM
-    >>> D, prior = degrade.make("gaussian_noise", T=5), StandardNormal((1, 2, 2))
-    >>> def R(x_t, t):
-    ...     return 0.9 * x_t
-    >>> eight = sample_many(D, R, DDPM(), prior, 8, batch=3)
-    >>> torch.equal(eight[6:], sample_many(D, R, DDPM(), prior, 2, first=6))
+    >>> import degrade, restore
+    >>> from samplers import StandardNormal
+    >>> R = restore.FunctionRestorer(lambda x_t, t: 0.9 * x_t, degrade.make("gaussian_noise"))
+    >>> prior = StandardNormal((1, 2, 2))
+    >>> eight = generate_images(R, "ddpm", prior, 8, GenerateOptions(batch_size=3, steps=5))
+    >>> torch.equal(eight[6:], generate_images(R, "ddpm", prior, 2, GenerateOptions(first=6, steps=5)))
     True
     """
     if n < 1:
-        raise ValueError(f"n is {n}; it is 1 or more")
-    made = many(D, R, step, prior, n, seed, batch, times, first, device)
-    return torch.cat([x_0 if to is None else x_0.to(to) for _, x_0 in made])
+        raise ValueError(f"n is {n}; it is the number of images, 1 or more")
+    return torch.cat([x_0 for _, x_0 in generate(R, sampler, prior, n, options)])
 
 
 def rank_slice(n: int, rank: int, world_size: int) -> range:
-    """Return which of n images process `rank` of `world_size` makes; the shares are as even as they can be.
+    """Return the numbers of the images, of n, that process `rank` of `world_size` generates, as even as they can be.
 
-    Pass `n=len(mine), first=mine.start` to `many`.
+    Pass n = len(mine) and `GenerateOptions(first=mine.start)` to `generate`.
 
     >>> [list(rank_slice(5, rank, 2)) for rank in (0, 1)]
     [[0, 1], [2, 3, 4]]
@@ -112,29 +140,23 @@ def rank_slice(n: int, rank: int, world_size: int) -> range:
     return range(n * rank // world_size, n * (rank + 1) // world_size)
 
 
-def _batches(walk: Callable[[range], Tensor], numbers: range, batch: int) -> Iterator[GeneratedBatch]:
+def _batches(attempt: Callable[[range], Tensor], numbers: range, batch_size: int) -> Iterator[GeneratedBatch]:
     while numbers:
-        part = numbers[:batch]
-        x_0 = _attempt(walk, part)
+        part = numbers[:batch_size]
+        x_0 = _try(attempt, part)
         if x_0 is None:
             torch.accelerator.empty_cache()
-            batch = (len(part) + 1) // 2
+            batch_size = (len(part) + 1) // 2
         else:
             yield GeneratedBatch(part, x_0)
             numbers = numbers[len(part) :]
 
 
-def _attempt(walk: Callable[[range], Tensor], numbers: range) -> Tensor | None:
+def _try(attempt: Callable[[range], Tensor], numbers: range) -> Tensor | None:
     """Return the images, or None if they do not fit together."""
     try:
-        return walk(numbers)
+        return attempt(numbers)
     except torch.OutOfMemoryError as error:
         if len(numbers) == 1:
             raise MemoryError(f"a single image does not fit in memory: {error}") from error
-        return None  # and with the error goes its hold on the tensors of the attempt
-
-
-def _home(R: Restore) -> torch.device:
-    """Return the device of a network's parameters, and the CPU for any other function."""
-    parameter = next(R.parameters(), None) if isinstance(R, nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
+        return None  # the error, gone by now, held the tensors of the attempt

@@ -1,6 +1,7 @@
-"""The reverse loop: one loop for every sampler, degradation and restorer.
+"""The sampling loop: one loop for every sampler and restorer.
 
-It is a generator that yields every step it takes; progress bars, pictures and early stopping belong to whoever runs it.
+`trajectory` is a generator that yields every transition from t to s; progress bars, pictures and early stopping belong
+to its caller. `sample` returns where it ends, `direct` the restoration with one prediction.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degrade import Degradation, Params, expand_level
+from degrade import Params, expand_level
 from degrade.random import Generators
-from samplers.steps.diffusion import Restore, Sampler
-from samplers.timesteps import Times, validate_timesteps
+from restore import BaseRestorer
+from samplers.base import Sampler, StepInput
+from samplers.registry import get_sampler
+from samplers.timesteps import Steps, validate_timesteps
 
-__all__ = ["Transition", "direct", "sample", "trajectory"]
+__all__ = ["Transition", "direct", "inference_mode", "sample", "trajectory"]
 
 
 class Transition(NamedTuple):
-    """One step of a walk: from x_t at severity t, by way of the guess x0_hat, to x_s at severity s."""
+    """One step of a trajectory: from x_t at severity t, with the prediction x0_hat, to x_s at severity s.
+
+    The images x_t, x0_hat and x_s are (B, C, H, W); z are the parameters of the degradation in x_s.
+    """
 
     t: int
     s: int
@@ -33,86 +39,95 @@ class Transition(NamedTuple):
 
 
 def trajectory(
-    D: Degradation,
-    R: Restore,
-    step: Sampler,
+    R: BaseRestorer,
+    sampler: Sampler | str,
     x_T: Tensor,
     z: Params = None,
-    times: Times = None,
+    steps: Steps = None,
     generator: Generators = None,
 ) -> Iterator[Transition]:
-    """Walk from the first of `times` to the last, yielding every step.
+    """Sample from the first severity of `steps` to the last, yielding every transition.
 
     Args:
-        D: the degradation being undone.
-        R: guesses the clean image: (x_t, t) -> x0_hat.
-        step: how to walk from one severity to the next.
-        x_T: (B, C, H, W) images at severity `times[0]`.
-        z: what is random about D in `x_T`; may be None for a step that estimates it from x_t and x0_hat alone.
-        times: falling severities within 0..T, such as `spaced_timesteps` returns; every level of D by default.
-        generator: for steps that add noise; one for the batch, or one for each image.
+        R: the restorer, which carries the degradation it undoes.
+        sampler: a sampler, or its name as in `parse_sampler`: "algorithm2", "ddim:eta=0.5".
+        x_T: (B, C, H, W) images at the first severity.
+        z: parameters of the degradation in `x_T`; None for a sampler that estimates them from x_t and x0_hat alone.
+        steps: a number of evenly spaced steps from T to 0; or falling severities within 0..T, which need not start at
+            T nor end at 0; or None for one step per level.
+        generator: for samplers that add noise; one for the batch, or a sequence with one for each image.
 
     Raises:
-        ValueError: at once if `times` does not fall within 0..T or the step does not apply to D.
+        ValueError: at the call if `steps` does not fit T, or the sampler cannot undo the degradation of R.
+
+    >>> import degrade, restore
+    >>> R = restore.FunctionRestorer(lambda x_t, t: 0.9 * x_t, degrade.make("decolor", T=10))
+    >>> [(at.t, at.s) for at in trajectory(R, "algorithm2", torch.ones(1, 3, 4, 4), steps=[8, 3, 0])]
+    [(8, 3), (3, 0)]
     """
-    visited = validate_timesteps(D.T, times)
-    step.check_compatible(D)
+    sampler = get_sampler(sampler)
+    severities = validate_timesteps(R.degradation.T, steps)
+    sampler.check_compatible(R.degradation)
 
-    def walk(x: Tensor, z: Params) -> Iterator[Transition]:
-        memory = None
-        for t, s in pairwise(visited):
-            x_s, x0_hat, z, memory = step(D, R, x, expand_level(t, x), expand_level(s, x), z, generator, memory)
-            yield Transition(t, s, x, x0_hat, x_s, z)
-            x = x_s
+    def transitions(x: Tensor, z: Params) -> Iterator[Transition]:
+        state = None
+        for t, s in pairwise(severities):
+            out = sampler.step(R, StepInput(x, expand_level(t, x), expand_level(s, x), z, generator, state))
+            yield Transition(t, s, x, out.x0_hat, out.x_s, out.z)
+            x, _, z, state = out
 
-    # Only the walk is a generator, so that the arguments are looked at when they are given.
-    return walk(x_T, z)
+    # Only the inner function is a generator, so that the arguments are validated at the call.
+    return transitions(x_T, z)
 
 
 def sample(
-    D: Degradation,
-    R: Restore,
-    step: Sampler,
+    R: BaseRestorer,
+    sampler: Sampler | str,
     x_T: Tensor,
     z: Params = None,
-    times: Times = None,
+    steps: Steps = None,
     generator: Generators = None,
 ) -> Tensor:
-    """Return the images (B, C, H, W) at the end of `trajectory`, run in inference mode and with R in evaluation mode.
+    """Return the images (B, C, H, W) at the end of a `trajectory`, which has the same arguments and errors.
 
-    The images themselves are ordinary tensors, which may be trained on. A step that needs gradients cannot be taken in
-    inference mode: walk with `trajectory`.
+    It runs in inference mode and with R in evaluation mode; the returned images are ordinary tensors, which may be
+    trained on. A sampler that needs gradients cannot run in inference mode: use `trajectory`.
 
-    >>> import degrade
+    >>> import degrade, restore
     >>> D = degrade.make("gaussian_noise", T=10)
     >>> x0 = torch.full((1, 1, 2, 2), 0.5)
-    >>> z = torch.ones_like(x0)
-    >>> from samplers.steps.diffusion import Algorithm2
-    >>> x_0 = sample(D, lambda x_t, t: x0, Algorithm2(), D(x0, torch.tensor([10]), z), z)
-    >>> torch.allclose(x_0, x0)
+    >>> R = restore.FunctionRestorer(lambda x_t, t: x0, D)
+    >>> x_T = D(x0, torch.tensor([10]), torch.ones_like(x0))
+    >>> torch.allclose(sample(R, "algorithm2", x_T, steps=5), x0)
     True
     """
-    walk = trajectory(D, R, step, x_T, z, times, generator)
+    transitions = trajectory(R, sampler, x_T, z, steps, generator)
     with inference_mode(R):
-        for visit in walk:
-            x_T = visit.x_s
+        for transition in transitions:
+            x_T = transition.x_s
     return x_T.clone()
 
 
-def direct(R: Restore, x_t: Tensor, t: int) -> Tensor:
-    """Return the one-shot restoration R(x_t, t), run in inference mode and with R in evaluation mode."""
+def direct(R: BaseRestorer, x_t: Tensor, t: int) -> Tensor:
+    """Return the restoration with one prediction, R(x_t, t) (B, C, H, W); R in evaluation mode, without gradients.
+
+    >>> import degrade, restore
+    >>> R = restore.FunctionRestorer(lambda x_t, t: 0.5 * x_t, degrade.make("decolor", T=10))
+    >>> direct(R, torch.ones(1, 3, 1, 1), 4).flatten().tolist()
+    [0.5, 0.5, 0.5]
+    """
     with inference_mode(R):
-        x0_hat = R(x_t, expand_level(t, x_t))
+        x0_hat: Tensor = R(x_t, expand_level(t, x_t))
     return x0_hat.clone()
 
 
 @contextmanager
-def inference_mode(R: Restore) -> Iterator[None]:
-    """Work in inference mode, with a network in evaluation mode (no dropout) and back as it was afterwards.
+def inference_mode(R: object) -> Iterator[None]:
+    """Run in inference mode, with R in evaluation mode (no dropout), and set R back as it was afterwards.
 
-    What is made here cannot be trained on; a copy made afterwards can.
+    Tensors made here cannot be trained on; copies of them made afterwards can.
     """
-    modules = [m for m in R.modules() if m.training] if isinstance(R, nn.Module) else []
+    modules = [module for module in R.modules() if module.training] if isinstance(R, nn.Module) else []
     for module in modules:
         module.training = False
     try:

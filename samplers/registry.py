@@ -4,11 +4,10 @@ Packages that declare an entry point in the group `samplers.plugins` are found w
 degradations are in `degrade.plugins`. On a command line a sampler is its name, and if need be its arguments behind a
 colon:
 
-    algorithm2      ddim:eta=0.5      heun:estimate=false      resample:repeats=3,step=ddpm
+    algorithm2      ddim:eta=0.5      heun:estimate=false      repaint:repeats=3,sampler=ddpm
     algorithm2-fixed                  for algorithm2:estimate=false
-    ddpm, ddim                        for ancestral with eta = 1 and eta = 0
 
-An argument `step`, the sampler that another one is built upon, comes last and takes all that follows it.
+The argument `sampler`, the inner sampler of another one, comes last and takes everything that follows it.
 """
 
 from __future__ import annotations
@@ -22,11 +21,19 @@ from degrade.registry import Registry
 from degrade.serializable import parse_key_values
 from samplers.base import Sampler
 
-__all__ = ["SAMPLERS", "STEP_GROUP", "AnySampler", "make_sampler", "parse_sampler", "register_sampler", "sampler_names"]
+__all__ = [
+    "SAMPLERS",
+    "SAMPLER_GROUP",
+    "AnySampler",
+    "get_sampler",
+    "make_sampler",
+    "parse_sampler",
+    "register_sampler",
+    "sampler_names",
+]
 
-STEP_GROUP = "samplers.plugins"
-SAMPLERS = Registry(Sampler, "sampler", STEP_GROUP)
-SHORT = {"ddpm": ("ancestral", {"eta": 1.0}), "ddim": ("ancestral", {"eta": 0.0})}
+SAMPLER_GROUP = "samplers.plugins"
+SAMPLERS = Registry(Sampler, "sampler", SAMPLER_GROUP)
 FIXED = "-fixed"
 
 S = TypeVar("S", bound=Sampler)
@@ -44,13 +51,13 @@ def register_sampler(name: str) -> Callable[[type[S]], type[S]]:
 
 
 def make_sampler(name: str, **arguments: Any) -> Sampler:
-    """Build the sampler step `name` with the given arguments.
+    """Build the sampler `name` with the given arguments.
 
     Raises:
         ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
 
-    >>> step = make_sampler("algorithm2", estimate=False)
-    >>> make_sampler(step.name, **step.arguments) == step
+    >>> sampler = make_sampler("algorithm2", estimate=False)
+    >>> make_sampler(sampler.name, **sampler.arguments) == sampler
     True
     """
     return SAMPLERS.make(name, **arguments)
@@ -78,16 +85,15 @@ def parse_sampler(text: str) -> Sampler:
     """
     name, _, words = text.partition(":")
     # The inner sampler may have arguments of its own, so it is cut off before the rest is split at commas.
-    words, _, inner = words.partition("step=") if words.startswith("step=") else words.partition(",step=")
-    arguments = parse_key_values(filter(None, words.split(","))) | ({"step": inner} if inner else {})
+    words, _, inner = words.partition("sampler=") if words.startswith("sampler=") else words.partition(",sampler=")
+    arguments = parse_key_values(filter(None, words.split(","))) | ({"sampler": inner} if inner else {})
     if name.endswith(FIXED):
         name, arguments = name.removesuffix(FIXED), {"estimate": False, **arguments}
-    base, preset = SHORT.get(name, (name, {}))
-    return make_sampler(base, **{**preset, **arguments})
+    return make_sampler(name, **arguments)
 
 
 def read_sampler(value: Any) -> Any:
-    """Return the step that `value` describes: one, text as on a command line, or {"name", "arguments"}."""
+    """Return the sampler that `value` describes: one, text as on a command line, or {"name", "arguments"}."""
     if isinstance(value, str):
         return parse_sampler(value)
     if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
@@ -95,12 +101,27 @@ def read_sampler(value: Any) -> Any:
     return value
 
 
-def _spec(step: Sampler) -> dict[str, Any]:
-    if not step.registered:
-        cls = type(step).__name__
+def get_sampler(sampler: Sampler | str) -> Sampler:
+    """Return `sampler` itself, or the one that it names, as in `parse_sampler`.
+
+    Raises:
+        ValueError: if it is neither a sampler nor the name of one.
+
+    >>> get_sampler("ddim:eta=0.5").eta
+    0.5
+    """
+    found = read_sampler(sampler)
+    if not isinstance(found, Sampler):
+        raise ValueError(f"sampler is {sampler!r}; give a Sampler such as Algorithm2(), or a name such as 'algorithm2'")
+    return found
+
+
+def _spec(sampler: Sampler) -> dict[str, Any]:
+    if not sampler.registered:
+        cls = type(sampler).__name__
         raise ValueError(f"{cls} has no name to be rebuilt from: decorate it with @samplers.register_sampler('...')")
-    return {"name": step.name, "arguments": step.arguments}
+    return {"name": sampler.name, "arguments": sampler.arguments}
 
 
-# The type of an argument that is itself a step.
+# The type of an argument that is itself a sampler.
 AnySampler = Annotated[Sampler, BeforeValidator(read_sampler), PlainSerializer(_spec)]

@@ -1,14 +1,15 @@
-"""Equal-error respacing: the severities of a walk with few steps, where R's guess changes, not where t does.
+"""Equal-error timesteps: few steps, spaced by how much the prediction of R changes, not by t.
 
-From t to s a step stands on one guess, x0_hat = R(x_t, t), while the guess of a finer walk would have changed on the
-way; the error of the step grows with that change. So the walk is cut where the changes, summed from 0 up,
+A step from t to s uses one prediction, x0_hat = R(x_t, t), while the prediction of a finer trajectory would have
+changed on the way; the error of the step grows with that change. So the trajectory is cut where the changes, summed
+from 0 up,
 
-    C(t) = sum over u = 1..t of |R(x_u, u) - R(x_{u-1}, u-1)|,    x_u: the walk through all levels
+    C(t) = sum over u = 1..t of |R(x_u, u) - R(x_{u-1}, u-1)|,    x_u: the trajectory through all levels
 
-reach equal shares of C(T). C is measured once, as a mean over images and their pixels, on a walk of degraded images
-whose truth is at hand, and serves every number of steps. The walk's own images tell more than D(x0, u, z): where R is
-imperfect it leaves them, and changes its mind about what it left. R knows no severity 0, so the first term is taken to
-be as large as the second.
+reach equal shares of C(T). C is measured once, as a mean over images and their pixels, on trajectories from degraded
+images, and serves every number of steps. It is measured on the states of the trajectory and not on D(x0, u, z): where R
+is imperfect the two differ, and so do the predictions. R is not defined at severity 0, so the first term is taken to be
+as large as the second.
 """
 
 from __future__ import annotations
@@ -19,52 +20,54 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from degrade import Degradation, expand_level
+from degrade import expand_level
 from degrade.precision import to_float64
 from degrade.random import Generators
-from samplers.base import Restore, Sampler
+from restore import BaseRestorer
+from samplers.base import Sampler
 from samplers.loop import inference_mode, trajectory
-from samplers.steps.diffusion import Algorithm2
-from samplers.timesteps import spaced_timesteps
+from samplers.timesteps import Steps, spaced_timesteps, validate_timesteps
 
 __all__ = ["cumulative_change", "equal_change_timesteps", "equal_error_timesteps"]
 
 
 def cumulative_change(
-    D: Degradation,
-    R: Restore,
+    R: BaseRestorer,
     x0: Tensor,
     generator: Generators = None,
-    start: int | None = None,
-    levels: int | None = None,
-    step: Sampler = Algorithm2(),
+    steps: Steps = None,
+    sampler: Sampler | str = "algorithm2",
 ) -> list[float]:
-    """Return C(0), ..., C(start): how much the guess of R changes on a walk from severity 0 up to each severity.
+    """Return C(0), ..., C(t_0): the change of R's prediction on trajectories from severity 0 up to each severity.
 
     Args:
-        D: the degradation.
-        R: guesses the clean image.
-        x0: (B, C, H, W) clean images; some dozens do.
-        generator: of the z they are degraded with, and of the step's noise.
-        start: the severity that walks start from; T by default.
-        levels: the steps of the measured walk, evenly spaced, C running straight between them; all levels by default.
-        step: of the measured walk.
+        R: the restorer.
+        x0: (B, C, H, W) clean images; some dozens suffice.
+        generator: for the z they are degraded with, and for the noise of the sampler.
+        steps: of the measured trajectory: a number of evenly spaced steps from T to 0, or falling severities from any
+            t_0 to 0. C is linear between them. Every level by default.
+        sampler: sampler of the measured trajectory, or its name.
 
-    >>> import degrade
-    >>> D = degrade.make("decolor", T=4)
-    >>> cumulative_change(D, lambda x_t, t: torch.ones_like(x_t), torch.zeros(2, 3, 4, 4))
+    Raises:
+        ValueError: if `steps` does not fit T or does not end at 0.
+
+    >>> import degrade, restore
+    >>> R = restore.FunctionRestorer(lambda x_t, t: torch.ones_like(x_t), degrade.make("decolor", T=4))
+    >>> cumulative_change(R, torch.zeros(2, 3, 4, 4))
     [0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    start = D.T if start is None else start
+    D = R.degradation
+    severities = validate_timesteps(D.T, steps)
+    if severities[-1]:
+        raise ValueError(f"steps end at {severities[-1]}; the change is measured from severity 0 up: end them at 0")
     z = D.draw(x0, generator)
-    times = spaced_timesteps(start, None if levels is None else min(levels, start))
     with inference_mode(R):
-        walk = trajectory(D, R, step, D(x0, expand_level(start, x0), z), z, times, generator)
-        # For each level between two that the walk visits.
-        rates = [to_float64((b.x0_hat - a.x0_hat).abs()).mean() / (a.t - b.t) for a, b in pairwise(walk)]
+        transitions = trajectory(R, sampler, D(x0, expand_level(severities[0], x0), z), z, severities, generator)
+        # For each level between two that the trajectory visits.
+        rates = [to_float64((b.x0_hat - a.x0_hat).abs()).mean() / (a.t - b.t) for a, b in pairwise(transitions)]
     known = torch.stack(rates[::-1]).tolist() if rates else [0.0]
     change = [0.0]
-    for low, high, rate in zip(times[:0:-1], times[-2::-1], [known[0], *known]):
+    for low, high, rate in zip(severities[:0:-1], severities[-2::-1], [known[0], *known]):
         change += [change[-1] + rate * (t - low) for t in range(low + 1, high + 1)]
     return change
 
@@ -101,27 +104,26 @@ def equal_change_timesteps(change: Sequence[float], steps: int) -> list[int]:
 
 
 def equal_error_timesteps(
-    D: Degradation, R: Restore, x0: Tensor, steps: int, generator: Generators = None, start: int | None = None
+    R: BaseRestorer, x0: Tensor, steps: int, generator: Generators = None, start: int | None = None
 ) -> list[int]:
-    """Return `steps` + 1 severities from `start` to 0, each step with an equal share of the change of R's guess.
+    """Return `steps` + 1 severities from `start` to 0, each step with an equal share of the change of R's prediction.
 
     Args:
-        D: the degradation.
-        R: guesses the clean image.
+        R: the restorer.
         x0: (B, C, H, W) clean images to measure on.
-        steps: how many steps the walk takes, 1..start.
-        generator: of the z they are degraded with.
-        start: the severity it starts from; T by default.
+        steps: number of steps, 1..start.
+        generator: for the z they are degraded with.
+        start: the first severity; T by default.
 
     Raises:
         ValueError: if `steps` is not in 1..start.
 
-    >>> import degrade
-    >>> D = degrade.make("gaussian_noise", T=100)
-    >>> x0 = torch.ones(1, 1, 1, 1)
-    >>> early = lambda x_t, t: 1 - t.clamp(max=20).view(-1, 1, 1, 1) / 20  # all that R sees happens up to t = 20
-    >>> equal_error_timesteps(D, early, x0, 4)
+    >>> import degrade, restore
+    >>> early = lambda x_t, t: 1 - t.clamp(max=20).view(-1, 1, 1, 1) / 20  # R changes up to t = 20 only
+    >>> R = restore.FunctionRestorer(early, degrade.make("gaussian_noise", T=100))
+    >>> equal_error_timesteps(R, torch.ones(1, 1, 1, 1), 4)
     [100, 15, 10, 5, 0]
     """
-    spaced_timesteps(D.T if start is None else start, steps)  # refuse what cannot be before measuring
-    return equal_change_timesteps(cumulative_change(D, R, x0, generator, start), steps)
+    start = R.degradation.T if start is None else start
+    spaced_timesteps(start, steps)  # refuse what cannot be before measuring
+    return equal_change_timesteps(cumulative_change(R, x0, generator, spaced_timesteps(start)), steps)

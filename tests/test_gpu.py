@@ -87,7 +87,7 @@ def test_a_walk_does_not_wait_for_the_device(step, request):
     generator = torch.Generator("cuda").manual_seed(0)
     x_T = torch.randn(4, 3, 32, 32, device="cuda", generator=generator)
     with torch.no_grad():
-        next(trajectory(D, training.ema, step, x_T, x_T, generator=generator))
+        next(trajectory(training.ema, step, x_T, x_T, generator=generator))
         request.getfixturevalue("waiting_is_an_error")
-        for visit in trajectory(D, training.ema, step, x_T, x_T, generator=generator):
+        for visit in trajectory(training.ema, step, x_T, x_T, generator=generator):
             assert visit.x_s.is_cuda

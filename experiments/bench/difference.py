@@ -42,7 +42,7 @@ def of_walk(plain: Setting, fast: Setting) -> dict[str, float]:
     with torch.inference_mode():
         for R in (slow_R, fast_R):
             generator = torch.Generator(plain.device).manual_seed(1)
-            for visit in trajectory(R.degradation, R, DDPM(), x_T, x_T, spaced_timesteps(1000, plain.steps), generator):
+            for visit in trajectory(R, DDPM(), x_T, x_T, spaced_timesteps(1000, plain.steps), generator):
                 if R is slow_R:
                     steps.append((_output(fast_R, visit) - _output(slow_R, visit)).abs())
             ends.append(visit.x_s)

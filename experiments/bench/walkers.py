@@ -23,12 +23,12 @@ __all__ = ["diffusers_pipeline", "ours"]
 def ours(setting: Setting) -> Ready:
     """Return this library's sampler."""
     R = restorer(setting)
-    D, x_T, times = R.degradation, noise(setting), spaced_timesteps(1000, setting.steps)
+    x_T, times = noise(setting), spaced_timesteps(1000, setting.steps)
     generator = torch.Generator(setting.device).manual_seed(0)
 
     def walk(n: int) -> None:
         for _ in range(n):
-            sample(D, R, DDPM(), x_T, x_T, times, generator)
+            sample(R, DDPM(), x_T, x_T, times, generator)
 
     @torch.inference_mode()
     def network(n: int) -> None:

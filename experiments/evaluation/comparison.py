@@ -1,6 +1,6 @@
 """A comparison of samplers: one trained restorer, the same degraded images, every sampler at every number of steps.
 
-What a walk costs is counted where it is paid, in calls of R (nfe): Heun's step costs two, `resample` as many as it
+What a walk costs is counted where it is paid, in calls of R (nfe): Heun's step costs two, `repaint` as many as it
 repeats. Two errors are measured: to the truth, and to the same sampler's walk through all levels, which is what taking
 fewer steps costs by itself; a sampler that adds noise has no such walk, since no two of its walks are alike.
 """
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Degradation, Params, expand_level, map_params
 from degrade.seeding import seeded_generator
 from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
-from restore import Restorer
+from restore import BaseRestorer, Restorer
 from samplers import Sampler, cumulative_change, equal_change_timesteps, parse_sampler, sample, spaced_timesteps
 
 __all__ = ["Comparison", "draw", "table"]
@@ -26,17 +26,17 @@ __all__ = ["Comparison", "draw", "table"]
 SPACINGS = ("even", "equal-error")
 
 
-class CountCalls(nn.Module):
+class CountCalls(BaseRestorer):
     """A restorer that counts how often it is asked."""
 
-    def __init__(self, R: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, R: BaseRestorer) -> None:
+        super().__init__(R.degradation)
         self.R, self.calls = R, 0
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return R(x_t, t)."""
         self.calls += 1
-        guess: Tensor = self.R(x_t, t)
+        guess: Tensor = self.R(x_t, t, **cond)
         return guess
 
 
@@ -77,7 +77,7 @@ class Comparison:
             z = map_params(lambda v, part=part: v[part], self.z)  # type: ignore[misc]
             generator = seeded_generator(self.x0.device, self.seed, "walk", first)
             untouched = generator.get_state()
-            ends.append(sample(self.D, self.R, step, self.x_t[part], z, times, generator))
+            ends.append(sample(self.R, step, self.x_t[part], z, times, generator))
             noisy = noisy or not torch.equal(untouched, generator.get_state())
         return Walk(torch.cat(ends), (self.R.calls - before) // len(parts), noisy)
 
@@ -100,7 +100,9 @@ class Comparison:
             steps: numbers of steps; those above `start` are left out.
             data: clean images on which the respacing is measured, other ones than those that are restored.
         """
-        change = cumulative_change(self.D, self.R, data, seeded_generator(data.device, self.seed, "change"), self.start)
+        change = cumulative_change(
+            self.R, data, seeded_generator(data.device, self.seed, "change"), spaced_timesteps(self.start)
+        )
         steps = sorted({n for n in steps if n <= self.start})
         spacings = {
             "even": {n: spaced_timesteps(self.start, n) for n in steps},

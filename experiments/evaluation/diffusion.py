@@ -17,7 +17,7 @@ from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.metrics import thumbnail_distance
 from restore import FunctionRestorer, Restorer
-from samplers import DDIM, DDPM, Sampler, StandardNormal, sample_many, spaced_timesteps, trajectory
+from samplers import DDIM, DDPM, GenerateOptions, Sampler, StandardNormal, generate_images, spaced_timesteps, trajectory
 from samplers.applications.likelihood import bits_per_dim
 
 __all__ = ["SHOWN", "DiffusionEvaluator", "summary"]
@@ -68,14 +68,23 @@ class DiffusionEvaluator:
     def samples(self, n: int) -> dict[str, Tensor]:
         """Return n samples by each sampler, all from the same noise."""
         return {
-            name: sample_many(self.D, self.R, step, self.noise, n, self.seed, self.batch, times)
+            name: generate_images(
+                self.R, step, self.noise, n, GenerateOptions(seed=self.seed, batch_size=self.batch, steps=times)
+            )
             for name, (step, times) in tqdm(self.samplers.items(), "sampling", disable=None, leave=False)
         }
 
     def preview(self, path: Path, n: int = 32) -> Path:
         """Save a grid of samples by the cheapest sampler."""
         name, (step, times) = list(self.samplers.items())[-1]
-        return self.grids(path, {name: sample_many(self.D, self.R, step, self.noise, n, self.seed, self.batch, times)})
+        return self.grids(
+            path,
+            {
+                name: generate_images(
+                    self.R, step, self.noise, n, GenerateOptions(seed=self.seed, batch_size=self.batch, steps=times)
+                )
+            },
+        )
 
     def measure(self, made: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return the Fréchet distance of each sampler's images, and of unseen images, to other unseen images."""
@@ -124,9 +133,7 @@ class DiffusionEvaluator:
         """Save n samples of the ancestral sampler on their way, one to a row."""
         shown = sorted({t * self.D.T // 1000 for t in SHOWN}, reverse=True)
         x_T, z = self.noise(n, seeded_generator(self.device, self.seed, "x_T"))
-        walk = trajectory(
-            self.D, self.R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way")
-        )
+        walk = trajectory(self.R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way"))
         visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
         panels = torch.stack([visited[t] for t in shown], dim=1)
         rows = [SeverityRow(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]

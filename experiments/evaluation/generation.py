@@ -24,7 +24,7 @@ from degrade.seeding import seeded_generator
 from experiments.evaluation.metrics import pairwise_rmse, thumbnail_distance
 from experiments.evaluation.plots import animate
 from restore import Restorer
-from samplers import DegradedData, DegradedPrior, Prior, Sampler, sample_many, trajectory
+from samplers import DegradedData, DegradedPrior, GenerateOptions, Prior, Sampler, generate_images, trajectory
 from samplers.loop import inference_mode
 
 __all__ = ["GenerationEvaluator", "prior_report", "table"]
@@ -93,8 +93,12 @@ class GenerationEvaluator:
         return self._sampled(DegradedData(self.D, lambda m, generator: x0.expand(m, *x0.shape[1:]), jitter=jitter), n)
 
     def _sampled(self, prior: Prior, n: int) -> Tensor:
-        return sample_many(
-            self.D, self.R, self.step, prior, n, self.seed, self.batch, self.times, device="cpu", to="cpu"
+        return generate_images(
+            self.R,
+            self.step,
+            prior,
+            n,
+            GenerateOptions(seed=self.seed, batch_size=self.batch, steps=self.times, device="cpu", output_device="cpu"),
         )
 
     def walk(self, n: int, jitter: float) -> dict[int, Tensor]:
@@ -104,7 +108,7 @@ class GenerationEvaluator:
         home = next(self.R.parameters()).device
         x_T, z = map_params(lambda v: v.to(home), tuple(prior(n, generators)))
         with inference_mode(self.R):
-            steps = trajectory(self.D, self.R, self.step, x_T, z, self.times, generators)
+            steps = trajectory(self.R, self.step, x_T, z, self.times, generators)
             return {self.times[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
 
     def measure(self, made: dict[float, Tensor], real: Tensor | None) -> list[dict[str, float]]:

@@ -69,7 +69,7 @@ class RestorationEvaluator:
             made["degraded"].append(x_part)
             made["direct"].append(direct(self.R, x_part, self.D.T))
             for name, step in WALKS.items():
-                made[name].append(sample(self.D, self.R, step, x_part, z_part, self.times))
+                made[name].append(sample(self.R, step, x_part, z_part, self.times))
         return {name: torch.cat(parts) for name, parts in made.items()}
 
     def measure(self, n: int) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class TranslationEvaluator:
             if name == "direct":
                 ends.append(direct(self.R, x_part, start))
             else:
-                ends.append(sample(self.D, self.R, parse_sampler(name), x_part, z_part, self.times(start)))
+                ends.append(sample(self.R, parse_sampler(name), x_part, z_part, self.times(start)))
         return torch.cat(ends)
 
     def forward_strip(self, path: Path) -> Path:
@@ -137,7 +137,7 @@ class TranslationEvaluator:
     @torch.no_grad()
     def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:
         """Return the images at every severity that the sampler visits from x_T = z."""
-        walk = trajectory(self.D, self.R, parse_sampler(name), x_T, x_T, self.times(self.D.T))
+        walk = trajectory(self.R, parse_sampler(name), x_T, x_T, self.times(self.D.T))
         return {self.D.T: x_T} | {visit.s: visit.x_s for visit in walk}
 
     def round_trip(self, path: Path, sampler: str) -> Path:

@@ -40,8 +40,7 @@ from samplers.base import Sampler
 from samplers.latent import determined, drawn, is_random
 from samplers.loop import direct, inference_mode, sample
 from samplers.registry import read_sampler
-from samplers.steps.known import MaskReplacement
-from samplers.steps.resample import RePaint
+from samplers.steps.wrappers import MaskReplacement, RePaint
 from samplers.timesteps import spaced_timesteps
 
 __all__ = ["RestorationResult", "RestoreOptions", "restore_image"]
@@ -303,7 +302,7 @@ def _sampled(R: _Tiled, sampler: Sampler, x: Tensor, steps: list[int], generator
         t = expand_level(steps[0], x)
         with inference_mode(R):
             z = D.estimate(x, R(x, t), t, z)
-    return sample(D, R, sampler, x, z, steps, generator)[:, :, :H, :W]
+    return sample(R, sampler, x, z, steps, generator)[:, :, :H, :W]
 
 
 def _filled(R: _Tiled, sampler: Sampler, x: Tensor, missing: Tensor, steps: list[int], generator: Generators) -> Tensor:
@@ -311,15 +310,15 @@ def _filled(R: _Tiled, sampler: Sampler, x: Tensor, missing: Tensor, steps: list
     D = R.degradation
     if not isinstance(D, GaussianNoise):
         raise ValueError(f"a mask and a sampler go together for 'gaussian_noise', not {D.name!r}: give no sampler")
-    known: dict[str, Any] = {"image": torch.where(missing, 0, x), "mask": (~missing).to(x)[None, None]}
+    known: dict[str, Any] = {"image": torch.where(missing, 0, x), "mask": missing[None, None]}
     if isinstance(sampler, MaskReplacement):
         sampler = dataclasses.replace(sampler, **known)
     elif isinstance(sampler, RePaint):
-        sampler = dataclasses.replace(sampler, step=MaskReplacement(step=sampler.step, **known))
+        sampler = dataclasses.replace(sampler, sampler=MaskReplacement(sampler=sampler.sampler, **known))
     else:
-        sampler = MaskReplacement(step=sampler, **known)
+        sampler = MaskReplacement(sampler=sampler, **known)
     z = D.draw(x, generator)
-    return sample(D, R, sampler, D(known["image"], expand_level(steps[0], x), z), z, steps, generator)
+    return sample(R, sampler, D(known["image"], expand_level(steps[0], x), z), z, steps, generator)
 
 
 def _divisor(D: Degradation) -> int:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import degrade
+from restore import FunctionRestorer
 from samplers import Algorithm1, Algorithm2, sample, trajectory
 from tests.cases import CASES, SHAPES, build, images
 from tests.oracles import imperfect
@@ -41,7 +42,9 @@ def test_the_error_of_algorithm_2_grows_by_the_change_of_the_error_of_the_guess(
     x0 = images(2, *SHAPES[0])
     z = D.draw(x0, torch.Generator().manual_seed(0))
     x_T = D(x0, torch.full((2,), D.T), z) + 0.01 * images(2, *SHAPES[0], seed=3)
-    for visit in trajectory(D, imperfect, Algorithm2(estimate=False), x_T, z, times=sorted({0, D.T // 2, D.T})[::-1]):
+    for visit in trajectory(
+        FunctionRestorer(imperfect, D), Algorithm2(estimate=False), x_T, z, steps=sorted({0, D.T // 2, D.T})[::-1]
+    ):
         t, s = torch.full((2,), visit.t), torch.full((2,), visit.s)
         e_t, e_s = visit.x_t - D(x0, t, z), visit.x_s - D(x0, s, z)
         grown = D.delta(visit.x0_hat, t, s, z) - D.delta(x0, t, s, z)
@@ -62,5 +65,8 @@ def test_algorithm_2_ends_nearer_to_the_image(name, arguments):
     D = degrade.make(name, **arguments)
     x0 = images(4, *SHAPES[0])
     x_T = D(x0, torch.full((4,), D.T))
-    ends = [(sample(D, imperfect, step, x_T) - x0).square().mean() for step in (Algorithm1(), Algorithm2())]
+    ends = [
+        (sample(FunctionRestorer(imperfect, D), step, x_T) - x0).square().mean()
+        for step in (Algorithm1(), Algorithm2())
+    ]
     assert ends[1] < ends[0]

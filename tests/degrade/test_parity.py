@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 import degrade
 import samplers.steps.diffusion
+from restore import FunctionRestorer
 from samplers import DDIM, DDPM, Algorithm1, Algorithm2, direct, sample
 from tests.oracles import imperfect
 
@@ -128,7 +130,7 @@ def load(case: str) -> dict[str, Tensor]:
         return {key.removeprefix(f"{case}/"): torch.from_numpy(file[key]) for key in file if key.startswith(f"{case}/")}
 
 
-def eps_restorer(D: degrade.AffinePath) -> samplers.Restore:
+def eps_restorer(D: degrade.AffinePath) -> Callable[[Tensor, Tensor], Tensor]:
     """The stand-in for a network that predicts noise, as a restorer."""
 
     def R(x_t: Tensor, t: Tensor) -> Tensor:
@@ -155,10 +157,10 @@ def cold_differences(D: degrade.Degradation, settings: dict[str, Any], arrays: d
         "x_t": lambda: x_t,
         "x_T": lambda: x_T,
         "direct": lambda: direct(imperfect, x_T, D.T),
-        "alg1": lambda: sample(D, imperfect, Algorithm1(), x_T, z),
-        "alg2": lambda: sample(D, imperfect, Algorithm2(), x_T, z),
-        "alg2_estimated": lambda: sample(D, imperfect, Algorithm2(), x_T, z),
-        "alg2_fixed": lambda: sample(D, imperfect, Algorithm2(estimate=False), x_T, z),
+        "alg1": lambda: sample(FunctionRestorer(imperfect, D), Algorithm1(), x_T, z),
+        "alg2": lambda: sample(FunctionRestorer(imperfect, D), Algorithm2(), x_T, z),
+        "alg2_estimated": lambda: sample(FunctionRestorer(imperfect, D), Algorithm2(), x_T, z),
+        "alg2_fixed": lambda: sample(FunctionRestorer(imperfect, D), Algorithm2(estimate=False), x_T, z),
         "alpha_bar": lambda: D.coefficients(torch.arange(1, D.T + 1), x0)[0].flatten() ** 2,
     }
     return {key: gap(ours[key](), theirs) for key, theirs in arrays.items()}
@@ -173,7 +175,7 @@ def hot_differences(D, case, settings, arrays, monkeypatch) -> dict[str, float]:
         times = range(D.T, D.T - settings["steps"] - 1, -1)
     else:
         step, times = DDIM(), settings["t"]
-    x = sample(D, eps_restorer(D), step, arrays.pop("x_T"), times=times)
+    x = sample(FunctionRestorer(eps_restorer(D), D), step, arrays.pop("x_T"), steps=times)
     (theirs,) = arrays.values()
     # DDIM ends at values in the hundreds, where float32 has no more digits.
     return {"x": gap(x, theirs) / max(1.0, float(theirs.abs().max()))}

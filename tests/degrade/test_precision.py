@@ -30,7 +30,7 @@ def halved(x, t):
 
 MEASUREMENTS = [
     features,
-    lambda x: cumulative_change(D, halved, x),
+    lambda x: cumulative_change(FunctionRestorer(halved, D), x),
     lambda x: estimate_severity(FunctionRestorer(halved, D), x[:1]),
     lambda x: estimate_severity(FunctionRestorer(halved, D), D(x[:1], degrade.expand_level(3, x[:1])), reference=x),
     lambda x: estimate_severity(

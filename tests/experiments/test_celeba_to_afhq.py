@@ -173,7 +173,7 @@ BAD = [
     ("--sample-steps 0", "--sample-steps 0: input should be"),
     ("--sample-steps 11", "--sample-steps 11 is more than --T 10"),
     ("--sampler algoritm2", "--sampler algoritm2: no sampler is called 'algoritm2': did you mean 'algorithm2'"),
-    ("--sampler ddpm", "--sampler ddpm: Ancestral(estimate=True, eta=1.0, variance='small') needs 'gaussian_noise'"),
+    ("--sampler ddpm", "--sampler ddpm: DDPM(variance='small') needs Gaussian noise"),
     ("--preset big", "--preset big: choose from demo, paper"),
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),

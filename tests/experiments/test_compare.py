@@ -12,7 +12,7 @@ import degrade
 from degrade.command_line import run_main
 from experiments import compare
 from experiments.evaluation.comparison import Comparison, table
-from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
+from restore import FunctionRestorer, Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from tests.cases import images
 from tests.oracles import imperfect
 
@@ -24,9 +24,8 @@ def measured():
     D = degrade.make("gaussian_noise", T=12, schedule="cosine")
     x0 = images(5, 3, 16, 16)
     z = D.draw(x0, torch.Generator().manual_seed(0))
-    R = torch.nn.Module()
-    R.forward = imperfect
-    samplers = ["algorithm2", "heun", "ddpm", "resample:repeats=3,step=ddim", "average:momentum=0"]
+    R = FunctionRestorer(imperfect, D)
+    samplers = ["algorithm2", "heun", "ddpm", "repaint:repeats=3,sampler=ddim", "averaged_prediction:momentum=0"]
     return Comparison(D, R, x0, z, start=9, batch=2).run(samplers, [3, 4, 50], images(4, 3, 16, 16, seed=1))
 
 
@@ -36,7 +35,7 @@ def rows(measured, **wanted):
 
 def test_calls_of_the_restorer_are_counted_for_each_image(measured):
     assert rows(measured, sampler="direct")[0]["nfe"] == 1
-    for sampler, calls in {"algorithm2": 1, "ddpm": 1, "resample:repeats=3,step=ddim": 3}.items():
+    for sampler, calls in {"algorithm2": 1, "ddpm": 1, "repaint:repeats=3,sampler=ddim": 3}.items():
         assert [row["nfe"] for row in rows(measured, sampler=sampler)] == [calls * n for n in (9, 3, 3, 4, 4)]
     # The last of Heun's steps is Euler's.
     assert [row["nfe"] for row in rows(measured, sampler="heun")] == [2 * n - 1 for n in (9, 3, 3, 4, 4)]
@@ -53,10 +52,12 @@ def test_it_starts_where_it_is_told_and_leaves_out_what_cannot_be(measured):
 
 def test_what_is_the_same_measures_the_same(measured):
     """Averaging without momentum is its inner step, Algorithm 2; what adds noise has no whole walk to compare with."""
-    for one, other in zip(rows(measured, sampler="algorithm2"), rows(measured, sampler="average:momentum=0")):
+    for one, other in zip(
+        rows(measured, sampler="algorithm2"), rows(measured, sampler="averaged_prediction:momentum=0")
+    ):
         assert {**one, "sampler": ""} == {**other, "sampler": ""}
     assert {row["rmse_to_whole"] for row in rows(measured, sampler="ddpm")} == {None}
-    assert {row["rmse_to_whole"] for row in rows(measured, sampler="resample:repeats=3,step=ddim")} == {None}
+    assert {row["rmse_to_whole"] for row in rows(measured, sampler="repaint:repeats=3,sampler=ddim")} == {None}
     errors = [row["rmse_to_whole"] for row in rows(measured, sampler="algorithm2", spacing="even")]
     assert errors[0] > errors[1] > 0
     assert rows(measured, sampler="direct")[0]["rmse"] > 0
@@ -98,7 +99,7 @@ def test_the_command_line_writes_numbers_and_curves(run, tmp_path, monkeypatch, 
         ("--model {0} --data drawn --start 7", "--start 7 is more than T = 6; choose 6 or less"),
         ("--model {0} --data drawn --steps 7,8", "--steps 7,8: name one of at most 6"),
         ("--model {0} --data drawn --samplers hoin", "--samplers hoin: no sampler is called 'hoin'"),
-        ("--model {0} --data drawn --samplers ddpm", "--samplers ddpm: Ancestral(estimate=True, eta=1.0"),
+        ("--model {0} --data drawn --samplers ddpm", "--samplers ddpm: DDPM(variance='small') needs Gaussian noise"),
         ("--model {0} --data drawn --steps 0", "--steps 0: input should be greater than or equal to 1"),
         ("--model {0} --data drawn --out {0}/model/x/../../model.txt/y", "cannot be written"),
     ],
@@ -117,7 +118,7 @@ def test_bad_input_is_one_line_and_exit_code_2(run, arguments, message, monkeypa
     [
         ("heun", ["heun"]),
         ("algorithm1,ddim:eta=0.5", ["algorithm1", "ddim:eta=0.5"]),
-        ("resample:repeats=2,step=ddim:eta=0.5, ddpm", ["resample:repeats=2,step=ddim:eta=0.5", "ddpm"]),
+        ("repaint:repeats=2,step=ddim:eta=0.5, ddpm", ["repaint:repeats=2,step=ddim:eta=0.5", "ddpm"]),
     ],
 )
 def test_samplers_are_told_apart_from_their_arguments(text, names):

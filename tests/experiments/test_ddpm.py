@@ -66,9 +66,10 @@ def study(steps=10, T=40):
     n = 3 * 8 * 8
     exact = GaussianMean(D, torch.zeros(n, dtype=torch.float64), torch.eye(n, dtype=torch.float64))
 
-    def R(x_t, t):
+    def posterior_mean(x_t, t):
         return exact(x_t.double(), t).float()
 
+    R = FunctionRestorer(posterior_mean, D)
     return DiffusionEvaluator(D, R, DrawnFaces(8), CPU, seed=0, batch=2, steps=steps), R
 
 
@@ -99,7 +100,7 @@ def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monke
         "experiments.evaluation.diffusion.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
     )
     one, _ = study(T=1000)
-    one.R = lambda x_t, t: torch.zeros_like(x_t)
+    one.R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), one.D)
     one.on_the_way(tmp_path / "reverse.png", n=2)
     assert len(shown) == 2
     times = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)

@@ -95,7 +95,7 @@ def test_from_another_set(tmp_path):
 
 @pytest.mark.parametrize("kind", ["degraded", "other_set"])
 def test_a_saved_prior_is_used_and_given_its_images(tmp_path, kind):
-    D = degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE))
+    D = degrade.make("interpolation", T=3, schedule="rectified", source=DrawnAnimals(SIZE))
     prior = DegradedData(D, faces, jitter=0.25) if kind == "degraded" else DatasetPrior(DrawnAnimals(SIZE), jitter=0.25)
     made(run(tmp_path, D, prior, {"data": "drawn"}))
     assert result(tmp_path / "generate", "prior.json") == {"name": kind, "arguments": {"jitter": 0.25}}
@@ -160,7 +160,7 @@ def test_the_report_tells_a_good_prior_from_a_bad_one():
     ("words", "message"),
     [
         (["--sampler", "algorithm3"], "--sampler algorithm3: no sampler is called 'algorithm3': did you mean"),
-        (["--sampler", "ddpm"], "--sampler ddpm: .* needs 'gaussian_noise', not 'blur'"),
+        (["--sampler", "ddpm"], "--sampler ddpm: .* needs Gaussian noise, which 'blur' is not"),
         (["--sample-steps", "9"], "--sample-steps 9 is more than T = 4; choose 4 or fewer"),
         (["--prior", "gmm"], "--prior gmm: no kind of prior is called 'gmm': choose from auto"),
         (

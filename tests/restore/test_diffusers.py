@@ -316,7 +316,7 @@ def test_a_walk_is_that_of_the_ddpm_scheduler(prediction_type, variance, walked)
     R, theirs, schedule, x = walked("DDPMScheduler", variance_type=f"fixed_{variance}", prediction_type=prediction_type)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        visits = list(trajectory(R.degradation, R, DDPM(variance), x, generator=torch.Generator().manual_seed(0)))
+        visits = list(trajectory(R, DDPM(variance), x, generator=torch.Generator().manual_seed(0)))
         for k, visit in zip(schedule.timesteps, visits, strict=True):
             x = schedule.step(theirs(x, k).sample, k, x, generator=generator).prev_sample
             torch.testing.assert_close(visit.x_s, x, rtol=0, atol=1e-4)
@@ -329,7 +329,7 @@ def test_a_walk_is_that_of_the_ddim_scheduler(steps, eta, walked):
     schedule.set_timesteps(steps)
     times = [*(int(k) + 1 for k in schedule.timesteps), 0]
     generator = torch.Generator().manual_seed(0)
-    ours = sample(R.degradation, R, DDIM(eta), x, None, times, torch.Generator().manual_seed(0))
+    ours = sample(R, DDIM(eta), x, None, times, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for k in schedule.timesteps:
             how = {"eta": eta, "use_clipped_model_output": True, "generator": generator}
@@ -351,7 +351,7 @@ def test_a_network_of_noise_learns_to_undo_a_blur(written, diffusers, tmp_path):
     losses = [float(record.loss) for record in training.run(faces)]
     assert losses[-1] < losses[0]
     x_T = torch.zeros(2, 3, 8, 8)
-    assert sample(blur, training.ema, Algorithm2(), x_T).isfinite().all()
+    assert sample(training.ema, Algorithm2(), x_T).isfinite().all()
     with pytest.raises(ValueError, match=r"cannot express Blur.*write its network alone: to_diffusers\(restorer.net"):
         to_diffusers(training.ema, tmp_path / "blur")
     assert not (tmp_path / "blur").exists()

@@ -8,7 +8,7 @@ from torch import nn
 
 import degrade
 from restore import Restorer, UNet
-from samplers import DDPM, Algorithm2, StandardNormal, sample_many, trajectory
+from samplers import DDPM, Algorithm2, StandardNormal, generate_images, trajectory
 from tests.cases import images
 from tests.trainings import SMALL
 
@@ -88,7 +88,7 @@ def real(prediction_type="eps", **how):
 
 
 def restored(R):
-    return sample_many(NOISE, R, DDPM(), StandardNormal((1, 16, 16)), 3)
+    return generate_images(R, DDPM(), StandardNormal((1, 16, 16)), 3)
 
 
 class Half(nn.Module):
@@ -124,7 +124,7 @@ def test_a_network_in_half_precision_walks_in_half_precision(prediction_type, dt
     R = Restorer(Half().to(dtype), NOISE, prediction_type)
     x_T = images(2, 1, 4, 4).to(dtype)
     with torch.no_grad():
-        visits = list(trajectory(NOISE, R, Algorithm2(), x_T, x_T))
+        visits = list(trajectory(R, Algorithm2(), x_T, x_T))
     assert len(visits) == NOISE.T
     assert all(visit.x_s.dtype == dtype and visit.x0_hat.dtype == dtype for visit in visits)
     x0, t = images(5, 1, 4, 4).to(dtype), torch.arange(1, 6)

@@ -32,9 +32,7 @@ def scrambled():
 def picture(training):
     x_T = noise(2, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return [visit.x_s for visit in trajectory(training.restorer.degradation, training.ema, Algorithm2(), x_T, x_T)][
-            -1
-        ]
+        return [visit.x_s for visit in trajectory(training.ema, Algorithm2(), x_T, x_T)][-1]
 
 
 def on_disk(first, second, folder):

@@ -10,9 +10,20 @@ from torch import nn
 
 import degrade
 from degrade.seeding import seeded_generator
-from restore import Restorer, UNet, UNetConfig
-from samplers import DDIM, DDPM, Algorithm1, Algorithm2, sample, spaced_timesteps, trajectory
-from samplers.generate import many, rank_slice, sample_many
+from restore import BaseRestorer, FunctionRestorer, Restorer, UNet, UNetConfig
+from samplers import (
+    DDIM,
+    DDPM,
+    Algorithm1,
+    Algorithm2,
+    GenerateOptions,
+    generate,
+    generate_images,
+    sample,
+    spaced_timesteps,
+    trajectory,
+)
+from samplers.generate import rank_slice
 from samplers.priors.base import DatasetPrior, DegradedData, StandardNormal
 from tests.oracles import imperfect
 
@@ -47,21 +58,33 @@ def walks():
 
 @pytest.mark.parametrize(("D", "step", "prior", "times"), list(walks()), ids=str)
 def test_an_image_does_not_depend_on_the_others(D, step, prior, times):
-    together = sample_many(D, imperfect, step, prior, 7, seed=3, batch=7, times=times)
+    together = generate_images(
+        FunctionRestorer(imperfect, D), step, prior, 7, GenerateOptions(seed=3, batch_size=7, steps=times)
+    )
     assert len(together.flatten(1).unique(dim=0)) == 7
     # The matrix products of a blur run in another order for another batch.
     close = {"rtol": 0, "atol": 1e-5 if D.name == "blur" else 0}
     for batch in (1, 3, 64):
-        torch.testing.assert_close(sample_many(D, imperfect, step, prior, 7, 3, batch, times), together, **close)
-    alone = sample_many(D, imperfect, step, prior, 1, seed=3, times=times, first=5)
+        torch.testing.assert_close(
+            generate_images(
+                FunctionRestorer(imperfect, D), step, prior, 7, GenerateOptions(seed=3, batch_size=batch, steps=times)
+            ),
+            together,
+            **close,
+        )
+    alone = generate_images(
+        FunctionRestorer(imperfect, D), step, prior, 1, GenerateOptions(seed=3, steps=times, first=5)
+    )
     torch.testing.assert_close(alone, together[5:6], **close)
 
 
 def test_with_a_network_an_image_is_the_same_to_rounding():
     R = Restorer(random_net(), NOISE, "eps", clip_sample=True)
-    together = sample_many(NOISE, R, DDPM(), WHITE, 6, batch=6)
+    together = generate_images(R, DDPM(), WHITE, 6, GenerateOptions(batch_size=6))
     for batch in (1, 4):
-        torch.testing.assert_close(sample_many(NOISE, R, DDPM(), WHITE, 6, batch=batch), together, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            generate_images(R, DDPM(), WHITE, 6, GenerateOptions(batch_size=batch)), together, rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(("n", "world_size"), [(7, 1), (7, 3), (2, 5), (64, 8)])
@@ -69,39 +92,51 @@ def test_shares_are_even_and_make_up_the_whole(n, world_size):
     shares = [rank_slice(n, rank, world_size) for rank in range(world_size)]
     assert [i for mine in shares for i in mine] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    whole = sample_many(NOISE, imperfect, DDPM(), WHITE, n, times=[12, 5, 0])
-    parts = [many(NOISE, imperfect, DDPM(), WHITE, len(m), times=[12, 5, 0], first=m.start) for m in shares]
+    whole = generate_images(FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, n, GenerateOptions(steps=[12, 5, 0]))
+    parts = [
+        generate(
+            FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, len(m), GenerateOptions(steps=[12, 5, 0], first=m.start)
+        )
+        for m in shares
+    ]
     assert torch.equal(torch.cat([made.x_0 for part in parts for made in part]), whole)
 
 
 def test_it_is_the_walk_of_sample_from_the_keyed_prior():
     generators = [seeded_generator("cpu", 5, "sample", i) for i in (2, 3)]
     start = WHITE(2, generators)
-    expected = sample(NOISE, imperfect, DDPM(), *start, None, generators)
-    assert torch.equal(sample_many(NOISE, imperfect, DDPM(), WHITE, 2, seed=5, first=2), expected)
-    assert not torch.equal(sample_many(NOISE, imperfect, DDPM(), WHITE, 2, seed=6, first=2), expected)
+    expected = sample(FunctionRestorer(imperfect, NOISE), DDPM(), *start, None, generators)
+    assert torch.equal(
+        generate_images(FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, 2, GenerateOptions(seed=5, first=2)),
+        expected,
+    )
+    assert not torch.equal(
+        generate_images(FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, 2, GenerateOptions(seed=6, first=2)),
+        expected,
+    )
 
 
 def test_batches_come_one_by_one_with_their_numbers():
     walked = []
 
-    def R(x_t, t):
+    def counted(x_t, t):
         walked.append(len(x_t))
         return imperfect(x_t, t)
 
-    batches = many(NOISE, R, DDIM(), WHITE, 5, batch=2, times=[12, 0], first=10)
+    R = FunctionRestorer(counted, NOISE)
+    batches = generate(R, DDIM(), WHITE, 5, GenerateOptions(batch_size=2, steps=[12, 0], first=10))
     assert walked == []
     numbers, x_0 = next(batches)
     assert (list(numbers), len(x_0), walked) == ([10, 11], 2, [2])
     assert [list(numbers) for numbers, _ in batches] == [[12, 13], [14]]
-    assert list(many(NOISE, R, DDIM(), WHITE, 0)) == []
+    assert list(generate(R, DDIM(), WHITE, 0)) == []
 
 
-class Cramped(nn.Module):
+class Cramped(BaseRestorer):
     """A restorer with room for `most` images, which counts how many it was given each time."""
 
     def __init__(self, most):
-        super().__init__()
+        super().__init__(NOISE)
         self.most, self.given = most, []
 
     def forward(self, x_t, t):
@@ -113,54 +148,63 @@ class Cramped(nn.Module):
 
 def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing():
     R = Cramped(3).train()
-    made = list(many(NOISE, R, DDPM(), WHITE, 11, batch=8, times=[12, 7, 0]))
+    made = list(generate(R, DDPM(), WHITE, 11, GenerateOptions(batch_size=8, steps=[12, 7, 0])))
     assert [len(numbers) for numbers, _ in made] == [2, 2, 2, 2, 2, 1]
     assert R.given == [8, 4] + [2] * 10 + [1] * 2
     assert R.training
-    expected = sample_many(NOISE, imperfect, DDPM(), WHITE, 11, times=[12, 7, 0])
+    expected = generate_images(FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, 11, GenerateOptions(steps=[12, 7, 0]))
     assert torch.equal(torch.cat([x_0 for _, x_0 in made]), expected)
 
 
 def test_one_image_that_does_not_fit_ends_it():
     with pytest.raises(MemoryError, match="a single image does not fit in memory: no room"):
-        sample_many(NOISE, Cramped(0), DDPM(), WHITE, 4)
+        generate_images(Cramped(0), DDPM(), WHITE, 4)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n": -1}, "n is -1; it is 0 or more"),
-        ({"batch": 0}, "batch is 0; it is 1 or more"),
-        ({"first": -2}, "first is -2"),
-        ({"times": [13, 0]}, "do not fall from at most T = 12"),
-        ({"D": degrade.make("blur", T=12)}, "needs 'gaussian_noise', not 'blur'"),
+        ({"n": -1}, "n is -1; it is the number of images, 0 or more"),
+        ({"options": {"batch_size": 0}}, "batch_size"),
+        ({"options": {"first": -2}}, "first"),
+        ({"options": {"steps": [13, 0]}}, "do not fall from at most T = 12"),
+        ({"D": degrade.make("blur", T=12)}, "needs Gaussian noise, which 'blur' is not"),
+        ({"sampler": "dpm"}, "no sampler is called 'dpm'"),
+        ({"sampler": 3}, "sampler is 3; give a Sampler"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_walked(changes, message):
-    arguments = {"D": NOISE, "R": imperfect, "step": DDPM(), "prior": WHITE, "n": 4}
+    given = {"D": NOISE, "sampler": DDPM(), "n": 4, "options": {}} | changes
+    R = FunctionRestorer(imperfect, given["D"])
     with pytest.raises(ValueError, match=message):
-        many(**arguments | changes)
-    with pytest.raises(ValueError, match="n is 0; it is 1 or more"):
-        sample_many(**arguments | {"n": 0})
+        generate(R, given["sampler"], WHITE, given["n"], GenerateOptions(**given["options"]))
+    with pytest.raises(ValueError, match="n is 0; it is the number of images, 1 or more"):
+        generate_images(FunctionRestorer(imperfect, NOISE), DDPM(), WHITE, 0)
 
 
 def test_the_images_may_be_trained_on_though_they_were_inferred():
     modes = []
 
-    def R(x_t, t):
+    def watched(x_t, t):
         modes.append(torch.is_inference_mode_enabled())
         return imperfect(x_t, t)
 
-    net = random_net()
+    R, net = FunctionRestorer(watched, NOISE), random_net()
     t = torch.ones(2, dtype=torch.int64)
-    for x_0 in (sample_many(NOISE, R, DDPM(), WHITE, 2), sample(NOISE, R, DDPM(), *WHITE(2))):
+    for x_0 in (generate_images(R, DDPM(), WHITE, 2), sample(R, DDPM(), *WHITE(2))):
         assert all(modes)
         net(x_0, t).sum().backward()
         assert net.enter.weight.grad.isfinite().all()
 
 
 def test_images_go_where_they_are_wanted():
-    assert sample_many(NOISE, imperfect, DDPM(), WHITE, 3, batch=2, times=[12, 0], to="meta").is_meta
+    assert generate_images(
+        FunctionRestorer(imperfect, NOISE),
+        DDPM(),
+        WHITE,
+        3,
+        GenerateOptions(batch_size=2, steps=[12, 0], output_device="meta"),
+    ).is_meta
 
 
 PLAIN = (Algorithm1(), Algorithm2(), Algorithm2(estimate=False))
@@ -175,7 +219,7 @@ def test_a_walk_looks_at_no_number(name, step, monkeypatch):
     R = Restorer(UNet(TINY), D, "v" if isinstance(D, degrade.AffinePath) else "x0").to("meta").eval()
     x_T = torch.empty(2, 3, 8, 8, device="meta")
     z = x_T if isinstance(D, degrade.AffinePath) else D.draw(x_T)
-    assert [visit.x_s.is_meta for visit in trajectory(D, R, step, x_T, z)] == [True] * 3
+    assert [visit.x_s.is_meta for visit in trajectory(FunctionRestorer(R, D), step, x_T, z)] == [True] * 3
 
 
 @pytest.mark.gpu
@@ -183,11 +227,11 @@ def test_a_walk_looks_at_no_number(name, step, monkeypatch):
 @pytest.mark.parametrize("step", [Algorithm2(), DDIM(), DDPM()], ids=str)
 def test_on_an_accelerator_the_images_are_those_of_the_cpu(step):
     R = Restorer(random_net(), NOISE, "x0", clip_sample=True)
-    expected = sample_many(NOISE, R, step, WHITE, 5, batch=2)
+    expected = generate_images(R, step, WHITE, 5, GenerateOptions(batch_size=2))
     R.to("cuda")
-    there = sample_many(NOISE, R, step, WHITE, 5, batch=3, device="cpu")
+    there = generate_images(R, step, WHITE, 5, GenerateOptions(batch_size=3, device="cpu"))
     assert there.is_cuda
     torch.testing.assert_close(there.cpu(), expected, rtol=0, atol=1e-3)
-    own = sample_many(NOISE, R, step, WHITE, 5, batch=3)
-    torch.testing.assert_close(sample_many(NOISE, R, step, WHITE, 2, first=3), own[3:], rtol=0, atol=1e-4)
-    assert sample_many(NOISE, R, step, WHITE, 2, to="cpu").device.type == "cpu"
+    own = generate_images(R, step, WHITE, 5, GenerateOptions(batch_size=3))
+    torch.testing.assert_close(generate_images(R, step, WHITE, 2, GenerateOptions(first=3)), own[3:], rtol=0, atol=1e-4)
+    assert generate_images(R, step, WHITE, 2, GenerateOptions(output_device="cpu")).device.type == "cpu"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import degrade
+from restore import FunctionRestorer
 from samplers import Algorithm1, Algorithm2, DatasetPrior, DegradedData, StandardNormal, fit_prior, sample, trajectory
 from tests.cases import ARGUMENTS, build, images, partners
 
@@ -95,7 +96,7 @@ def test_with_a_perfect_restorer_x0_comes_back_through_the_jitter(name, argument
     D = build(name, arguments, SHAPE)
     x_T, z = DegradedData(D, clean, jitter=jitter)(4, seed(3))
     x0 = clean(4, seed(3))
-    torch.testing.assert_close(sample(D, lambda x_t, t: x0, step, x_T, z), x0, rtol=0, atol=1e-12)
+    torch.testing.assert_close(sample(FunctionRestorer(lambda x_t, t: x0, D), step, x_T, z), x0, rtol=0, atol=1e-12)
 
 
 @every_mixture
@@ -106,9 +107,9 @@ def test_a_walk_with_fixed_z_stays_on_the_trajectory_of_its_prior(name, argument
     _, ignorant = DegradedData(D, clean)(4, seed(3))
     x0 = clean(4, seed(3))
     step = Algorithm2(estimate=False)
-    for visit in trajectory(D, lambda x_t, t: x0, step, x_T, z):
+    for visit in trajectory(FunctionRestorer(lambda x_t, t: x0, D), step, x_T, z):
         torch.testing.assert_close(visit.x_s, D(x0, torch.full((4,), visit.s), z), rtol=0, atol=1e-12)
-    missed = sample(D, lambda x_t, t: x0, step, x_T, ignorant) - x0
+    missed = sample(FunctionRestorer(lambda x_t, t: x0, D), step, x_T, ignorant) - x0
     assert missed.std() == pytest.approx(0.5, rel=0.05)
 
 
@@ -121,7 +122,7 @@ def test_where_no_image_is_left_at_T_x_T_is_z(prior, name):
     x_T, z = prior(4, seed(4))
     x0 = images(4, *SHAPE).to(x_T)
     assert torch.equal(D(x0, top(D, 4), z), x_T)
-    x_0 = sample(D, lambda x_t, t: x0, Algorithm2(estimate=False), x_T, z)
+    x_0 = sample(FunctionRestorer(lambda x_t, t: x0, D), Algorithm2(estimate=False), x_T, z)
     torch.testing.assert_close(x_0, x0, rtol=0, atol=1e-5 if x_T.dtype == torch.float32 else 1e-12)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import degrade
+from restore import FunctionRestorer
 from samplers import (
     Algorithm2,
     cumulative_change,
@@ -54,7 +55,7 @@ def test_they_fall_from_T_to_0_in_distinct_steps_whatever_the_change(increments,
 )
 def test_times_are_the_quantiles_of_the_change(curve, inverse, steps):
     D, x0 = degrade.make("decolor", T=1000), torch.ones(2, 3, 2, 2)
-    times = equal_error_timesteps(D, telling(lambda t: curve(t / 1000)), x0, steps)
+    times = equal_error_timesteps(FunctionRestorer(telling(lambda t: curve(t / 1000)), D), x0, steps)
     expected = [1000 * inverse(k / steps) for k in range(steps, -1, -1)]
     assert max(abs(t - exact) for t, exact in zip(times, expected)) <= 0.51
     assert times != spaced_timesteps(1000, steps)
@@ -69,9 +70,9 @@ class Drift(degrade.Degradation):
 
 def test_a_degradation_that_changes_evenly_gives_strides_and_one_that_R_sees_squared_gives_roots():
     D, x0 = Drift(T=50), torch.zeros(3, 1, 2, 2, dtype=torch.float64)
-    assert equal_error_timesteps(D, lambda x_t, t: x_t, x0, 7) == spaced_timesteps(50, 7)
-    assert equal_error_timesteps(D, lambda x_t, t: x_t, x0, 7, start=30) == spaced_timesteps(30, 7)
-    times = equal_error_timesteps(D, lambda x_t, t: x_t**2, x0, 5)
+    assert equal_error_timesteps(FunctionRestorer(lambda x_t, t: x_t, D), x0, 7) == spaced_timesteps(50, 7)
+    assert equal_error_timesteps(FunctionRestorer(lambda x_t, t: x_t, D), x0, 7, start=30) == spaced_timesteps(30, 7)
+    times = equal_error_timesteps(FunctionRestorer(lambda x_t, t: x_t**2, D), x0, 5)
     assert max(abs(t - 50 * math.sqrt(1 - k / 5)) for k, t in enumerate(times)) <= 0.55
 
 
@@ -80,14 +81,14 @@ def test_the_change_is_the_sum_of_mean_differences_along_the_walk():
     z = D.draw(x0, torch.Generator().manual_seed(0))
 
     def summed(times):
-        walk = trajectory(D, imperfect, Algorithm2(), D(x0, degrade.expand_level(6, x0), z), z, times)
+        walk = trajectory(FunctionRestorer(imperfect, D), Algorithm2(), D(x0, degrade.expand_level(6, x0), z), z, times)
         return [float((b.x0_hat - a.x0_hat).abs().mean()) / (a.t - b.t) for a, b in pairwise(walk)][::-1]
 
-    change = cumulative_change(D, imperfect, x0, torch.Generator().manual_seed(0))
+    change = cumulative_change(FunctionRestorer(imperfect, D), x0, torch.Generator().manual_seed(0))
     terms = summed(None)
     torch.testing.assert_close(torch.tensor(change), torch.tensor([0, terms[0], *terms]).cumsum(0))
     # A walk over 6, 4 and 2 only: C runs straight between them, and below 2 as it does above.
-    coarse = cumulative_change(D, imperfect, x0, torch.Generator().manual_seed(0), levels=3)
+    coarse = cumulative_change(FunctionRestorer(imperfect, D), x0, torch.Generator().manual_seed(0), steps=[6, 4, 2, 0])
     low, high = summed([6, 4, 2, 0])
     torch.testing.assert_close(torch.tensor(coarse), torch.tensor([0, low, low, low, low, high, high]).cumsum(0))
 
@@ -96,16 +97,20 @@ def test_what_R_gets_wrong_near_the_clean_level_takes_no_steps():
     """An offset of every guess moves none of the times, and one level or none at all gives strides."""
     D, x0 = degrade.make("decolor", T=40), torch.ones(2, 3, 2, 2)
     even = telling(lambda t: t / 40)
-    assert equal_error_timesteps(D, lambda x_t, t: even(x_t, t) + 5, x0, 8) == spaced_timesteps(40, 8)
-    assert equal_change_timesteps(cumulative_change(D, even, x0, levels=1), 8) == spaced_timesteps(40, 8)
-    assert equal_error_timesteps(degrade.make("decolor", T=1), even, x0, 1) == [1, 0]
+    assert equal_error_timesteps(FunctionRestorer(lambda x_t, t: even(x_t, t) + 5, D), x0, 8) == spaced_timesteps(40, 8)
+    assert equal_change_timesteps(cumulative_change(FunctionRestorer(even, D), x0, steps=1), 8) == spaced_timesteps(
+        40, 8
+    )
+    assert equal_error_timesteps(FunctionRestorer(even, degrade.make("decolor", T=1)), x0, 1) == [1, 0]
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
 def test_it_works_for_every_degradation(name, arguments):
     D = build(name, arguments, (3, 12, 16))
     steps = min(D.T, 5)
-    change = cumulative_change(D, imperfect, images(2, 3, 12, 16), torch.Generator().manual_seed(0), levels=8)
+    change = cumulative_change(
+        FunctionRestorer(imperfect, D), images(2, 3, 12, 16), torch.Generator().manual_seed(0), steps=min(D.T, 8)
+    )
     assert all(high >= low for low, high in pairwise(change))
     times = equal_change_timesteps(change, steps)
     assert (times[0], times[-1], len(times)) == (D.T, 0, steps + 1)
@@ -114,4 +119,4 @@ def test_it_works_for_every_degradation(name, arguments):
 @pytest.mark.parametrize("steps", [0, 11])
 def test_impossible_step_counts_are_refused_before_R_is_asked(steps):
     with pytest.raises(ValueError, match=f"steps is {steps}; .* between 1 and 10"):
-        equal_error_timesteps(degrade.make("decolor", T=10), None, torch.ones(1, 3, 2, 2), steps)
+        equal_error_timesteps(FunctionRestorer(None, degrade.make("decolor", T=10)), torch.ones(1, 3, 2, 2), steps)

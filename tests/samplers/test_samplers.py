@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 import degrade
-from samplers import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral, direct, sample, spaced_timesteps, trajectory
+from restore import FunctionRestorer
+from samplers import (
+    DDIM,
+    DDPM,
+    Algorithm1,
+    Algorithm2,
+    Ancestral,
+    StepInput,
+    direct,
+    sample,
+    spaced_timesteps,
+    trajectory,
+)
 from tests.cases import CASES, build, images
 from tests.oracles import FiniteSetMean, GaussianMean, imperfect
 
@@ -25,7 +37,9 @@ def start(D, shape=(3, 12, 16), n=2):
 
 
 def run(D, R, step, x_T, z, times=None):
-    return [visit.x_s for visit in trajectory(D, R, step, x_T, z, times, torch.Generator().manual_seed(2))]
+    return [
+        visit.x_s for visit in trajectory(FunctionRestorer(R, D), step, x_T, z, times, torch.Generator().manual_seed(2))
+    ]
 
 
 @pytest.mark.parametrize("schedule", ["linear_beta", "cosine"])
@@ -58,7 +72,7 @@ def test_with_a_perfect_restorer_the_walk_is_the_degradation(name, arguments, st
     """Identity 3: every visited state is D(x0, s, z)."""
     D = build(name, arguments, (3, 12, 16))
     x0, z, x_T = start(D)
-    for visit in trajectory(D, lambda x_t, t: x0, step, x_T, z, spaced_timesteps(D.T, min(D.T, 20))):
+    for visit in trajectory(FunctionRestorer(lambda x_t, t: x0, D), step, x_T, z, spaced_timesteps(D.T, min(D.T, 20))):
         torch.testing.assert_close(visit.x_s, D(x0, torch.full((2,), visit.s), z), rtol=0, atol=1e-11)
     torch.testing.assert_close(visit.x_s, x0, rtol=0, atol=1e-11)
 
@@ -77,7 +91,10 @@ def test_ancestral_step_is_the_posterior(t, variance):
 
     level = torch.full((2,), t)
     seed = 5
-    walked = DDPM(variance)(D, lambda x_t, t: x0, x_T, level, level - 1, None, torch.Generator().manual_seed(seed))
+    walked = DDPM(variance).step(
+        FunctionRestorer(lambda x_t, t: x0, D),
+        StepInput(x_T, level, level - 1, None, torch.Generator().manual_seed(seed)),
+    )
     eps = torch.randn(x_T.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     torch.testing.assert_close(walked.x_s, mean + deviation * eps, **EXACT)
 
@@ -96,7 +113,11 @@ def test_eta_multiplies_the_standard_deviation(T, data):
     eps = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     expected = ab[s].sqrt() * x0 + (1 - ab[s] - sigma**2).clamp(min=0).sqrt() * eps_hat + sigma * eps
     levels = torch.tensor([t]), torch.tensor([s])
-    x_s = Ancestral(eta=eta)(D, lambda x, t: x0, x_t, *levels, None, torch.Generator().manual_seed(3)).x_s
+    x_s = (
+        Ancestral(eta=eta)
+        .step(FunctionRestorer(lambda x, t: x0, D), StepInput(x_t, *levels, None, torch.Generator().manual_seed(3)))
+        .x_s
+    )
     torch.testing.assert_close(x_s, expected, rtol=1e-7, atol=1e-7)
 
 
@@ -117,9 +138,9 @@ def test_algorithm2_is_exact_where_the_degradation_is_a_drift(T, seed, estimate)
     def nonsense(x_t, t):
         return torch.randn(x_t.shape, generator=torch.Generator().manual_seed(seed), dtype=x_t.dtype)
 
-    x_0 = sample(D, nonsense, Algorithm2(estimate=estimate), x_T)
+    x_0 = sample(FunctionRestorer(nonsense, D), Algorithm2(estimate=estimate), x_T)
     torch.testing.assert_close(x_0, x0, rtol=0, atol=1e-11)
-    assert (sample(D, nonsense, Algorithm1(estimate=estimate), x_T) - x0).abs().max() > 0.1
+    assert (sample(FunctionRestorer(nonsense, D), Algorithm1(estimate=estimate), x_T) - x0).abs().max() > 0.1
 
 
 class Fade(degrade.Degradation):
@@ -140,7 +161,7 @@ def test_algorithm2_beats_algorithm1_along_a_smooth_degradation():
 
     errors = {}
     for step in (Algorithm1(), Algorithm2()):
-        walk = trajectory(D, off_by_a_little, step, x_T)
+        walk = trajectory(FunctionRestorer(off_by_a_little, D), step, x_T)
         errors[step] = [(v.x_s - D(x0, torch.full((2,), v.s), None)).pow(2).mean().sqrt().item() for v in walk]
     first, second = errors.values()
     # Algorithm 1 is off by D(error of R) everywhere; Algorithm 2 only by what that error changes from T to s.
@@ -159,7 +180,7 @@ def test_samplers_reproduce_gaussian_data():
     n = 20_000
     x_T = torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for step in (DDPM(), DDPM("large"), DDIM(), Algorithm1(), Algorithm2(), DDIM(eta=0.5)):
-        x_0 = sample(D, R, step, x_T, None, None, torch.Generator().manual_seed(1)).flatten(1)
+        x_0 = sample(FunctionRestorer(R, D), step, x_T, None, None, torch.Generator().manual_seed(1)).flatten(1)
         # Monte-Carlo error of a mean is sigma / sqrt(n), below 0.005; the rest is the finite number of steps.
         torch.testing.assert_close(x_0.mean(0), mean, rtol=0, atol=0.02, msg=lambda m, step=step: f"{step}: {m}")
         torch.testing.assert_close(x_0.T.cov(), covariance, rtol=0, atol=0.025, msg=lambda m, step=step: f"{step}: {m}")
@@ -172,7 +193,9 @@ def test_samplers_reproduce_a_finite_set():
     n = 3000
     x_T = torch.randn(n, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for step in (DDPM(), DDIM(), Algorithm2()):
-        x_0 = sample(D, FiniteSetMean(D, points), step, x_T, None, None, torch.Generator().manual_seed(1))
+        x_0 = sample(
+            FunctionRestorer(FiniteSetMean(D, points), D), step, x_T, None, None, torch.Generator().manual_seed(1)
+        )
         distance, nearest = torch.cdist(x_0.flatten(1), points.flatten(1)).min(1)
         assert distance.max() < 0.05
         shares = torch.bincount(nearest, minlength=3) / n
@@ -195,24 +218,32 @@ def test_few_step_ddim_ends_at_the_clean_level_for_any_number_of_steps(steps):
     D = degrade.make("gaussian_noise", T=100)
     x0, _, x_T = start(D)
     torch.testing.assert_close(
-        sample(D, lambda x_t, t: x0, DDIM(), x_T, None, spaced_timesteps(100, steps)), x0, **EXACT
+        sample(FunctionRestorer(lambda x_t, t: x0, D), DDIM(), x_T, None, spaced_timesteps(100, steps)), x0, **EXACT
     )
 
 
 def test_one_step_of_algorithm1_is_the_direct_restoration():
     D = degrade.make("gaussian_noise", T=10)
     _, z, x_T = start(D)
-    torch.testing.assert_close(sample(D, imperfect, Algorithm1(), x_T, z, [10, 0]), direct(imperfect, x_T, 10), **EXACT)
+    torch.testing.assert_close(
+        sample(FunctionRestorer(imperfect, D), Algorithm1(), x_T, z, [10, 0]),
+        direct(FunctionRestorer(imperfect, D), x_T, 10),
+        **EXACT,
+    )
 
 
 def test_a_walk_may_mix_severities():
     """A step takes one t and one s per image; the batch equals its images."""
     D = degrade.make("gaussian_noise", T=20)
     x_t, t, s = images(3, 1, 4, 4), torch.tensor([20, 9, 1]), torch.tensor([3, 8, 0])
-    batch = Algorithm2()(D, imperfect, x_t, t, s).x_s
+    batch = Algorithm2().step(FunctionRestorer(imperfect, D), StepInput(x_t, t, s)).x_s
     for i in range(3):
         row = slice(i, i + 1)
-        torch.testing.assert_close(Algorithm2()(D, imperfect, x_t[row], t[row], s[row]).x_s, batch[row], **EXACT)
+        torch.testing.assert_close(
+            Algorithm2().step(FunctionRestorer(imperfect, D), StepInput(x_t[row], t[row], s[row])).x_s,
+            batch[row],
+            **EXACT,
+        )
 
 
 def test_sampling_turns_dropout_off_and_back_on():
@@ -231,7 +262,7 @@ def test_sampling_turns_dropout_off_and_back_on():
             return self.net(x_t)
 
     R = Wrapped()
-    first, second = (sample(D, R, Algorithm2(), x_T) for _ in range(2))
+    first, second = (sample(FunctionRestorer(R, D), Algorithm2(), x_T) for _ in range(2))
     assert torch.equal(first, second)
     assert R.training
     assert net[0].training
@@ -242,7 +273,7 @@ def test_sampling_turns_dropout_off_and_back_on():
 def test_times_that_do_not_fall_are_refused_before_the_first_step(times):
     D = degrade.make("gaussian_noise", T=10)
     with pytest.raises(ValueError, match="do not fall"):
-        trajectory(D, imperfect, Algorithm2(), images(1, 1, 2, 2), None, times)
+        trajectory(FunctionRestorer(imperfect, D), Algorithm2(), images(1, 1, 2, 2), None, times)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 11])
@@ -253,7 +284,5 @@ def test_impossible_step_counts_are_refused(steps):
 
 def test_ancestral_sampling_needs_gaussian_noise():
     D = build("interpolation", {"T": 5}, (1, 4, 4))
-    with pytest.raises(ValueError, match="needs 'gaussian_noise', not 'interpolation'"):
-        trajectory(D, imperfect, DDPM(), images(1, 1, 4, 4))
-    with pytest.raises(ValueError, match="cannot keep it fixed"):
-        Ancestral(estimate=False)
+    with pytest.raises(ValueError, match="needs Gaussian noise, which 'interpolation' is not"):
+        trajectory(FunctionRestorer(imperfect, D), DDPM(), images(1, 1, 4, 4))

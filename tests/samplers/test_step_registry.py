@@ -11,10 +11,12 @@ from pydantic.dataclasses import dataclass
 
 import degrade
 from degrade import registry
+from restore import FunctionRestorer
 from samplers import SAMPLERS, AveragedPrediction, BrownianBridge, Heun, InDI, MaskReplacement, RePaint, sample
-from samplers.base import Algorithm, Sampler
+from samplers.base import Sampler, SinglePrediction
 from samplers.registry import make_sampler, parse_sampler, register_sampler, sampler_names
-from samplers.steps.diffusion import DDIM, DDPM, Algorithm1, Algorithm2, Ancestral
+from samplers.steps.cold import Algorithm1, Algorithm2
+from samplers.steps.diffusion import DDIM, DDPM, Ancestral
 from tests.cases import images
 from tests.oracles import imperfect
 
@@ -22,6 +24,7 @@ EVERY = [
     *(
         Algorithm1(),
         Algorithm2(estimate=False),
+        Ancestral(eta=0.3, variance="large"),
         DDPM("large"),
         DDIM(0.25),
         Heun(estimate=False),
@@ -29,9 +32,9 @@ EVERY = [
         BrownianBridge(noise=2),
     ),
     *(
-        AveragedPrediction(step=Heun(), momentum=0.9),
-        RePaint(step=AveragedPrediction(step=DDIM(0.5)), repeats=4),
-        MaskReplacement(step=RePaint()),
+        AveragedPrediction(sampler=Heun(), momentum=0.9),
+        RePaint(sampler=AveragedPrediction(sampler=DDIM(0.5)), repeats=4),
+        MaskReplacement(sampler=RePaint()),
     ),
 ]
 
@@ -51,7 +54,7 @@ def test_a_name_and_json_arguments_rebuild_an_equal_step(step):
 
 
 def test_every_registered_step_is_among_those():
-    assert {step.name for step in EVERY} == set(sampler_names())
+    assert {step.name for step in EVERY} == {name for name in sampler_names() if not name.endswith("_example")}
 
 
 @pytest.mark.parametrize(
@@ -66,12 +69,15 @@ def test_every_registered_step_is_among_those():
         ("ddim", DDIM()),
         ("ddim:eta=0.5", DDIM(0.5)),
         ("ancestral:eta=0.5,variance=large", Ancestral(eta=0.5, variance="large")),
-        ("average:step=algorithm2-fixed", AveragedPrediction(step=Algorithm2(estimate=False))),
+        ("averaged_prediction:sampler=algorithm2-fixed", AveragedPrediction(sampler=Algorithm2(estimate=False))),
         (
-            "average:momentum=0.25,step=ddim:eta=0.5,variance=large",
+            "averaged_prediction:momentum=0.25,sampler=ancestral:eta=0.5,variance=large",
             AveragedPrediction(Ancestral(eta=0.5, variance="large"), 0.25),
         ),
-        ("resample:repeats=2,step=average:momentum=0,step=indi", RePaint(AveragedPrediction(InDI(), 0), 2)),
+        (
+            "repaint:repeats=2,sampler=averaged_prediction:momentum=0,sampler=indi",
+            RePaint(AveragedPrediction(InDI(), 0), 2),
+        ),
     ],
 )
 def test_a_command_line_names_it(text, step):
@@ -84,15 +90,18 @@ def test_a_command_line_names_it(text, step):
         ("algoritm1", "no sampler is called 'algoritm1': did you mean 'algorithm1'"),
         ("", "no sampler is called '': choose from algorithm1, algorithm2, ancestral"),
         ("heun:eta=1", "heun: eta = 1: unexpected keyword argument"),
-        ("ddim:eta=2", "ancestral: eta = 2: input should be less than or equal to 1"),
+        ("ddim:eta=2", "ddim: eta = 2: input should be less than or equal to 1"),
         ("ddim:half", "'half' is no option and no key=value"),
         ("indi-fixed", "indi: estimate = False: unexpected keyword argument"),
-        ("ddim-fixed", "the ancestral step draws z anew and cannot keep it fixed"),
-        ("resample:repeats=0", "repeats = 0: input should be greater than or equal to 1"),
-        ("average:step=ddim:eta=3", "average: step = 'ddim:eta=3': ancestral: eta = 3: input should be less"),
-        ("average:momentum=1", "momentum = 1: input should be less than 1"),
-        ("bridge:noise=-1", "noise = -1: input should be greater than or equal to 0"),
-        ("average:step=5", "average: step = '5': no sampler is called '5'"),
+        ("ddim-fixed", "ddim: estimate = False: unexpected keyword argument"),
+        ("repaint:repeats=0", "repeats = 0: input should be greater than or equal to 1"),
+        (
+            "averaged_prediction:sampler=ddim:eta=3",
+            "averaged_prediction: sampler = 'ddim:eta=3': ddim: eta = 3: input should be less",
+        ),
+        ("averaged_prediction:momentum=1", "momentum = 1: input should be less than 1"),
+        ("brownian_bridge:noise=-1", "noise = -1: input should be greater than or equal to 0"),
+        ("averaged_prediction:sampler=5", "averaged_prediction: sampler = '5': no sampler is called '5'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text, message):
@@ -104,25 +113,30 @@ def test_what_is_wrong_is_said_in_one_line(text, message):
 
 def test_a_sampler_of_ones_own_is_one_small_class():
     @register_sampler("halfway_for_test")
-    class Halfway(Algorithm):
+    class Halfway(SinglePrediction):
         share: float = 0.5
 
-        def move(self, D, x_t, t, s, x0_hat, z):
-            return torch.lerp(D(x0_hat, s, z), x_t + D.delta(x0_hat, t, s, z), self.share)
+        def update(self, D, at, x0_hat, z):
+            return torch.lerp(D(x0_hat, at.s, z), at.x_t + D.delta(x0_hat, at.t, at.s, z), self.share)
 
     step = parse_sampler("halfway_for_test:share=1")
-    assert (type(step), step.name, step.share, step.estimate) == (Halfway, "halfway_for_test", 1.0, True)
+    assert (type(step), step.name, step.share) == (Halfway, "halfway_for_test", 1.0)
     assert "halfway_for_test" in sampler_names()
     D, x_T = degrade.make("decolor", T=5), images(2, 3, 4, 4)
-    assert torch.equal(sample(D, imperfect, step, x_T), sample(D, imperfect, Algorithm2(), x_T))
-    assert torch.equal(sample(D, imperfect, Halfway(share=0), x_T), sample(D, imperfect, Algorithm1(), x_T))
-    assert AveragedPrediction(step="halfway_for_test").step == Halfway()
+    assert torch.equal(
+        sample(FunctionRestorer(imperfect, D), step, x_T), sample(FunctionRestorer(imperfect, D), Algorithm2(), x_T)
+    )
+    assert torch.equal(
+        sample(FunctionRestorer(imperfect, D), Halfway(share=0), x_T),
+        sample(FunctionRestorer(imperfect, D), Algorithm1(), x_T),
+    )
+    assert AveragedPrediction(sampler="halfway_for_test").sampler == Halfway()
 
 
 def test_an_installed_plugin_is_found_by_name(tmp_path, monkeypatch):
     (tmp_path / "still_step.py").write_text(
-        "import samplers\n\n\n@samplers.register_sampler('still_for_test')\nclass Still(samplers.Algorithm):\n"
-        "    def move(self, D, x_t, t, s, x0_hat, z):\n        return x_t\n"
+        "import samplers\n\n\n@samplers.register_sampler('still_for_test')\nclass Still(samplers.SinglePrediction):\n"
+        "    def update(self, D, at, x0_hat, z):\n        return at.x_t\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("still", "still_step", "samplers.plugins")
@@ -142,7 +156,7 @@ def test_a_step_without_a_name_of_its_own_cannot_be_saved_inside_another():
     for inner in (Nameless(), Inherits()):
         cls = type(inner).__name__
         with pytest.raises(ValueError, match=f"{cls} has no name to be rebuilt from: decorate it"):
-            _ = AveragedPrediction(step=inner).arguments
+            _ = AveragedPrediction(sampler=inner).arguments
 
 
 def test_only_a_step_can_be_registered():
