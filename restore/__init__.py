@@ -6,12 +6,18 @@ from restore.checkpoint.config import CheckpointConfig, ComponentConfig, Dataset
 from restore.data_order import MapDataset
 from restore.distributed import init_distributed
 from restore.ema import EMAConfig
+from restore.guidance import Guided
 from restore.interop.diffusers import from_diffusers, to_diffusers
+from restore.losses import register_loss
+from restore.lr_schedules import register_lr_schedule
 from restore.nets.unet import UNet, UNetConfig
+from restore.optimizers import register_optimizer
 from restore.restorer import Precision, Predict, Restorer
 from restore.tiling import TiledRestorer
+from restore.timesteps import register_timesteps
 from restore.train_config import TrainConfig
 from restore.training import StepStats, Trainer
+from restore.weightings import register_weighting
 
 __all__ = [
     "BaseRestorer",
@@ -21,6 +27,7 @@ __all__ = [
     "DatasetInfo",
     "EMAConfig",
     "FunctionRestorer",
+    "Guided",
     "MapDataset",
     "Precision",
     "Predict",
@@ -36,6 +43,11 @@ __all__ = [
     "latest",
     "load",
     "read_checkpoint_config",
+    "register_loss",
+    "register_lr_schedule",
+    "register_optimizer",
+    "register_timesteps",
+    "register_weighting",
     "resume",
     "save",
     "to_diffusers",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
+from torch import nn
 
 import degrade
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
@@ -69,6 +72,41 @@ def test_a_step_on_a_set_in_epochs_does_not_wait_for_the_device(where, request):
     next(steps), next(steps)
     request.getfixturevalue("waiting_is_an_error")
     assert all(record.losses.is_cuda for record in steps)
+
+
+class Toned(nn.Module):
+    """A pixelwise network that is told a class; class 5 means no class."""
+
+    null_cond: ClassVar = {"label": 5}
+
+    def __init__(self):
+        super().__init__()
+        self.tone, self.conv = nn.Embedding(6, 3), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x_t, t, label):
+        return self.conv(x_t) + self.tone(label)[:, :, None, None]
+
+
+class Streamed:
+    """Images and classes on the host, with random numbers of the host."""
+
+    device = torch.device("cpu")
+
+    def __len__(self):
+        return 50
+
+    def at(self, index, generator=None):
+        images = torch.rand(len(index), 3, 8, 8, generator=generator)
+        return images.pin_memory(), {"label": (index % 5).pin_memory()}
+
+
+def test_conditions_and_components_do_not_wait_for_the_device(request):
+    components = {"timesteps": "power", "weighting": "min_snr", "lr_schedule": "cosine", "loss": "charbonnier"}
+    config = TrainConfig(steps=5, batch_size=16, micro_batch_size=8, cond_dropout=0.2, **components)
+    steps = Trainer(Restorer(Toned().to("cuda"), degrade.make("gaussian_noise")), config).run(Streamed())
+    next(steps), next(steps)
+    request.getfixturevalue("waiting_is_an_error")
+    assert all(stats.losses.is_cuda for stats in steps)
 
 
 def test_a_compiled_network_learns_what_it_would_have_learned():
