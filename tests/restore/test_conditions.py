@@ -182,7 +182,7 @@ def test_dropping_needs_conditions_and_a_value_that_means_none():
 
 def walk(R, x_T):
     """Sample from pure noise, with a sampler that knows nothing of conditions."""
-    return sample(D, R, DDIM(), x_T, x_T)
+    return sample(R, DDIM(), x_T, x_T)
 
 
 def test_guided_samples_follow_their_class():
