@@ -119,9 +119,9 @@ class TiledRestorer(nn.Module):
         for first, last in pairwise(cuts):
             tiles = [x[..., top : top + self.size, left : left + self.size] for top, left in corners[first:last]]
             restored: Tensor = self.R(torch.cat(tiles), t.expand(len(tiles)))
-            yield from restored.chunk(len(tiles))
             if self.progress is not None:
                 self.progress(last, len(corners))
+            yield from restored.chunk(len(tiles))
 
 
 def _join(out: Tensor, piece: Tensor, start: int, shared: int) -> None:

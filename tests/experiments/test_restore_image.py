@@ -10,9 +10,10 @@ from PIL import Image, ImageCms
 
 from degrade.command_line import run_main
 from degrade.image_io import open_image
-from experiments.restore_image import main, write_new
+from experiments.restore_image import main
 from restore import TrainConfig, Trainer, save
 from samplers.applications.restore_image import restore_image
+from samplers.commands.image import write_new
 from tests.photographs import photo, photographs
 from tests.samplers.test_image import trained
 
@@ -27,7 +28,7 @@ def model(tmp_path, monkeypatch):
 
 def test_the_command_line_writes_the_picture_and_says_how_sure_it_is(model, tmp_path, capsys):
     photo("RGBA").save("photo.png")
-    main(["--model", "run", "--image", "photo.png", "--severity", "5", "--device", "cpu"])
+    main(["--model", "run", "--image", "photo.png", "--severity", "5", "--device", "cpu", "--before-after"])
     said = capsys.readouterr().out.splitlines()
     assert said == ["severity 5 of 8, as given", "restored/photo-restored.png", "restored/photo-before-after.png"]
     with Image.open("restored/photo-restored.png") as written:
@@ -55,7 +56,7 @@ def test_a_picture_on_its_side_is_turned_and_a_mask_read(model, capsys):
 def test_results_are_never_written_over_others(model, capsys):
     for i, name in enumerate(("a.jpg", "a.png", "a.png")):
         photo("RGB", size=(30 + i, 29)).save(name)
-        main(["--model", "run", "--image", name, "--severity", "5", "--device", "cpu"])
+        main(["--model", "run", "--image", name, "--severity", "5", "--device", "cpu", "--before-after"])
         mark = "" if i == 0 else f"-{i + 1}"
         paths = [f"restored/a-restored{mark}.png", f"restored/a-before-after{mark}.png"]
         assert capsys.readouterr().out.splitlines()[1:] == paths
@@ -78,9 +79,9 @@ def test_the_profile_and_exif_data_of_a_picture_are_written_with_it(tmp_path):
 def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, capsys):
     frames = [Image.new("L", (37, 29), level) for level in (50, 200)]
     frames[0].save("film.gif", save_all=True, append_images=frames[1:])
-    main(["--model", "run", "--image", "film.gif", "--severity", "5", "--device", "cpu"])
+    with pytest.warns(UserWarning, match="--image film.gif has several frames or pages; the first is used"):
+        main(["--model", "run", "--image", "film.gif", "--severity", "5", "--device", "cpu"])
     found = capsys.readouterr()
-    assert "--image film.gif has several frames or pages; the first is used" in found.err
     assert "restored/film-restored.png" in found.out
 
 
@@ -89,7 +90,7 @@ def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, cap
     [
         (
             "--model run --image photo.png --severity 3 --sample-steps 4",
-            "--sample-steps 4: --sampler direct has no steps; name a walk or leave it out",
+            "--sample-steps 4: --sampler direct has no steps; name a sampler or leave it out",
         ),
         ("--model run --image photo.png --severity 3.7", "--severity 3.7: input should be a valid integer"),
         ("--model run --image photo.png --severity 0", "severity is 0; the model knows severities 1..8"),

@@ -1,0 +1,1 @@
+"""The commands of `python -m samplers` and of `degrade-restore`: restore pictures, generate images."""

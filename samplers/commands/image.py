@@ -1,0 +1,109 @@
+"""The command that restores one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor
+
+from degrade.command_line import CliPositionalArg, UsageError
+from degrade.image_io import pil_to_tensor
+from samplers.commands.restoration import (
+    RestorationOptions,
+    before_after,
+    encode,
+    opened,
+    severity_message,
+    tile_progress,
+)
+
+__all__ = ["ImageOptions", "RestoreImage", "read_mask", "write_new"]
+
+
+class ImageOptions(RestorationOptions):
+    """Picture."""
+
+    mask: str | None = Field(None, description="a picture of the same size, white where yours is missing")
+
+    def restore_file(self, path: str, option: str = "") -> None:
+        """Restore a picture, print its severity and the paths of what is written.
+
+        Args:
+            path: the file of the picture.
+            option: that names it, for messages.
+
+        Raises:
+            UsageError: for anything that the user can mend.
+        """
+        work = self.load_work()
+        picture = opened(path, option)
+        mask = None if self.mask is None else read_mask(self.mask, picture)
+        try:
+            with tile_progress(Path(path).name) as bar:
+                restored = self.restore(work, picture, mask, "restoration", bar)
+        except (ValueError, ImportError) as error:
+            raise UsageError(str(error)) from None
+        folder, stem = Path(self.out), Path(path).stem
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            written, number = write_new(restored.image, folder, f"{stem}-restored")
+            paths = [written]
+            if self.before_after:
+                page = before_after(picture, restored, stem)
+                paths.append(write_new(page, folder, f"{stem}-before-after", number)[0])
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"--out {folder} cannot be written: {reason}; name another folder") from None
+        print(severity_message(restored.severity, self.severity != "auto", work.R.degradation.T))
+        print("\n".join(map(str, paths)))
+
+
+class RestoreImage(ImageOptions):
+    """Restore one picture of any size and mode that is already degraded.
+
+    The severity is estimated, by comparison with the clean pictures in --data, unless it is given; how confident the
+    estimate is, is printed. A mask is white where the picture is missing; elsewhere the picture stays as it is. The
+    result is written to the folder --out as a PNG file in the size and mode of the picture; earlier results are kept,
+    and a new one of the same name gets a number.
+    """
+
+    image: CliPositionalArg[str] = Field(description="the picture")
+
+    def run(self) -> None:
+        """Restore it."""
+        self.restore_file(self.image)
+
+
+def read_mask(path: str, picture: Any) -> Tensor:
+    """Return the mask (H, W) of a picture, true where it is white.
+
+    Raises:
+        UsageError: if it is no picture, or of another size.
+    """
+    mask = opened(path, "--mask ")
+    if mask.size != picture.size:
+        (width, height), (w, h) = picture.size, mask.size
+        raise UsageError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
+    return pil_to_tensor(mask).mean(0) > 0
+
+
+def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[Path, int]:
+    """Write a picture as NAME.png, or NAME-2.png and so on if that exists; return the path and the number.
+
+    Args:
+        picture: a Pillow image; its color profile and EXIF data are written with it.
+        folder: the folder of the file.
+        name: name of the file, without suffix.
+        number: the first number to try; 1 means none.
+    """
+    content = encode(picture)
+    while True:
+        path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+        try:
+            with path.open("xb") as file:  # of programs that run together only one gets the name
+                file.write(content)
+            return path, number
+        except FileExistsError:
+            number += 1

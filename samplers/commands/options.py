@@ -1,0 +1,109 @@
+"""Options that the commands have in common: device and seed, the model, clean pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from degrade.command_line import Command, UsageError
+from degrade.image_io import load_image
+from degrade.optional import require
+from restore import BaseRestorer, load
+
+__all__ = ["Count", "DeviceOptions", "ModelOptions", "picture_files", "read_pictures_of"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class DeviceOptions(Command):
+    """Device and seed."""
+
+    device: str = Field("auto", description="device: cpu, cuda, mps, or auto for the fastest that is available")
+    seed: int = Field(0, description="seed of all random numbers")
+
+    def torch_device(self) -> torch.device:
+        """Return the device.
+
+        Raises:
+            UsageError: if this machine does not have it.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"--device {self.device} is not there ({reason}); try --device auto or cpu") from None
+        return device
+
+
+class ModelOptions(DeviceOptions):
+    """Model."""
+
+    model: str | None = Field(None, description="the model: the folder of a run or of a checkpoint")
+    data: str | None = Field(None, description="folder of clean pictures like those that the model was trained on")
+
+    def load_model(self, device: torch.device, **runtime: Any) -> BaseRestorer:
+        """Return the model.
+
+        Raises:
+            UsageError: if none is named, or it cannot be read.
+        """
+        if self.model is None:
+            raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
+        try:
+            return load(self.model, device, **runtime)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--model {self.model}: {error}") from None
+
+    def clean_pictures(self, R: BaseRestorer, most: int) -> Tensor | None:
+        """Return at most `most` pictures (n, C, S, S) of the folder --data, of the size of R; None without --data.
+
+        Raises:
+            UsageError: if the folder holds no two pictures, or the size of R's images is not known.
+        """
+        if self.data is None:
+            return None
+        config = getattr(getattr(R, "net", None), "config", None)
+        side = R.image_size or getattr(config, "size", None)
+        if side is None:
+            raise UsageError(f"--data {self.data}: the size of the model's images is not known; leave --data out")
+        channels = getattr(config, "in_channels", getattr(config, "channels", 3))
+        found = read_pictures_of(Path(self.data), side, most)
+        if len(found) < 2:
+            raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
+        device = next((p.device for p in R.parameters()), torch.device("cpu"))
+        return (found.mean(1, keepdim=True) if channels == 1 else found).to(device)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the files in a folder, and in those inside it, whose suffix is that of a picture; sorted.
+
+    Raises:
+        UsageError: if it is no folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; name a folder of pictures")
+    known = require("PIL.Image", "reading pictures").registered_extensions()
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
+
+
+def read_pictures_of(folder: Path, side: int, most: int) -> Tensor:
+    """Return the middle squares (n, 3, side, side) of at most `most` pictures of a folder; what is none is skipped."""
+
+    def readable() -> Iterator[Tensor]:
+        for file in picture_files(folder):
+            try:
+                yield load_image(file, side)
+            except ValueError:
+                continue
+
+    found = [x for x, _ in zip(readable(), range(most))]
+    return torch.stack(found) if found else torch.zeros(0, 3, side, side)

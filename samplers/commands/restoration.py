@@ -1,0 +1,182 @@
+"""What restoring one picture and a folder of pictures have in common: options, reference pictures, files."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from degrade.command_line import UsageError
+from degrade.image_io import open_image, pil_to_tensor, to_pil_like
+from degrade.optional import require
+from degrade.rendering import SeverityRow, render_rows
+from degrade.seeding import seeded_generator
+from restore import BaseRestorer
+from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
+from samplers.applications.severity import SeverityEstimate
+from samplers.base import Sampler
+from samplers.commands.options import Count, ModelOptions
+from samplers.registry import parse_sampler
+
+__all__ = [
+    "RestorationOptions",
+    "Work",
+    "before_after",
+    "encode",
+    "opened",
+    "replace_file",
+    "severity_message",
+    "tile_progress",
+]
+
+NUM_REFERENCE = 48  # clean pictures that a severity is estimated by
+SHOWN = 384  # longest side, in pixels, of a picture in the comparison of before and after
+
+
+class Work(NamedTuple):
+    """What pictures are restored with: the model, the sampler, clean pictures, the device."""
+
+    R: BaseRestorer
+    sampler: Sampler | None
+    reference: Tensor | None
+    device: torch.device
+
+
+class RestorationOptions(ModelOptions):
+    """Restoration."""
+
+    out: str = Field("restored", description="folder for the restored pictures")
+    severity: int | Literal["auto"] = Field(
+        "auto", description="severity of the degradation, 1 to the model's T, or auto to estimate it"
+    )
+    sampler: str = Field("direct", description="direct for R(x, t), or a sampler such as algorithm2 or ddim:eta=0.5")
+    sample_steps: Count | None = Field(None, description="steps of the sampler (default: one for each level)")
+    tile: Count | None = Field(None, description="side in pixels of the tiles that the network sees (default: 128)")
+    before_after: bool = Field(False, description="also write a small picture that compares before and after")
+
+    def load_work(self) -> Work:
+        """Return the model, the sampler, and clean pictures where a severity is estimated.
+
+        Raises:
+            UsageError: if one of them cannot be had.
+        """
+        try:
+            sampler = None if self.sampler == "direct" else parse_sampler(self.sampler)
+        except ValueError as error:
+            raise UsageError(f"--sampler {self.sampler}: {error}, or direct") from None
+        if sampler is None and self.sample_steps is not None:
+            raise UsageError(
+                f"--sample-steps {self.sample_steps}: --sampler direct has no steps; name a sampler or leave it out"
+            )
+        device = self.torch_device()
+        R, reference = self.load_reference(device)
+        return Work(R, sampler, reference, device)
+
+    def load_reference(self, device: torch.device) -> tuple[BaseRestorer, Tensor | None]:
+        """Return the model, and clean pictures of its size where a severity is to be estimated."""
+        R = self.load_model(device)
+        return R, self.clean_pictures(R, NUM_REFERENCE) if self.severity == "auto" else None
+
+    def restore(self, work: Work, picture: Any, mask: Tensor | None, key: str, bar: Any = None) -> RestorationResult:
+        """Return a Pillow image restored, in its own mode, and its severity.
+
+        Args:
+            work: the model and the like.
+            picture: the picture.
+            mask: (H, W) bool, true where it is missing.
+            key: of its random numbers, together with --seed.
+            bar: called with (tiles done, tiles in all).
+
+        Raises:
+            ValueError: if the picture or an option does not suit the model.
+        """
+        options = RestoreOptions(self.sample_steps, mask, self.tile, work.reference, bar)
+        generator = seeded_generator(work.device, self.seed, key)
+        restored = restore_image(work.R, picture, self.severity, work.sampler, options, generator)
+        if restored.image is picture:
+            restored = restored._replace(image=to_pil_like(picture, pil_to_tensor(picture)))
+        return restored
+
+
+def severity_message(found: SeverityEstimate, given: bool, T: int) -> str:
+    """Return the line about the severity of a picture.
+
+    >>> severity_message(SeverityEstimate(12, 9, 14, True, "", (), ()), False, 50)
+    'severity 12 of 50, between 9 and 14 with 90 % (confident)'
+    """
+    if given:
+        return f"severity {found.t} of {T}, as given"
+    if found.low == found.high == found.t and found.confident and len(found.levels) == 1:
+        return f"severity {found.t} of {T}, by the size of the mask"
+    sure = "confident" if found.confident else f"not confident: {found.reason}; if it looks wrong, give --severity"
+    clean = ": nothing to restore" if not found.t else ""
+    return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({sure})"
+
+
+def encode(picture: Any) -> bytes:
+    """Return a Pillow image as a PNG file, with its color profile and EXIF data."""
+    encoded = io.BytesIO()
+    # Pillow's PNG writer takes EXIF data as an argument only.
+    picture.save(encoded, "png", **{key: picture.info[key] for key in ("icc_profile", "exif") if key in picture.info})
+    return encoded.getvalue()
+
+
+def before_after(picture: Any, restored: RestorationResult, title: str) -> Any:
+    """Return a small picture, a Pillow image, that shows a picture beside its restoration."""
+    scale = min(1.0, SHOWN / max(picture.size))
+    size = [max(1, round(scale * side)) for side in picture.size[::-1]]
+    panels = [interpolate(pil_to_tensor(each)[None], size, mode="area") for each in (picture, restored.image)]
+    small = torch.cat([panel.expand(-1, 3, -1, -1) for panel in panels])
+    strip = SeverityRow(title, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
+    return render_rows([strip], scale=max(1, 128 // max(size)))
+
+
+@contextmanager
+def tile_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function (tiles done, tiles in all) that draws a bar on standard error, if that is a terminal."""
+    bar = require("tqdm", "a progress bar").tqdm(desc=title, unit="tile", leave=False, disable=None)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.n = done
+        bar.refresh()
+
+    try:
+        yield show
+    finally:
+        bar.close()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, in place of an earlier one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def opened(path: str | Path, option: str) -> Any:
+    """Return the picture in a file, the first if the file has several, which a line on standard error says.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    image = require("PIL.Image", "reading pictures")
+    try:
+        picture = open_image(path)
+        with image.open(path) as file:
+            several = getattr(file, "is_animated", False)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{option}{error}") from None
+    if several:
+        warnings.warn(f"{option}{path} has several frames or pages; the first is used", stacklevel=2)
+    return picture

@@ -1,0 +1,187 @@
+"""The commands: pictures restored one by one and by folders, images generated, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+from restore import TrainConfig, Trainer, load, save
+from samplers.__main__ import main
+from samplers.applications.restore_image import RestoreOptions, restore_image
+from samplers.console import main as console
+from samplers.priors.base import StandardNormal
+from tests.photographs import photo, photographs
+from tests.samplers.test_image import trained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trained model and some pictures."""
+    here = tmp_path_factory.mktemp("here")
+    training = Trainer(trained().train(), TrainConfig(steps=1, batch=2))
+    save(here / "run", training)
+    noise = Trainer(trained(D=degrade.make("gaussian_noise", T=6)).train(), TrainConfig(steps=1, batch=2))
+    save(here / "noise", noise, prior=StandardNormal((3, 16, 16)))
+    photographs(here / "faces", n=8, size=20)
+    photo("RGBA").save(here / "photo.png")
+    return here
+
+
+@pytest.fixture
+def here(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def model():
+    return load("run")
+
+
+def test_a_picture_is_restored_by_its_severity_and_the_comparison_is_written_on_request(here, capsys):
+    arguments = ["image", "photo.png", "--model", "run", "--severity", "5", "--device", "cpu"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines() == ["severity 5 of 8, as given", "restored/photo-restored.png"]
+    with Image.open("restored/photo-restored.png") as written:
+        assert np.array_equal(np.asarray(written), np.asarray(restore_image(model(), photo("RGBA"), 5).image))
+    assert console([*arguments, "--before-after"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "restored/photo-restored-2.png",
+        "restored/photo-before-after-2.png",
+    ]
+    with Image.open("restored/photo-before-after-2.png") as sheet:
+        assert sheet.width > 2 * 37 * 3
+
+
+def test_a_severity_is_estimated_by_a_folder_of_clean_pictures(here, capsys):
+    arguments = ["image", "photo.png", "--model", "run", "--data", "faces", "--device", "cpu"]
+    assert main([*arguments, "--sampler", "algorithm2", "--sample-steps", "2"]) == 0
+    assert capsys.readouterr().out.startswith("severity ")
+
+
+@pytest.fixture
+def album(here):
+    (here / "album" / "more").mkdir(parents=True)
+    for i, name in enumerate(("a.jpg", "b.jpg", "b.png", "more/c.png")):
+        photo("RGB", size=(30 + i, 29)).save(here / "album" / name)
+    (here / "album" / "notes.txt").write_text("no picture")
+    return ["folder", "album", "--model", "run", "--severity", "5", "--device", "cpu", "--out", "out"]
+
+
+def test_a_folder_is_restored_and_only_what_changed_is_restored_again(album, here, capsys):
+    assert main(album) == 0
+    assert capsys.readouterr().out == "4 restored, 0 skipped, 0 failed: out\n"
+    made = sorted(path.relative_to(here / "out").as_posix() for path in (here / "out").rglob("*.png"))
+    assert made == ["a.png", "b.jpg.png", "b.png.png", "more/c.png"]
+    with Image.open(here / "out" / "more" / "c.png") as written:
+        expected = restore_image(model(), photo("RGB", size=(33, 29)), 5).image
+        assert np.array_equal(np.asarray(written), np.asarray(expected))
+    before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.png")}
+    (here / "out" / "a.png").unlink()
+    photo("RGB", size=(50, 29)).save(here / "album" / "more" / "c.png")
+    assert main(album) == 0
+    assert capsys.readouterr().out == "2 restored, 2 skipped, 0 failed: out\n"
+    again = {path.name for path in (here / "out").rglob("*.png") if path.stat().st_mtime_ns != before[path]}
+    assert again == {"a.png", "c.png"}
+    assert main([*album[:-1], "out", "--severity", "6"]) == 0
+    assert capsys.readouterr().out == "4 restored, 0 skipped, 0 failed: out\n"
+    assert json.loads((here / "out" / "restored.json").read_text())["a.jpg"]["severity"] == 6
+
+
+def test_another_model_restores_what_is_finished_again(album, here, capsys):
+    assert main(album) == 0
+    training = Trainer(trained(seed=1).train(), TrainConfig(steps=2, batch=2))
+    shutil.rmtree("run")
+    save("run", training)
+    assert main(album) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "4 restored, 0 skipped, 0 failed: out"
+
+
+def test_a_picture_that_fails_costs_a_line_and_the_rest_is_restored(album, here, capsys):
+    (here / "album" / "broken.png").write_text("no picture")
+    assert main(album) == 1
+    found = capsys.readouterr()
+    assert found.out == "4 restored, 0 skipped, 1 failed: out\n"
+    (line,) = found.err.splitlines()
+    assert line.startswith("album/broken.png: ")
+    photo("RGB").save(here / "album" / "broken.png")
+    assert main(album) == 0
+    assert capsys.readouterr().out == "1 restored, 4 skipped, 0 failed: out\n"
+
+
+def test_what_is_interrupted_keeps_what_is_finished(album, here, capsys, monkeypatch):
+    seen = []
+
+    def interrupted(*arguments):
+        seen.append(arguments)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return restore_image(*arguments)
+
+    monkeypatch.setattr("samplers.commands.restoration.restore_image", interrupted)
+    assert main(album) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert main(album) == 0
+    assert capsys.readouterr().out == "2 restored, 2 skipped, 0 failed: out\n"
+
+
+def test_images_are_generated_from_the_prior_of_the_model(here, capsys):
+    arguments = ["generate", "--model", "noise", "--images", "3", "--sampler", "ddim", "--device", "cpu"]
+    assert main([*arguments, "--sample-steps", "3"]) == 0
+    assert capsys.readouterr().out == "generated/grid.png\n"
+    with Image.open("generated/grid.png") as page:
+        assert page.size == (32, 32)
+        first = np.asarray(page)[:16, :16]
+    with Image.open("generated/0.png") as one:
+        assert np.array_equal(np.asarray(one), first)
+    # An image depends on its number alone.
+    assert main([*arguments, "--sample-steps", "3", "--batch-size", "1", "--out", "again"]) == 0
+    with Image.open("generated/2.png") as one, Image.open("again/2.png") as other:
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
+
+
+@pytest.mark.parametrize("command", [["samplers"], ["degradations"], ["check", "decolor", "T=4"]])
+def test_the_console_command_lists_and_checks(command, capsys):
+    assert console(command) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("image photo.png", "--model is missing"),
+        ("image photo.png --model nowhere", "--model nowhere"),
+        ("image nowhere.png --model run --severity 3", "nowhere.png is not a picture"),
+        ("image photo.png --model run --data empty", "--data empty holds 0 pictures"),
+        ("image photo.png --model run --data nowhere", "nowhere is not a folder"),
+        ("image photo.png --model run --severity 9", "severity is 9; the model knows severities 1..8"),
+        ("folder nowhere --model run", "nowhere is not a folder"),
+        ("folder empty --model run", "empty holds no pictures"),
+        ("generate --model run", "no prior: "),
+        ("generate --model noise --sample-steps 7", "--sample-steps 7 is more than T = 6"),
+        ("generate --model noise --sampler euler", "--sampler euler"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, here, capsys):
+    (here / "empty").mkdir()
+    assert main([*arguments.split(), "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (here / "restored").exists()
+
+
+def test_the_progress_of_tiles_is_told():
+    told = []
+    x = torch.rand(3, 40, 70)
+    options = RestoreOptions(2, tile_size=16, progress=lambda done, total: told.append((done, total)))
+    restore_image(trained(), x, 3, "algorithm2", options)
+    total = told[0][1]
+    assert total > 8
+    assert told == 2 * [(min(done, total), total) for done in range(8, total + 8, 8)]
