@@ -15,12 +15,11 @@ from degrade.optional import require
 from restore import BaseRestorer
 from samplers.commands.options import Count, ModelOptions
 from samplers.commands.restoration import encode, replace_file
-from samplers.generate import many
+from samplers.generate import GenerateOptions, generate
 from samplers.priors.base import Prior
 from samplers.priors.fit import fit_prior
 from samplers.priors.io import load_prior
 from samplers.registry import parse_sampler
-from samplers.timesteps import spaced_timesteps
 
 __all__ = ["Generate"]
 
@@ -56,8 +55,8 @@ class Generate(ModelOptions):
             raise UsageError(f"--sample-steps {self.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
         prior = self.read_prior(R, device)
         folder, digits, images = Path(self.out), len(str(self.images - 1)), []
-        steps = spaced_timesteps(D.T, self.sample_steps)
-        made = many(D, R, sampler, prior, self.images, self.seed, self.batch_size, steps)
+        options = GenerateOptions(self.seed, self.batch_size, self.sample_steps)
+        made = generate(R, sampler, prior, self.images, options)
         with require("tqdm", "a progress bar").tqdm(total=self.images, unit="image", disable=None) as bar:
             for numbers, x_0 in made:
                 images.append(x_0.cpu())

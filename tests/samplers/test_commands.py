@@ -24,9 +24,9 @@ from tests.samplers.test_image import trained
 def folder(tmp_path_factory):
     """A trained model and some pictures."""
     here = tmp_path_factory.mktemp("here")
-    training = Trainer(trained().train(), TrainConfig(steps=1, batch=2))
+    training = Trainer(trained().train(), TrainConfig(steps=1, batch_size=2))
     save(here / "run", training)
-    noise = Trainer(trained(D=degrade.make("gaussian_noise", T=6)).train(), TrainConfig(steps=1, batch=2))
+    noise = Trainer(trained(D=degrade.make("gaussian_noise", T=6)).train(), TrainConfig(steps=1, batch_size=2))
     save(here / "noise", noise, prior=StandardNormal((3, 16, 16)))
     photographs(here / "faces", n=8, size=20)
     photo("RGBA").save(here / "photo.png")
@@ -96,7 +96,7 @@ def test_a_folder_is_restored_and_only_what_changed_is_restored_again(album, her
 
 def test_another_model_restores_what_is_finished_again(album, here, capsys):
     assert main(album) == 0
-    training = Trainer(trained(seed=1).train(), TrainConfig(steps=2, batch=2))
+    training = Trainer(trained(seed=1).train(), TrainConfig(steps=2, batch_size=2))
     shutil.rmtree("run")
     save("run", training)
     assert main(album) == 0

@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 import degrade
-import samplers.applications.restore_image
 from degrade import expand_level
 from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
 from restore import Restorer, UNet, UNetConfig
+from restore.tiling import reflect_pad
 from samplers import Algorithm2
+from samplers.applications.picture_sampling import crops
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.loop import direct, sample
 from samplers.registry import parse_sampler
@@ -78,7 +79,7 @@ def test_what_is_changed_is_the_picture_and_not_its_transparency():
 @pytest.mark.parametrize("size", [(16, 24), (31, 17), (1, 1), (128, 5)])
 def test_it_is_what_the_network_says(size):
     R, x = trained(), torch.rand(3, *size) * 2 - 1
-    padded = samplers.applications.restore_image.reflect_pad(x[None], -size[0] % 2, -size[1] % 2)
+    padded = reflect_pad(x[None], -size[0] % 2, -size[1] % 2)
     expected = direct(R, padded, 5)[0, :, : size[0], : size[1]].clamp(-1, 1)
     assert torch.equal(restore_image(R, x, 5).image, expected)
     picture = to_pil_like(Image.new("RGB", size[::-1]), x)
@@ -86,7 +87,7 @@ def test_it_is_what_the_network_says(size):
         picture,
         direct(
             R,
-            samplers.applications.restore_image.reflect_pad(pil_to_tensor(picture)[None], -size[0] % 2, -size[1] % 2),
+            reflect_pad(pil_to_tensor(picture)[None], -size[0] % 2, -size[1] % 2),
             5,
         )[0, :, : size[0], : size[1]],
     )
@@ -225,14 +226,14 @@ def test_a_severity_is_found_and_a_clean_picture_left_alone():
 def test_cuts_show_the_middle_of_a_mask_and_keep_large_pixels_whole():
     x = torch.arange(45 * 70).view(1, 1, 45, 70).float()
     inpaint = degrade.make("inpaint", T=5)
-    (cut,) = samplers.applications.restore_image.crops(inpaint, x, 16)
+    (cut,) = crops(inpaint, x, 16)
     t = expand_level(5, x)
     assert inpaint(x + 1, t)[0, 0, 22, 34] == inpaint(cut[None] + 1, t)[0, 0, 7, 7] == 0
     assert cut[0, 7, 7] == x[0, 0, 22, 34]
-    for cut in samplers.applications.restore_image.crops(BLUR, x, 16):
+    for cut in crops(BLUR, x, 16):
         assert int(cut[0, 0, 0]) % 70 % 16 == 0
         assert int(cut[0, 0, 0]) // 70 % 16 == 0
-    assert samplers.applications.restore_image.crops(BLUR, x, 100).shape == (1, 1, 100, 100)
+    assert crops(BLUR, x, 100).shape == (1, 1, 100, 100)
 
 
 def test_twelve_million_pixels_need_little_memory():
