@@ -98,7 +98,9 @@ def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> to
     """Return black and white images, plain and speckled: what D forgets of these, it forgets of any."""
     network = model.specification.network
     generator = torch.Generator().manual_seed(0)
-    signs = torch.rand(32, network.channels, network.size, network.size, generator=generator).round() * 2 - 1
+    signs = (
+        torch.rand(32, network.in_channels, network.image_size, network.image_size, generator=generator).round() * 2 - 1
+    )
     x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)
     if kind not in ("forgotten", "pure_noise") and not (kind == "auto" and measure_remaining_detail(D, x0, sizes=[0])):
         raise ValueError(f"{D.name} leaves something of an image at T = {D.T}; name images to fit it to with --data")

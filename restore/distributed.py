@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 
 from degrade.optional import require
-from restore.nets.blocks import Residual
 
 __all__ = [
     "DistributedProcesses",
@@ -124,7 +123,7 @@ class FullyShardedProcesses(DistributedProcesses):
 
         mesh = init_device_mesh(self.accelerator.device.type, (self.world_size,))
         net.to(memory_format=torch.contiguous_format)  # shards cannot be in another
-        for block in [module for module in net.modules() if isinstance(module, Residual)]:
+        for block in [module for module in net.modules() if isinstance(module, getattr(net, "shard_modules", ()))]:
             fully_shard(block, mesh=mesh)
         fully_shard(net, mesh=mesh)
         return net

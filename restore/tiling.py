@@ -63,9 +63,9 @@ class TiledRestorer(nn.Module):
         super().__init__()
         self.R = R
         net = getattr(R, "net", R)
-        own: int = getattr(net, "stride", 1)
+        own: int = getattr(net, "size_divisor", 1)
         self.stride = own if stride is None else stride
-        trained: int = getattr(getattr(net, "config", None), "size", 64)
+        trained: int = getattr(getattr(net, "config", None), "image_size", 64)
         self.size: int = trained * math.ceil(128 / trained) if size is None else size
         self.overlap: int = self.stride * round(self.size / 4 / self.stride) if overlap is None else overlap
         self.batch = batch

@@ -10,10 +10,27 @@ from restore.distributed import SingleProcess
 from restore.lr_schedules import LR_SCHEDULES
 from restore.optimizers import Adam
 
-SMALL = UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4, dropout=0.1)
+SMALL = UNetConfig(
+    image_size=16,
+    in_channels=1,
+    model_channels=8,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(8,),
+    norm_groups=4,
+    dropout=0.1,
+)
 
 
-TINY = UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4)
+TINY = UNetConfig(
+    image_size=16,
+    in_channels=1,
+    model_channels=8,
+    channel_mult=(1,),
+    num_res_blocks=1,
+    attention_resolutions=(),
+    norm_groups=4,
+)
 
 
 def start(steps, seed=0, processes=SingleProcess(), network=SMALL, **changes):

@@ -19,13 +19,21 @@ from restore import UNetConfig
 __all__ = ["compare", "faster", "installed", "networks", "versions"]
 
 Rows = list[dict[str, Any]]
-TINY = UNetConfig(size=16, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=8, shift=-1)
+TINY = UNetConfig(
+    image_size=16,
+    model_channels=16,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(8,),
+    norm_groups=8,
+    time_offset=-1,
+)
 # Half the width of the CIFAR-10 network, and one level less; for 64 pixels a quarter of it.
 SMALL = (
-    UNetConfig(width=64, multipliers=(1, 2, 2), shift=-1),
-    UNetConfig(size=64, width=32, multipliers=(1, 2, 2, 2), shift=-1),
+    UNetConfig(model_channels=64, channel_mult=(1, 2, 2), time_offset=-1),
+    UNetConfig(image_size=64, model_channels=32, channel_mult=(1, 2, 2, 2), time_offset=-1),
 )
-CIFAR = (UNetConfig(shift=-1), UNetConfig(size=64, shift=-1))
+CIFAR = (UNetConfig(time_offset=-1), UNetConfig(image_size=64, time_offset=-1))
 
 
 def networks(quick: bool, device: torch.device) -> Sequence[UNetConfig]:

@@ -44,7 +44,7 @@ class Setting:
     @property
     def size(self) -> int:
         """Side of the images."""
-        return self.network.size
+        return self.network.image_size
 
     def net(self) -> UNet:
         """Return the network, with random weights in the layers that start at zero as well."""
@@ -147,7 +147,7 @@ def _work(pipe: Any, plan: Plan) -> None:
     before = peak_bytes(device)
     ready = plan.build(plan.setting)
     parameters = sum(p.numel() for p in ready.net.parameters())
-    flops = forward_flops(ready.net, plan.setting.network.channels, plan.setting.size)
+    flops = forward_flops(ready.net, plan.setting.network.in_channels, plan.setting.size)
     first = sum(clock(lambda work=work: work(2), device) for work in ready.works.values())  # type: ignore[misc]
     pipe.send((parameters, flops, first, list(ready.works)))
     while order := pipe.recv():

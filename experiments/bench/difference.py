@@ -66,7 +66,7 @@ def restorer(setting: Setting) -> Restorer:
 def noise(setting: Setting) -> Tensor:
     """Return where walks start (batch, C, S, S)."""
     generator = torch.Generator(setting.device).manual_seed(0)
-    shape = (setting.batch, setting.network.channels, setting.size, setting.size)
+    shape = (setting.batch, setting.network.in_channels, setting.size, setting.size)
     return torch.randn(shape, generator=generator, device=setting.device)
 
 

@@ -28,8 +28,10 @@ from restore import UNet, UNetConfig
 
 __all__ = ["main"]
 
-NETWORK = UNetConfig(width=64, multipliers=(1, 2, 2))
-TINY = UNetConfig(size=16, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=8)
+NETWORK = UNetConfig(model_channels=64, channel_mult=(1, 2, 2))
+TINY = UNetConfig(
+    image_size=16, model_channels=16, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(8,), norm_groups=8
+)
 # A kind is the first whose words an operation's name holds.
 KINDS = {
     "convolution": ("conv", "mkldnn_convolution"),
@@ -73,7 +75,9 @@ def measured(network: UNetConfig, low: bool, last: bool, batch: int, device: tor
     torch.manual_seed(0)
     layout = torch.channels_last if last else torch.contiguous_format
     net = UNet(network).to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    x = torch.randn(batch, network.channels, network.size, network.size, device=device).to(memory_format=layout)
+    x = torch.randn(batch, network.in_channels, network.image_size, network.image_size, device=device).to(
+        memory_format=layout
+    )
     t = torch.arange(1, batch + 1, device=device)
 
     def forward() -> Any:

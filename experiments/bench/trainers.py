@@ -67,7 +67,7 @@ def ours(setting: Setting) -> Ready:
 def lucidrains_unet(width: int, setting: Setting) -> nn.Module:
     """Return their network at a width, with as many levels as ours."""
     library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
-    net: nn.Module = library.Unet(dim=width, dim_mults=setting.network.multipliers)
+    net: nn.Module = library.Unet(dim=width, dim_mults=setting.network.channel_mult)
     return net
 
 
@@ -75,8 +75,8 @@ def lucidrains_trainer(setting: Setting) -> Ready:
     """Return their Trainer, with their own step."""
     library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     _choose_device(setting)
-    flops = forward_flops(setting.net(), setting.network.channels, setting.size)
-    width = matched(lambda width: lucidrains_unet(width, setting), flops, setting.network.channels, setting.size)
+    flops = forward_flops(setting.net(), setting.network.in_channels, setting.size)
+    width = matched(lambda width: lucidrains_unet(width, setting), flops, setting.network.in_channels, setting.size)
     torch.manual_seed(0)
     net = lucidrains_unet(width, setting)
     diffusion = library.GaussianDiffusion(net, image_size=setting.size, objective="pred_noise")

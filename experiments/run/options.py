@@ -72,10 +72,13 @@ class NetworkOptions(Options):
         Raises:
             UsageError: if the values do not go together.
         """
-        names = ("size", "width", "multipliers", "blocks", "attention", "heads", "dropout", "groups", "patch")
-        more = ("checkpointing",)
         try:
-            return UNetConfig(channels=channels, **{name: getattr(self, name) for name in names + more})
+            return UNetConfig(
+                image_size=self.size, in_channels=channels, model_channels=self.width, channel_mult=self.multipliers,
+                num_res_blocks=self.blocks, attention_resolutions=self.attention, num_heads=self.heads,
+                dropout=self.dropout, norm_groups=self.groups, patch_size=self.patch,
+                gradient_checkpointing=self.checkpointing,
+            )  # fmt: skip
         except ValidationError as error:
             raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 

@@ -247,7 +247,7 @@ def _expect(checkpoint: Path, theirs: CheckpointConfig, training: Trainer, data:
     restorer, ours = training.restorer, network_of(training.restorer)
     pairs: list[tuple[str, Any, Any]] = [
         # How the backward pass goes about its work may change on the way.
-        ("network", dataclasses.replace(theirs.network, checkpointing=ours.checkpointing), ours),
+        ("network", dataclasses.replace(theirs.network, gradient_checkpointing=ours.gradient_checkpointing), ours),
         ("degradation", theirs.degradation, ComponentConfig.of(restorer.degradation)),
         ("prediction_type", theirs.prediction_type, restorer.prediction_type),
         ("clip_sample", theirs.clip_sample, restorer.clip_sample),

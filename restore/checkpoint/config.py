@@ -34,7 +34,7 @@ __all__ = [
     "read_checkpoint_config",
 ]
 
-FORMAT = 2  # raised when a reader of today could not read a file of tomorrow
+FORMAT = 3  # raised when a reader of today could not read a file of tomorrow
 MODEL = "model.json"
 
 
@@ -132,7 +132,7 @@ class CheckpointConfig:
     data: DatasetInfo | None = None
     normalization: Literal["v / 127.5 - 1"] = "v / 127.5 - 1"
     versions: dict[str, str] = Field(default_factory=dict)
-    format: Literal[2] = 2
+    format: Literal[3] = 3
 
 
 _SPECIFICATION = TypeAdapter(CheckpointConfig)

@@ -71,9 +71,10 @@ def to_diffusers(model: Restorer | UNet, folder: str | Path) -> Path:
 
     >>> import tempfile
     >>> from restore.nets.unet import UNetConfig
-    >>> net = UNet(UNetConfig(size=8, width=8, multipliers=(1, 2), attention=(4,), groups=4))
+    >>> shape = {"image_size": 8, "model_channels": 8, "channel_mult": (1, 2), "norm_groups": 4}
+    >>> net = UNet(UNetConfig(**shape, attention_resolutions=()))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     from_diffusers(to_diffusers(net, folder)).net.config.multipliers
+    ...     from_diffusers(to_diffusers(net, folder)).net.config.channel_mult
     (1, 2)
     """
     net = model.net if isinstance(model, Restorer) else model

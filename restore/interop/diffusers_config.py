@@ -109,12 +109,12 @@ def read_network(file: Path) -> tuple[UNetConfig, bool]:
     mid_groups = options["attn_norm_num_groups"] or (0 if scale_shift else groups)
     mid_block = ("attention" if options["add_attention"] else "resnets") if options["mid_block_type"] else "none"
     config = build(
-        UNetConfig, size=size, channels=options["in_channels"], width=width,
-        multipliers=tuple(c / width if c % width else c // width for c in channels),
-        blocks=options["layers_per_block"], attention=attention, dropout=options["dropout"],
-        groups=groups, shift=-1, freq_shift=options["freq_shift"],
+        UNetConfig, image_size=size, in_channels=options["in_channels"], model_channels=width,
+        channel_mult=tuple(c / width if c % width else c // width for c in channels),
+        num_res_blocks=options["layers_per_block"], attention_resolutions=attention, dropout=options["dropout"],
+        norm_groups=groups, time_offset=-1, freq_shift=options["freq_shift"],
         time_embedding_dim=options["time_embedding_dim"] or None,
-        attention_up=None if attention_up == attention else attention_up,
+        attention_resolutions_up=None if attention_up == attention else attention_up,
         num_head_channels=options["attention_head_dim"],
         mid_block=mid_block, mid_block_scale_factor=options["mid_block_scale_factor"],
         mid_attention_groups=None if mid_groups == groups else mid_groups,
@@ -165,7 +165,7 @@ def read_noise(file: Path | None) -> Noise:
         ValueError: in one line, naming every option that cannot be expressed.
 
     >>> read_noise(None).degradation.schedule
-    Linear(name='linear', beta_1=None, beta_T=None)
+    LinearBeta(name='linear_beta', beta_start=None, beta_end=None)
     """
     defaults = {name: default for name, (default, *_) in NOISE.items()} | AMOUNT
     options = defaults if file is None else _read(file, SCHEDULERS, NOISE, AMOUNT)
@@ -182,21 +182,21 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
     """Return the `config.json` of a network; its `shift` goes into the weights.
 
     Raises:
-        ValueError: naming the field that a UNet2DModel has no option for, such as `patch`.
+        ValueError: naming the field that a UNet2DModel has no option for, such as `patch_size`.
     """
-    dims = {c // config.heads for c in config.attended_widths}
-    down, up = (list(zip(config.sides, way)) for way in config.attends)
+    dims = {c // config.num_heads for c in config.attention_channels}
+    down, up = (list(zip(config.sides, way)) for way in config.has_attention)
     ends = [
         {"resnet" if side in resblock else "conv" for side, attention in way if attention} or {"conv"}
         for way, resblock in ((down[:-1], config.resblock_down), (up[1:], config.resblock_up))
     ]
     alike = "either none or all of the levels with attention"
     for name, possible, expected in (
-        ("patch", config.patch == 1, "1"),
-        ("multipliers", config.multipliers[0] == 1, "those that start with 1"),
-        ("heads", config.num_head_channels or config.heads == 1 or len(dims) < 2,
+        ("patch_size", config.patch_size == 1, "1"),
+        ("channel_mult", config.channel_mult[0] == 1, "those that start with 1"),
+        ("num_heads", config.num_head_channels or config.num_heads == 1 or len(dims) < 2,
          "1, or as many where all that attend are equally wide,"),
-        ("width", config.width % 2 == 0, "an even one"),
+        ("model_channels", config.model_channels % 2 == 0, "an even one"),
         ("mid_attention_groups", config.mid_norm_groups or config.use_scale_shift_norm, "1 or more"),
         ("resblock_down", len(ends[0]) == 1, alike),
         ("resblock_up", len(ends[1]) == 1, alike),
@@ -206,9 +206,9 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
     shape = {
         "act_fn": config.act_fn,
         "add_attention": config.mid_block == "attention",
-        "attention_head_dim": config.num_head_channels or (max(dims, default=None) if config.heads > 1 else None),
+        "attention_head_dim": config.num_head_channels or (max(dims, default=None) if config.num_heads > 1 else None),
         "attn_norm_num_groups": config.mid_norm_groups or None,
-        "block_out_channels": list(config.widths),
+        "block_out_channels": list(config.level_channels),
         "center_input_sample": config.center_input_sample,
         "down_block_types": [_kind(DOWN, attention, side in config.resblock_down) for side, attention in down],
         "downsample_padding": config.downsample_padding,
@@ -216,15 +216,15 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
         "dropout": config.dropout,
         "flip_sin_to_cos": False,
         "freq_shift": config.freq_shift,
-        "in_channels": config.channels,
-        "layers_per_block": config.blocks,
+        "in_channels": config.in_channels,
+        "layers_per_block": config.num_res_blocks,
         "mid_block_scale_factor": config.mid_block_scale_factor,
         "mid_block_type": None if config.mid_block == "none" else "UNetMidBlock2D",
         "norm_eps": config.norm_eps,
-        "norm_num_groups": config.groups,
-        "out_channels": config.channels,
+        "norm_num_groups": config.norm_groups,
+        "out_channels": config.in_channels,
         "resnet_time_scale_shift": "scale_shift" if config.use_scale_shift_norm else "default",
-        "sample_size": config.size,
+        "sample_size": config.image_size,
         "time_embedding_dim": config.time_embedding_dim,
         "up_block_types": [_kind(UP, attention, side in config.resblock_up) for side, attention in reversed(up)],
         "upsample_type": ends[1].pop(),

@@ -21,29 +21,19 @@ from restore.nets.unet import UNet
 
 __all__ = ["load_weights", "their_weights"]
 
-THREE = ("to_q", "to_k", "to_v")
-FIRST = "time.linear1.weight"
-OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+QKV = ("to_q", "to_k", "to_v")
+FIRST = "time_embed.linear_1.weight"
+LEGACY_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
-# From our names to theirs, in this order.
+# From our names to theirs, where they differ, in this order.
 RENAMED = [
     (re.compile(pattern), theirs)
     for pattern, theirs in (
-        (r"^enter\.", "conv_in."),
-        (r"^leave\.", "conv_out."),
-        (r"^norm\.", "conv_norm_out."),
-        (r"^time\.linear(\d)\.", r"time_embedding.linear_\1."),
-        (r"^down\.(\d+)\.shrink\.(?=weight|bias)", r"down_blocks.\1.downsamplers.0.conv."),
-        (r"^up\.(\d+)\.grow\.(?=weight|bias)", r"up_blocks.\1.upsamplers.0.conv."),
-        (r"^down\.(\d+)\.shrink\.", r"down_blocks.\1.downsamplers.0."),
-        (r"^up\.(\d+)\.grow\.", r"up_blocks.\1.upsamplers.0."),
-        (r"^middle\.(\d+)\.", r"mid_block.resnets.\1."),
-        (r"^(down|up)\.(\d+)\.blocks\.(\d+)\.", r"\1_blocks.\2.resnets.\3."),
+        (r"^norm_out\.", "conv_norm_out."),
+        (r"^time_embed\.", "time_embedding."),
+        (r"\.(down|up)sample\.", r".\1samplers.0."),
         (r"\.resnets\.(\d+)\.attention\.", r".attentions.\1."),
-        (r"((?:resnets|samplers)\.\d+)\.time\.", r"\1.time_emb_proj."),
-        (r"(resnets\.\d+)\.shortcut\.", r"\1.conv_shortcut."),
-        (r"(attentions\.\d+)\.norm\.", r"\1.group_norm."),
-        (r"(attentions\.\d+)\.out\.", r"\1.to_out.0."),
+        (r"\.to_out\.", ".to_out.0."),
     )
 ]
 
@@ -83,8 +73,8 @@ def their_weights(net: UNet) -> dict[str, Tensor]:
     """Return the tensors of a network under the names of a UNet2DModel that is called with k = t - 1."""
     named: dict[str, Tensor] = {}
     for name, tensor in net.state_dict().items():
-        if name == FIRST and net.config.shift != -1:
-            tensor = _turned(tensor, net.time.frequencies, net.config.shift + 1)
+        if name == FIRST and net.config.time_offset != -1:
+            tensor = _turned(tensor, net.time_embed.frequencies, net.config.time_offset + 1)
         theirs = _theirs(name)
         # Copies: safetensors takes neither views nor channels_last tensors.
         named |= {
@@ -97,11 +87,11 @@ def their_weights(net: UNet) -> dict[str, Tensor]:
 def _theirs(name: str) -> tuple[str, ...]:
     for pattern, theirs in RENAMED:
         name = pattern.sub(theirs, name)
-    return tuple(name.replace("query_key_value", one) for one in THREE) if "query_key_value" in name else (name,)
+    return tuple(name.replace("to_qkv", one) for one in QKV) if "to_qkv" in name else (name,)
 
 
 def _renewed(found: re.Match[str]) -> str:
-    return f"{found[1]}.{OLD[found[2]]}."
+    return f"{found[1]}.{LEGACY_NAMES[found[2]]}."
 
 
 def _turned(weight: Tensor, frequencies: Tensor, d: int) -> Tensor:

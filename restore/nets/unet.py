@@ -1,17 +1,30 @@
 """The restoration network: a UNet that maps (x_t, t) to an image of the same shape.
 
-Widths, levels, blocks, attention and dropout are free, so that one class expresses the small network of the demo, the
-one of Ho et al. for CIFAR-10 (35,746,307 parameters) and the one for 256-pixel images (113,673,219); the fields after
-`patch` add the variants of Dhariwal and Nichol (arXiv 2105.05233, 2021) and of diffusers' `UNet2DModel`. Images may
-have any number of channels and need not be square: their sides need only divide by `UNet.stride`.
+Channels, levels, blocks, attention and dropout are free, so one class expresses the small network of the demo, the one
+of Ho et al. for CIFAR-10 (35,746,307 parameters) and the one for 256-pixel images (113,673,219); further fields add
+the variants of Dhariwal and Nichol (arXiv 2105.05233, 2021) and of diffusers' `UNet2DModel`. Images may have any number
+of channels and need not be square: their sides must divide by `UNet.size_divisor`.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.nets.blocks import Downward, Norm, Plan, Resampling, Residual, TimeEmbedding, Upward, zeroed
+from restore.nets.blocks import (
+    BlockConfig,
+    DownBlock,
+    MidBlock,
+    Norm,
+    Resampling,
+    ResnetBlock,
+    TimeEmbedding,
+    UpBlock,
+    zero_module,
+)
 from restore.nets.unet_config import UNetConfig
 
 __all__ = ["UNet", "UNetConfig"]
@@ -20,77 +33,123 @@ __all__ = ["UNet", "UNetConfig"]
 class UNet(nn.Module):
     """The network described by a `UNetConfig`.
 
+    Attributes:
+        config: its configuration.
+        size_divisor: the number by which height and width of the images must be divisible.
+        shard_modules: the classes of the modules that fully sharded training gathers one at a time.
+
     >>> import torch
-    >>> net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), attention=(8,), groups=4))
+    >>> net = UNet(UNetConfig(image_size=16, in_channels=1, model_channels=8, channel_mult=(1, 2), norm_groups=4))
     >>> net(torch.zeros(2, 1, 16, 24), torch.tensor([1, 7])).shape
     torch.Size([2, 1, 16, 24])
     """
 
+    shard_modules: ClassVar[tuple[type[nn.Module], ...]] = (ResnetBlock,)
+
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        last = len(config.multipliers) - 1
-        self.stride = config.patch * 2**last
-        plan, widths, sides = _plan(config), config.widths, config.sides
-        attends_down, attends_up = config.attends
-        pixels = config.channels * config.patch**2
+        last = len(config.channel_mult) - 1
+        self.size_divisor = config.patch_size * 2**last
+        shared, widths, sides = _block_config(config), config.level_channels, config.sides
+        down_attention, up_attention = config.has_attention
+        pixels = config.patch_size**2
 
-        self.time = TimeEmbedding(config.width, plan.time, config.freq_shift)
-        self.enter = nn.Conv2d(pixels, config.width, 3, padding=1)
-        skips = [config.width]
-        self.down = nn.ModuleList()
+        self.time_embed = TimeEmbedding(config.model_channels, shared.time_channels, config.freq_shift)
+        if config.num_classes is not None:  # the last row stands for "no class"
+            self.class_embed = nn.Embedding(config.num_classes + 1, shared.time_channels)
+        seen = (config.in_channels + config.cond_channels) * pixels
+        self.conv_in = nn.Conv2d(seen, config.model_channels, 3, padding=1)
+        skips = [config.model_channels]
+        self.down_blocks = nn.ModuleList()
         for level, width in enumerate(widths):
-            channels = [skips[-1]] + [width] * config.blocks
-            shrink = _resampling(sides[level] in config.resblock_down) if level < last else None
-            self.down.append(Downward(channels, plan, attends_down[level], shrink))
-            skips += [width] * (config.blocks + (level < last))
+            channels = [skips[-1]] + [width] * config.num_res_blocks
+            resampling = _resampling(sides[level] in config.resblock_down) if level < last else None
+            self.down_blocks.append(DownBlock(channels, shared, down_attention[level], resampling))
+            skips += [width] * (config.num_res_blocks + (level < last))
         attentions = {"attention": (True, False), "resnets": (False, False), "none": ()}[config.mid_block]
-        mid_plan = plan._replace(scale=config.mid_block_scale_factor, attention_groups=config.mid_norm_groups)
-        self.middle = nn.ModuleList(Residual(widths[-1], widths[-1], mid_plan, a) for a in attentions)
-        self.up = nn.ModuleList()
-        before = widths[-1]
+        mid = shared._replace(
+            output_scale_factor=config.mid_block_scale_factor, attention_groups=config.mid_norm_groups
+        )
+        self.mid_block = MidBlock(widths[-1], mid, attentions)
+        self.up_blocks = nn.ModuleList()
+        channels_in = widths[-1]
         for level in reversed(range(len(widths))):
-            channels = [before] + [widths[level]] * (config.blocks + 1)
-            taken = [skips.pop() for _ in range(config.blocks + 1)]
-            grow = _resampling(sides[level] in config.resblock_up) if level > 0 else None
-            self.up.append(Upward(channels, taken, plan, attends_up[level], grow))
-            before = widths[level]
-        self.norm = Norm(config.groups, widths[0], config.norm_eps)
-        self.leave = zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1))
+            channels = [channels_in] + [widths[level]] * (config.num_res_blocks + 1)
+            taken = [skips.pop() for _ in range(config.num_res_blocks + 1)]
+            resampling = _resampling(sides[level] in config.resblock_up) if level > 0 else None
+            self.up_blocks.append(UpBlock(channels, taken, shared, up_attention[level], resampling))
+            channels_in = widths[level]
+        self.norm_out = Norm(config.norm_groups, widths[0], config.norm_eps)
+        self.conv_out = zero_module(nn.Conv2d(widths[0], config.in_channels * pixels, 3, padding=1))
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Map images x (B, C, H, W) at severities t (B,) to (B, C, H, W), in the precision of x even under autocast.
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, image: Tensor | None = None) -> Tensor:
+        """Map degraded images to the network's prediction, in the precision of x even under autocast.
+
+        Args:
+            x: (B, C, H, W) images.
+            t: (B,) int64 severities.
+            label: (B,) int64 classes in 0..num_classes, where num_classes means "no class", as does None.
+            image: (B, cond_channels, H, W), a second image that the network sees beside x.
+
+        Returns:
+            (B, C, H, W).
 
         Raises:
-            ValueError: if the number of channels is not the network's or a side does not divide by `stride`.
+            ValueError: if the number of channels is not the network's, a side does not divide by `size_divisor`, or a
+                condition is given that the configuration does not declare or has another shape.
         """
-        if x.shape[1] != self.config.channels or x.shape[2] % self.stride or x.shape[3] % self.stride:
+        config = self.config
+        if x.shape[1] != config.in_channels or x.shape[2] % self.size_divisor or x.shape[3] % self.size_divisor:
             raise ValueError(
-                f"the network takes {self.config.channels} channels and sides that divide by {self.stride},"
+                f"the network takes {config.in_channels} channels and sides that divide by {self.size_divisor},"
                 f" not images of shape {tuple(x.shape[1:])}"
             )
-        embedding = getattr(F, self.config.act_fn)(self.time(t + self.config.shift))
-        seen = 2 * x - 1 if self.config.center_input_sample else x
-        h = self.enter(F.pixel_unshuffle(seen, self.config.patch))
+        embedding = getattr(F, config.act_fn)(self._embed(t, label))
+        seen = 2 * x - 1 if config.center_input_sample else x
+        h = self.conv_in(F.pixel_unshuffle(self._with_image(seen, image), config.patch_size))
         skips = [h]
-        for level in self.down:
+        for level in self.down_blocks:
             skips += level(skips[-1], embedding)
-        h = skips[-1]
-        for block in self.middle:
-            h = block(h, embedding)
-        for level in self.up:
+        h = self.mid_block(skips[-1], embedding)
+        for level in self.up_blocks:
             h = level(h, skips, embedding)
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.config.patch).to(x.dtype)
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), config.patch_size).to(x.dtype)
+
+    def _embed(self, t: Tensor, label: Tensor | None) -> Tensor:
+        embedded: Tensor = self.time_embed(t + self.config.time_offset)
+        classes = self.config.num_classes
+        if classes is None:
+            if label is not None:
+                raise ValueError("label is given, and the network has num_classes None; leave it out")
+            return embedded
+        label = torch.full_like(t, classes) if label is None else label
+        if label.shape != t.shape or label.dtype != torch.int64:
+            raise ValueError(f"label is {label.dtype} {tuple(label.shape)}; it must be int64 {tuple(t.shape)}")
+        return embedded + self.class_embed(label).to(embedded.dtype)
+
+    def _with_image(self, x: Tensor, image: Tensor | None) -> Tensor:
+        expected = (len(x), self.config.cond_channels, *x.shape[2:])
+        if image is None and not self.config.cond_channels:
+            return x
+        if image is None or image.shape != expected or not self.config.cond_channels:
+            found = None if image is None else tuple(image.shape)
+            raise ValueError(
+                f"image has shape {found}; the network, with cond_channels {expected[1]}, takes"
+                f" {expected if expected[1] else None}"
+            )
+        return torch.cat([x, image.to(x.dtype)], dim=1)
 
 
 def _resampling(residual: bool) -> Resampling:
     return "resnet" if residual else "conv"
 
 
-def _plan(config: UNetConfig) -> Plan:
-    return Plan(
-        time=config.time_embedding_dim or 4 * config.width, groups=config.groups, attention_groups=config.groups,
-        eps=config.norm_eps, heads=config.heads, head_channels=config.num_head_channels, dropout=config.dropout,
-        act_fn=config.act_fn, scale_shift=config.use_scale_shift_norm, padding=config.downsample_padding,
-        checkpointing=config.checkpointing,
+def _block_config(config: UNetConfig) -> BlockConfig:
+    return BlockConfig(
+        time_channels=config.time_embedding_dim or 4 * config.model_channels, norm_groups=config.norm_groups,
+        attention_groups=config.norm_groups, norm_eps=config.norm_eps, num_heads=config.num_heads,
+        num_head_channels=config.num_head_channels, dropout=config.dropout, act_fn=config.act_fn,
+        scale_shift=config.use_scale_shift_norm, downsample_padding=config.downsample_padding,
+        gradient_checkpointing=config.gradient_checkpointing,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The shape of a `UNet`: widths, levels, blocks, attention, and the variants of the published networks."""
+"""The configuration of a `UNet`: channels, levels, blocks, attention, conditions, and published variants."""
 
 from __future__ import annotations
 
@@ -19,57 +19,69 @@ class UNetConfig:
     """The shape of a `UNet`; the default is the CIFAR-10 network of Ho et al.
 
     Args:
-        size: side of the images it is made for; attention is placed by it, other sizes may still be fed.
-        channels: of the images.
-        width: channels at the highest resolution.
-        multipliers: channels at each level as a multiple of `width`, which need not be whole where the product is; each
-            level halves the sides.
-        blocks: residual blocks at each level on the way down, one more on the way up.
-        attention: sides at which the blocks are followed by self-attention.
-        heads: of the attention.
-        dropout: inside the residual blocks.
-        groups: of the group norms; divides every number of channels.
-        shift: added to t before it is embedded; -1 for a network whose times count from 0.
-        freq_shift: the n frequencies of the embedding of time are 10000^(-i / (n - freq_shift)), i = 0..n-1.
-        time_embedding_dim: channels of the embedded time; None for 4 `width`.
-        attention_up: sides with self-attention on the way up; None for those of `attention`.
-        num_head_channels: channels of each head, as many heads as fit; None for `heads` of them.
-        mid_block: what is between the ways down and up: two residual blocks with or without attention, or nothing.
-        mid_block_scale_factor: by which every sum of skip connection and branch is divided there.
-        mid_attention_groups: of the norm before the attention there; None for `groups`, 0 for no norm.
-        resblock_down: sides at which a level ends in a residual block that halves them by means of 2 x 2 pixels; at all
-            others a convolution does.
+        image_size: side in pixels of the images that the network is made for. The places of attention are given by it;
+            images of other sizes may still be passed.
+        in_channels: channels of the images, and of the output.
+        model_channels: channels at the highest resolution.
+        channel_mult: channels at each level as multiples of `model_channels`. A multiple may be a fraction if the
+            product is a whole number. Each level after the first halves the sides.
+        num_res_blocks: residual blocks at each level on the way down; the way up has one more.
+        attention_resolutions: sides, in units of patches, at which residual blocks are followed by self-attention.
+        num_heads: heads of the attention.
+        dropout: probability of dropout in the residual blocks, in [0, 1).
+        norm_groups: groups of the group norms; it must divide the channels of every level.
+        patch_size: side of the squares of pixels that the network treats as one pixel with more channels, which makes
+            it patch_size^2 times cheaper.
+        time_offset: added to t before it is embedded; -1 for a network whose time counts from 0.
+        gradient_checkpointing: whether the backward pass recomputes each residual block instead of storing its
+            intermediate results: less memory and a third more time for the same gradients.
+        num_classes: number of classes for a condition `label`; None for a network without it. Index `num_classes`
+            means "no class".
+        cond_channels: channels of a second image, the condition `image`; 0 for a network without it.
+        freq_shift: the n frequencies of the time embedding are 10000^(-i / (n - freq_shift)), i = 0..n-1.
+        time_embedding_dim: channels of the embedded time; None for 4 `model_channels`.
+        attention_resolutions_up: sides with self-attention on the way up; None for `attention_resolutions`.
+        num_head_channels: channels of each head, with as many heads as fit; None for `num_heads` heads.
+        mid_block: the part at the lowest resolution: two residual blocks with or without attention, or nothing.
+        mid_block_scale_factor: divisor of every sum of skip connection and branch in the middle.
+        mid_attention_groups: groups of the norm before the attention in the middle; None for `norm_groups`, 0 for no
+            norm.
+        resblock_down: sides at which a level ends in a residual block that halves them by 2x2 means; elsewhere a
+            convolution with stride 2 does.
         resblock_up: sides at which a level ends in a residual block that doubles them.
-        use_scale_shift_norm: whether the embedded time scales and shifts the result of a block's second norm; otherwise
-            it is added to what that norm sees.
+        use_scale_shift_norm: whether the embedded time scales and shifts the result of a block's second norm, instead
+            of being added to the input of that norm.
         act_fn: activation of the residual blocks.
         norm_eps: added to the variances in the group norms.
-        downsample_padding: of the convolution that halves the sides: 1 on all sides, 0 for one pixel on the far two.
+        downsample_padding: padding of the convolution that halves the sides: 1 for one pixel on all sides, 0 for one
+            pixel at the bottom and at the right.
         center_input_sample: whether the network sees 2 x - 1 in place of x.
-        patch: the network sees patch x patch pixels as one, which makes it patch^2 times cheaper.
-        checkpointing: whether the backward pass computes every residual block again in place of keeping what is inside:
-            less memory, a third more time, the same gradients.
+
+    Raises:
+        ValidationError: for an argument out of its range, or for arguments that do not fit together.
 
     >>> from restore.nets.unet import UNet
     >>> sum(p.numel() for p in UNet(UNetConfig()).parameters())
     35746307
     """
 
-    size: Count = 32
-    channels: Count = 3
-    width: Count = 128
-    multipliers: Annotated[tuple[Count | Positive, ...], Field(min_length=1)] = (1, 2, 2, 2)
-    blocks: Count = 2
-    attention: tuple[Count, ...] = (16,)
-    heads: Count = 1
+    image_size: Count = 32
+    in_channels: Count = 3
+    model_channels: Count = 128
+    channel_mult: Annotated[tuple[Count | Positive, ...], Field(min_length=1)] = (1, 2, 2, 2)
+    num_res_blocks: Count = 2
+    attention_resolutions: tuple[Count, ...] = (16,)
+    num_heads: Count = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    groups: Count = 32
-    patch: Count = 1
-    shift: int = 0
-    checkpointing: bool = False
+    norm_groups: Count = 32
+    patch_size: Count = 1
+    time_offset: int = 0
+    gradient_checkpointing: bool = False
+    num_classes: Count | None = None
+    cond_channels: Annotated[int, Field(ge=0)] = 0
     freq_shift: int = 1
     time_embedding_dim: Count | None = None
-    attention_up: tuple[Count, ...] | None = None
+    attention_resolutions_up: tuple[Count, ...] | None = None
     num_head_channels: Count | None = None
     mid_block: Literal["attention", "resnets", "none"] = "attention"
     mid_block_scale_factor: Positive = 1.0
@@ -83,32 +95,38 @@ class UNetConfig:
     center_input_sample: bool = False
 
     def __post_init__(self) -> None:
-        stride = self.patch * 2 ** (len(self.multipliers) - 1)
-        if self.size % stride:
+        divisor = self.patch_size * 2 ** (len(self.channel_mult) - 1)
+        if self.image_size % divisor:
             raise ValueError(
-                f"size {self.size} does not divide by {stride}, which {len(self.multipliers)} levels"
-                f" and patch {self.patch} need; choose a multiple of it or fewer multipliers"
+                f"image_size {self.image_size} does not divide by {divisor}, which {len(self.channel_mult)} levels"
+                f" and patch_size {self.patch_size} need; choose a multiple of it or a shorter channel_mult"
             )
         for name, sides in (
-            ("attention", self.sides), ("attention_up", self.sides),
+            ("attention_resolutions", self.sides), ("attention_resolutions_up", self.sides),
             ("resblock_down", self.sides[:-1]), ("resblock_up", self.sides[1:]),
         ):  # fmt: skip
             unknown = set(getattr(self, name) or ()) - set(sides)
             if unknown:
                 raise ValueError(f"{name} at {sorted(unknown)}: the levels have sides {list(sides)}")
-        if any(abs(self.width * m - c) > 1e-6 for m, c in zip(self.multipliers, self.widths)):
+        if any(abs(self.model_channels * m - c) > 1e-6 for m, c in zip(self.channel_mult, self.level_channels)):
             raise ValueError(
-                f"multipliers {self.multipliers} times width {self.width} must be whole numbers of channels"
+                f"channel_mult {self.channel_mult} times model_channels {self.model_channels} must be whole numbers"
             )
-        for name, widths in (("groups", (self.width, *self.widths)), ("heads", self.widths)):
+        for name, widths in (
+            ("norm_groups", (self.model_channels, *self.level_channels)),
+            ("num_heads", self.level_channels),
+        ):
             value = getattr(self, name)
-            if any(c % value for c in widths) and not (name == "heads" and self.num_head_channels):
-                raise ValueError(f"{name} {value} does not divide width {self.width} times each of {self.multipliers}")
-        if self.widths[-1] % (self.mid_attention_groups or 1):
+            if any(c % value for c in widths) and not (name == "num_heads" and self.num_head_channels):
+                raise ValueError(
+                    f"{name} {value} does not divide model_channels {self.model_channels} times each of"
+                    f" {self.channel_mult}"
+                )
+        if self.level_channels[-1] % (self.mid_attention_groups or 1):
             raise ValueError(
-                f"mid_attention_groups {self.mid_attention_groups} does not divide {self.widths[-1]} channels"
+                f"mid_attention_groups {self.mid_attention_groups} does not divide {self.level_channels[-1]} channels"
             )
-        narrowest = min(self.attended_widths, default=0)
+        narrowest = min(self.attention_channels, default=0)
         if self.num_head_channels and narrowest and self.num_head_channels > narrowest:
             raise ValueError(
                 f"num_head_channels {self.num_head_channels} is more than a level with attention has, {narrowest}"
@@ -117,26 +135,26 @@ class UNetConfig:
     @property
     def sides(self) -> tuple[int, ...]:
         """The side of the images at each level."""
-        return tuple(self.size // self.patch >> level for level in range(len(self.multipliers)))
+        return tuple(self.image_size // self.patch_size >> level for level in range(len(self.channel_mult)))
 
     @property
-    def widths(self) -> tuple[int, ...]:
+    def level_channels(self) -> tuple[int, ...]:
         """The channels at each level."""
-        return tuple(round(self.width * m) for m in self.multipliers)
+        return tuple(round(self.model_channels * m) for m in self.channel_mult)
 
     @property
-    def attends(self) -> tuple[list[bool], list[bool]]:
+    def has_attention(self) -> tuple[list[bool], list[bool]]:
         """Whether each level has self-attention on the way down, and on the way up."""
-        up = self.attention if self.attention_up is None else self.attention_up
-        return [side in self.attention for side in self.sides], [side in up for side in self.sides]
+        up = self.attention_resolutions if self.attention_resolutions_up is None else self.attention_resolutions_up
+        return [side in self.attention_resolutions for side in self.sides], [side in up for side in self.sides]
 
     @property
-    def attended_widths(self) -> set[int]:
+    def attention_channels(self) -> set[int]:
         """The numbers of channels that self-attention sees."""
-        found = {c for way in self.attends for c, attention in zip(self.widths, way) if attention}
-        return found | ({self.widths[-1]} if self.mid_block == "attention" else set())
+        found = {c for way in self.has_attention for c, attention in zip(self.level_channels, way) if attention}
+        return found | ({self.level_channels[-1]} if self.mid_block == "attention" else set())
 
     @property
     def mid_norm_groups(self) -> int:
         """The groups of the norm before the attention in the middle; 0 for no norm."""
-        return self.groups if self.mid_attention_groups is None else self.mid_attention_groups
+        return self.norm_groups if self.mid_attention_groups is None else self.mid_attention_groups

@@ -45,8 +45,8 @@ def test_nothing_is_coerced(name, arguments):
 @pytest.mark.parametrize(
     ("config", "arguments"),
     [
-        (UNetConfig, {"size": "32"}),
-        (UNetConfig, {"size": 32.0}),
+        (UNetConfig, {"image_size": "32"}),
+        (UNetConfig, {"image_size": 32.0}),
         (TrainConfig, {"steps": True}),
         (LinearBeta, {"beta_end": "1"}),
     ],

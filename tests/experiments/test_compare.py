@@ -16,7 +16,9 @@ from restore import FunctionRestorer, Restorer, TrainConfig, Trainer, UNet, UNet
 from tests.cases import images
 from tests.oracles import imperfect
 
-NETWORK = UNetConfig(size=16, width=8, multipliers=(1,), blocks=1, attention=(), groups=4)
+NETWORK = UNetConfig(
+    image_size=16, model_channels=8, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), norm_groups=4
+)
 
 
 @pytest.fixture(scope="module")

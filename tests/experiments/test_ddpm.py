@@ -138,7 +138,7 @@ def test_presets_are_what_was_published(name, parameters):
 BAD = [
     ("--T 1", "--T 1: input should be greater than or equal to 2"),
     ("--schedule sigmoid", "--schedule sigmoid: gaussian_noise: schedule"),
-    ("--schedule rectified", "predict 'eps' cannot recover x0 at t = 6"),
+    ("--schedule rectified", "prediction_type 'eps' cannot recover x0 at t = 6"),
     ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--data nowhere", "--data nowhere does not exist"),
     ("--preset lsun", "--preset lsun: choose from demo, mnist, cifar10"),

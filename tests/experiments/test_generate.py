@@ -28,7 +28,16 @@ NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.jso
 
 def model(D):
     torch.manual_seed(0)
-    net = UNet(UNetConfig(size=SIZE, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
+    net = UNet(
+        UNetConfig(
+            image_size=SIZE,
+            model_channels=8,
+            channel_mult=(1,),
+            num_res_blocks=1,
+            attention_resolutions=(),
+            norm_groups=4,
+        )
+    )
     return Trainer(Restorer(net, D), TrainConfig(steps=3, batch_size=8, optimizer=Adam(lr=1e-3)))
 
 

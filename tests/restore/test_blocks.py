@@ -11,14 +11,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from restore import UNet, UNetConfig
-from restore.nets.blocks import Doubling, Norm, TimeEmbedding, attended
+from restore.nets.blocks import Norm, TimeEmbedding, UpsampleConv2d, attend
 
 VARIANT = {
     "use_scale_shift_norm": True, "resblock_down": (16,), "resblock_up": (4,), "act_fn": "gelu", "num_head_channels": 3,
-    "mid_block_scale_factor": 1.5, "mid_attention_groups": 0, "downsample_padding": 1, "attention_up": (),
+    "mid_block_scale_factor": 1.5, "mid_attention_groups": 0, "downsample_padding": 1, "attention_resolutions_up": (),
 }  # fmt: skip
 CONFIG = {
-    "size": 16, "width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 2, "groups": 4,
+    "image_size": 16, "model_channels": 8, "channel_mult": (1, 2, 2), "num_res_blocks": 1,
+    "attention_resolutions": (8,), "num_heads": 2, "norm_groups": 4,
 }  # fmt: skip
 
 
@@ -37,25 +38,31 @@ def batch(n=3, dtype=torch.float64, side=16):
 
 def as_it_reads(net, x, t):
     """The network from its parts' parameters, with nothing but the formulas."""
-    half = len(net.time.frequencies)
+    half = len(net.time_embed.frequencies)
     frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float64) / max(1, half - 1)).float()
     angles = t.to(x)[:, None] * frequencies
-    emb = net.time.linear2(F.silu(net.time.linear1(torch.cat([angles.sin(), angles.cos()], 1).to(x))))
-    skips = [net.enter(x)]
-    for level in net.down:
-        for block in level.blocks:
+    emb = net.time_embed.linear_2(F.silu(net.time_embed.linear_1(torch.cat([angles.sin(), angles.cos()], 1).to(x))))
+    skips = [net.conv_in(x)]
+    for level in net.down_blocks:
+        for block in level.resnets:
             skips.append(residual(block, skips[-1], emb))
-        if level.shrink is not None:
-            skips.append(F.conv2d(F.pad(skips[-1], (0, 1, 0, 1)), level.shrink.weight, level.shrink.bias, stride=2))
+        if level.downsample is not None:
+            skips.append(
+                F.conv2d(
+                    F.pad(skips[-1], (0, 1, 0, 1)), level.downsample.conv.weight, level.downsample.conv.bias, stride=2
+                )
+            )
     h = skips[-1]
-    for block in net.middle:
+    for block in net.mid_block.resnets:
         h = residual(block, h, emb)
-    for level in net.up:
-        for block in level.blocks:
+    for level in net.up_blocks:
+        for block in level.resnets:
             h = residual(block, torch.cat([h, skips.pop()], 1), emb)
-        if level.grow is not None:
-            h = F.conv2d(F.interpolate(h, scale_factor=2), level.grow.weight, level.grow.bias, padding=1)
-    return net.leave(F.silu(norm(net.norm, h)))
+        if level.upsample is not None:
+            h = F.conv2d(
+                F.interpolate(h, scale_factor=2), level.upsample.conv.weight, level.upsample.conv.bias, padding=1
+            )
+    return net.conv_out(F.silu(norm(net.norm_out, h)))
 
 
 def norm(layer, x):
@@ -63,22 +70,22 @@ def norm(layer, x):
 
 
 def residual(block, x, emb):
-    h = block.conv1(F.silu(norm(block.norm1, x))) + block.time(F.silu(emb))[:, :, None, None]
-    x = block.shortcut(x) + block.conv2(F.silu(norm(block.norm2, h)))
+    h = block.conv1(F.silu(norm(block.norm1, x))) + block.time_emb_proj(F.silu(emb))[:, :, None, None]
+    x = block.conv_shortcut(x) + block.conv2(F.silu(norm(block.norm2, h)))
     if isinstance(block.attention, nn.Identity):
         return x
     B, C, H, W = x.shape
     layer = block.attention
-    tokens = norm(layer.norm, x).flatten(2).mT
-    q, k, v = layer.query_key_value(tokens).view(B, H * W, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
+    tokens = norm(layer.group_norm, x).flatten(2).mT
+    q, k, v = layer.to_qkv(tokens).view(B, H * W, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
     mixed = ((q @ k.mT) / q.shape[-1] ** 0.5).softmax(-1) @ v
-    return x + layer.out(mixed.transpose(1, 2).flatten(2)).mT.reshape(B, C, H, W)
+    return x + layer.to_out(mixed.transpose(1, 2).flatten(2)).mT.reshape(B, C, H, W)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_output_and_gradients_are_those_of_the_formulas(layout, checkpointing):
-    net = network(checkpointing=checkpointing).to(memory_format=layout)
+    net = network(gradient_checkpointing=checkpointing).to(memory_format=layout)
     x, t = batch()
     ours, plain = net(x.contiguous(memory_format=layout), t), as_it_reads(net, x, t)
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12 * plain.abs().max().item())
@@ -89,11 +96,11 @@ def test_output_and_gradients_are_those_of_the_formulas(layout, checkpointing):
 
 def test_doubling_is_the_convolution_of_doubled_pixels():
     torch.manual_seed(0)
-    layer = Doubling(3).double()
+    layer = UpsampleConv2d(3).double()
     x = torch.randn(2, 3, 5, 7, dtype=torch.float64)
-    plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+    plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.conv.weight, layer.conv.bias, padding=1)
     torch.testing.assert_close(layer(x), plain, rtol=0, atol=1e-13)
-    assert set(layer.state_dict()) == {"weight", "bias"}
+    assert set(layer.state_dict()) == {"conv.weight", "conv.bias"}
 
 
 @pytest.mark.parametrize("n", [16, 1100])  # pixels: pairs held in memory, and not
@@ -101,7 +108,7 @@ def test_attention_in_bfloat16_is_within_its_rounding(n):
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, n, 8).to(torch.bfloat16)
     plain = ((q.double() @ k.double().mT) / 8**0.5).softmax(-1) @ v.double()
-    assert (attended(q, k, v).double() - plain).abs().max() < 0.02 * v.abs().max()
+    assert (attend(q, k, v).double() - plain).abs().max() < 0.02 * v.abs().max()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
@@ -130,7 +137,7 @@ def test_the_frequencies_stay_exact_when_the_network_is_converted(dtype):
     layer, t = TimeEmbedding(64, 256), torch.tensor([1, 500, 999, 1000])
     exact = layer.frequencies.clone()
     seen = []
-    layer.linear1.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    layer.linear_1.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     layer(t)
     layer.to(dtype)(t)
     assert seen[1].dtype == dtype
@@ -156,7 +163,7 @@ def test_checkpointing_gives_the_same_gradients_to_the_bit_with_dropout_and_keep
     x, t = batch(dtype=torch.float32)
     gradients, kept = [], []
     for checkpointing in (False, True):
-        net = network(torch.float32, checkpointing=checkpointing, dropout=0.3, **changes)
+        net = network(torch.float32, gradient_checkpointing=checkpointing, dropout=0.3, **changes)
         torch.manual_seed(3)
         kept.append([])
         with torch.autograd.graph.saved_tensors_hooks(lambda v: kept[-1].append(v.numel()) or v, lambda v: v):
@@ -169,10 +176,10 @@ def test_checkpointing_gives_the_same_gradients_to_the_bit_with_dropout_and_keep
 
 @pytest.mark.parametrize(
     ("dynamic", "graphs", "changes"),
-    [(True, 1, VARIANT | {"resblock_up": (8,)}), (None, 2, {"checkpointing": True})],
+    [(True, 1, VARIANT | {"resblock_up": (8,)}), (None, 2, {"gradient_checkpointing": True})],
 )
 def test_compiled_in_one_graph_for_all_batch_sizes(dynamic, graphs, changes):
-    net = network(torch.float32, multipliers=(1, 2), **changes)
+    net = network(torch.float32, channel_mult=(1, 2), **changes)
     names = list(net.state_dict())
     expected = [net(*batch(n, torch.float32)) for n in (2, 3, 5, 4)]
     torch._dynamo.reset()

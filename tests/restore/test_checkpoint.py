@@ -90,7 +90,7 @@ def test_a_checkpoint_holds_no_code(tmp_path):
     torch.load(checkpoint / "optimizer.pt", weights_only=True)
     said = json.loads((checkpoint / "model.json").read_text())
     assert said["degradation"]["name"] == "interpolation"
-    assert said["network"]["width"] == 8
+    assert said["network"]["model_channels"] == 8
     assert said["versions"].keys() == {"python", "torch", "degrade-restore"}
     assert said["normalization"] == "v / 127.5 - 1"
     assert said["format"] == 2
@@ -161,7 +161,11 @@ def test_resuming_another_network_or_degradation_or_data_set_is_refused(tmp_path
     D = degrade.make("gaussian_noise", T=10)
     with pytest.raises(ValueError, match="another degradation"):
         restore.resume(tmp_path, Trainer(Restorer(UNet(SMALL), D), training.config))
-    net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), attention=(), groups=4))
+    net = UNet(
+        UNetConfig(
+            image_size=16, in_channels=1, model_channels=8, channel_mult=(1,), attention_resolutions=(), norm_groups=4
+        )
+    )
     with pytest.raises(ValueError, match="another network"):
         restore.resume(tmp_path, Trainer(Restorer(net, training.restorer.degradation), training.config))
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):

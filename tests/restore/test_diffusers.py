@@ -89,7 +89,7 @@ def randomized(net, gain=0.5):
 
 def called(ours, theirs):
     """Return what both networks put out for the same images, at level t here and k = t - 1 there."""
-    channels, size = ours.config.channels, ours.config.size
+    channels, size = ours.config.in_channels, ours.config.image_size
     x, t = torch.randn(4, channels, size, size), torch.tensor([1, 2, 500, 1000])
     with torch.no_grad():
         return ours(x, t), theirs(x, t - 1).sample
@@ -128,7 +128,11 @@ def test_the_default_network_is_read_at_full_size(diffusers, tmp_path, monkeypat
     theirs = randomized(theirs.to_empty(device="cpu"), 0.3)
     theirs.save_config(tmp_path)
     config, flip = read_network(tmp_path / "config.json")
-    assert (config.size, config.widths, config.attention) == (32, (224, 448, 672, 896), (16, 8, 4))
+    assert (config.image_size, config.level_channels, config.attention_resolutions) == (
+        32,
+        (224, 448, 672, 896),
+        (16, 8, 4),
+    )
     net = UNet(config).eval()
     load_weights(net, theirs.state_dict(), flip)
     out, expected = called(net, theirs)
@@ -143,42 +147,64 @@ def test_the_side_of_images_that_a_file_leaves_open(sample_size, levels, size, d
     shape = {"sample_size": sample_size, "block_out_channels": [8] * levels, "norm_num_groups": 4}
     with torch.device("meta"):
         diffusers.UNet2DModel(**shape | blocks([0] * levels)).save_config(tmp_path)
-    assert read_network(tmp_path / "config.json")[0].size == size
+    assert read_network(tmp_path / "config.json")[0].image_size == size
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"shift": -1},
-        {"shift": 0},
-        {"shift": 7, "attention": ()},
-        {"heads": 4, "attention": (4, 2), "multipliers": (1, 2, 2)},
-        {"resblock_down": (8,), "resblock_up": (4,), "attention": (8, 4), "use_scale_shift_norm": True},
+        {"time_offset": -1},
+        {"time_offset": 0},
+        {"time_offset": 7, "attention_resolutions": ()},
+        {"num_heads": 4, "attention_resolutions": (4, 2), "channel_mult": (1, 2, 2)},
+        {"resblock_down": (8,), "resblock_up": (4,), "attention_resolutions": (8, 4), "use_scale_shift_norm": True},
         {
             "resblock_up": (2,),
-            "attention_up": (),
-            "multipliers": (1, 1.5, 2),
+            "attention_resolutions_up": (),
+            "channel_mult": (1, 1.5, 2),
             "mid_block": "resnets",
-            "heads": 2,
-            "attention": (2,),
+            "num_heads": 2,
+            "attention_resolutions": (2,),
         },
-        {"mid_block": "none", "attention": (), "heads": 2, "downsample_padding": 1, "norm_eps": 1e-5, "freq_shift": 0},
-        {"heads": 2, "attention": (2,), "multipliers": (1, 3, 2), "blocks": 2, "dropout": 0.2, "channels": 1},
+        {
+            "mid_block": "none",
+            "attention_resolutions": (),
+            "num_heads": 2,
+            "downsample_padding": 1,
+            "norm_eps": 1e-5,
+            "freq_shift": 0,
+        },
+        {
+            "num_heads": 2,
+            "attention_resolutions": (2,),
+            "channel_mult": (1, 3, 2),
+            "num_res_blocks": 2,
+            "dropout": 0.2,
+            "in_channels": 1,
+        },
     ],
     ids=str,
 )
 def test_a_network_is_written_and_read_back(changes, diffusers, tmp_path):
-    shape = {"size": 8, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "groups": 4, "shift": -1}
+    shape = {
+        "image_size": 8,
+        "model_channels": 8,
+        "channel_mult": (1, 2),
+        "num_res_blocks": 1,
+        "attention_resolutions": (4,),
+        "norm_groups": 4,
+        "time_offset": -1,
+    }
     net = randomized(UNet(UNetConfig(**shape | changes))).to(memory_format=torch.channels_last)
     theirs = diffusers.UNet2DModel.from_pretrained(to_diffusers(net, tmp_path)).eval()
     torch.testing.assert_close(*called(net, theirs), rtol=0, atol=1e-5)
     again = from_diffusers(tmp_path).net
-    written = shape | changes | {"shift": -1}
-    heads = written.pop("heads", 1)
-    if heads > 1 and net.config.attended_widths:  # their number is given by the channels of each
-        written["num_head_channels"] = min(net.config.attended_widths) // heads
+    written = shape | changes | {"time_offset": -1}
+    heads = written.pop("num_heads", 1)
+    if heads > 1 and net.config.attention_channels:  # their number is given by the channels of each
+        written["num_head_channels"] = min(net.config.attention_channels) // heads
     assert again.config == UNetConfig(**written)
-    if net.config.shift == -1:
+    if net.config.time_offset == -1:
         assert all(torch.equal(value, again.state_dict()[name]) for name, value in net.state_dict().items())
 
 
@@ -204,13 +230,24 @@ def test_the_published_configurations_are_read(shape, parameters, tmp_path):
     with torch.device("meta"):
         assert sum(p.numel() for p in UNet(config).parameters()) == parameters
     assert not flip
-    assert (config.shift, config.attention, config.heads) == (-1, (16,), 1)
+    assert (config.time_offset, config.attention_resolutions, config.num_heads) == (-1, (16,), 1)
 
 
 @pytest.fixture
 def written(tmp_path):
     """A folder with a small network in it, and the network."""
-    net = randomized(UNet(UNetConfig(size=8, width=8, multipliers=(1, 2), attention=(4,), groups=4, shift=-1)))
+    net = randomized(
+        UNet(
+            UNetConfig(
+                image_size=8,
+                model_channels=8,
+                channel_mult=(1, 2),
+                attention_resolutions=(4,),
+                norm_groups=4,
+                time_offset=-1,
+            )
+        )
+    )
     return to_diffusers(net, tmp_path / "model"), net
 
 

@@ -12,7 +12,14 @@ from torch import nn
 import degrade
 from restore import Restorer, UNet, UNetConfig, from_diffusers, to_diffusers
 
-SHAPE = {"size": 8, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "groups": 4}
+SHAPE = {
+    "image_size": 8,
+    "model_channels": 8,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (4,),
+    "norm_groups": 4,
+}
 NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear_beta", "beta_end": 0.02})
 
 
@@ -52,8 +59,8 @@ NETWORKS = [
     ),
     ({"wavelets": 3}, "wavelets 3 cannot be expressed; only options known here can"),
     ({"_class_name": "UNet2DConditionModel"}, "the class 'UNet2DConditionModel'; only 'UNet2DModel' can"),
-    ({"sample_size": 9}, "UNetConfig: size 9 does not divide by 2"),
-    ({"norm_num_groups": 3}, "groups 3 does not divide width 8"),
+    ({"sample_size": 9}, "UNetConfig: image_size 9 does not divide by 2"),
+    ({"norm_num_groups": 3}, "norm_groups 3 does not divide model_channels 8"),
 ]
 SCHEDULERS = [
     ({"beta_schedule": "scaled_linear"}, "beta_schedule 'scaled_linear'; only 'linear' or 'squaredcos_cap_v2' can"),
@@ -63,7 +70,7 @@ SCHEDULERS = [
     ({"clip_sample_range": 2.0}, "clip_sample_range 2.0; only 1.0 can"),
     ({"prediction_type": "flow"}, "prediction_type 'flow'; only 'epsilon' or 'sample' or 'v_prediction' can"),
     ({"_class_name": "PNDMScheduler"}, "the class 'PNDMScheduler'; only 'DDPMScheduler' or 'DDIMScheduler' can"),
-    ({"beta_end": 2.0}, "beta_T = 2.0: input should be less than or equal to 1"),
+    ({"beta_end": 2.0}, "beta_end = 2.0: input should be less than or equal to 1"),
 ]
 
 
@@ -81,17 +88,26 @@ def test_what_cannot_be_expressed_is_refused_by_name(name, options, message, fol
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"patch": 2, "attention": ()}, "diffusers cannot express patch 2; only 1 can be written"),
-        ({"heads": 2, "attention": (8, 4)}, "diffusers cannot express heads 2; only 1, or as many where"),
-        ({"width": 9, "groups": 3}, "diffusers cannot express width 9; only an even one can be written"),
-        ({"multipliers": (2, 4)}, r"cannot express multipliers \(2, 4\); only those that start with 1 can"),
+        (
+            {"patch_size": 2, "attention_resolutions": ()},
+            "diffusers cannot express patch_size 2; only 1 can be written",
+        ),
+        (
+            {"num_heads": 2, "attention_resolutions": (8, 4)},
+            "diffusers cannot express num_heads 2; only 1, or as many where",
+        ),
+        (
+            {"model_channels": 9, "norm_groups": 3},
+            "diffusers cannot express model_channels 9; only an even one can be written",
+        ),
+        ({"channel_mult": (2, 4)}, r"cannot express channel_mult \(2, 4\); only those that start with 1 can"),
         ({"mid_attention_groups": 0}, "cannot express mid_attention_groups 0; only 1 or more can"),
         (
-            {"multipliers": (1, 1, 1), "attention": (8, 4), "resblock_down": (8,)},
+            {"channel_mult": (1, 1, 1), "attention_resolutions": (8, 4), "resblock_down": (8,)},
             r"cannot express resblock_down \(8,\); only either none or all of the levels with attention can",
         ),
         (
-            {"multipliers": (1, 1, 1), "attention": (4, 2), "resblock_up": (2,)},
+            {"channel_mult": (1, 1, 1), "attention_resolutions": (4, 2), "resblock_up": (2,)},
             r"cannot express resblock_up \(2,\); only either none or all of the levels with attention can",
         ),
     ],

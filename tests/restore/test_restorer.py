@@ -160,5 +160,5 @@ def test_channels_last_gives_the_same_images():
     R = real()
     expected = restored(R)
     R.to(memory_format=torch.channels_last)
-    assert R.net.enter.weight.is_contiguous(memory_format=torch.channels_last)
+    assert R.net.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(restored(R), expected, rtol=0, atol=1e-5)

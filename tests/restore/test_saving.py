@@ -25,7 +25,17 @@ KILLS = 60
 
 def trained():
     """A tiny training after its first step, its optimizer filled."""
-    net = UNet(UNetConfig(size=8, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
+    net = UNet(
+        UNetConfig(
+            image_size=8,
+            in_channels=1,
+            model_channels=8,
+            channel_mult=(1,),
+            num_res_blocks=1,
+            attention_resolutions=(),
+            norm_groups=4,
+        )
+    )
     training = Trainer(Restorer(net, degrade.make("decolor", T=3)), TrainConfig(steps=1, batch_size=2))
     list(training.run(lambda n, generator: torch.rand(n, 1, 8, 8, generator=generator)))
     return training

@@ -99,8 +99,21 @@ def test_tiles_cover_the_image_and_share_the_overlap(units, size, overlap, strid
 
 def test_an_image_that_the_network_takes_goes_through_in_one_piece():
     torch.manual_seed(0)
-    net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1, 2), attention=(8,), groups=4)).double().eval()
-    torch.nn.init.normal_(net.leave.weight)
+    net = (
+        UNet(
+            UNetConfig(
+                image_size=16,
+                in_channels=1,
+                model_channels=8,
+                channel_mult=(1, 2),
+                attention_resolutions=(8,),
+                norm_groups=4,
+            )
+        )
+        .double()
+        .eval()
+    )
+    torch.nn.init.normal_(net.conv_out.weight)
     R, t = Restorer(net, degrade.make("blur", T=5)), torch.tensor([4])
     for shape in ((16, 24), (8, 16), (128, 16)):
         x = picture(1, 1, *shape)
@@ -111,7 +124,16 @@ def test_an_image_that_the_network_takes_goes_through_in_one_piece():
 
 def test_the_network_says_what_it_needs_and_few_tiles_go_at_a_time():
     R = Restorer(
-        UNet(UNetConfig(size=48, channels=1, width=8, multipliers=(1, 2, 2), attention=(), groups=4)),
+        UNet(
+            UNetConfig(
+                image_size=48,
+                in_channels=1,
+                model_channels=8,
+                channel_mult=(1, 2, 2),
+                attention_resolutions=(),
+                norm_groups=4,
+            )
+        ),
         degrade.make("blur", T=5),
     )
     tiled = TiledRestorer(R)

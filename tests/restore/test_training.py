@@ -40,7 +40,17 @@ def test_a_tiny_network_learns_eight_images_by_heart(prediction_type):
     torch.manual_seed(0)
     eight = 0.8 * torch.randn(8, 1, 4, 4).sign().repeat_interleave(4, 2).repeat_interleave(4, 3)
     D = degrade.make("gaussian_noise", T=20, schedule="cosine")
-    net = UNet(UNetConfig(size=16, channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(8,), groups=4))
+    net = UNet(
+        UNetConfig(
+            image_size=16,
+            in_channels=1,
+            model_channels=16,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            attention_resolutions=(8,),
+            norm_groups=4,
+        )
+    )
     ema = EMAConfig(decay=0.9, update_every=1, update_after=50)
     training = Trainer(
         Restorer(net, D, prediction_type), TrainConfig(steps=150, batch_size=32, optimizer=Adam(lr=4e-3), ema=ema)
@@ -131,13 +141,13 @@ def test_the_average_is_a_copy_before_it_starts_and_an_average_after():
     net, ema = training.restorer.net, training.ema.net
     seen = []
     for _ in training.run(data):
-        seen.append(net.leave.weight.clone())
+        seen.append(net.conv_out.weight.clone())
         if training.step < 4:
-            assert torch.equal(ema.leave.weight, seen[-1])
+            assert torch.equal(ema.conv_out.weight, seen[-1])
         if training.step == 5:
-            assert torch.equal(ema.leave.weight, seen[2].lerp(seen[3], 0.1))
+            assert torch.equal(ema.conv_out.weight, seen[2].lerp(seen[3], 0.1))
     expected = seen[2].lerp(seen[3], 0.1).lerp(seen[5], 0.1)
-    torch.testing.assert_close(ema.leave.weight, expected)
+    torch.testing.assert_close(ema.conv_out.weight, expected)
     assert not training.ema.training
 
 
@@ -145,8 +155,8 @@ def test_a_training_shorter_than_the_first_update_leaves_trained_weights():
     """With `update_every` = 10 of the default, nine steps used to end in an average that was the initial network."""
     training = start(9, network=TINY, ema=EMAConfig())
     list(training.run(data))
-    assert torch.equal(training.ema.net.leave.weight, training.restorer.net.leave.weight)
-    assert training.ema.net.leave.weight.any()
+    assert torch.equal(training.ema.net.conv_out.weight, training.restorer.net.conv_out.weight)
+    assert training.ema.net.conv_out.weight.any()
 
 
 def test_cosine_decay_ends_at_exactly_zero_and_constant_does_not_decay():
@@ -166,7 +176,7 @@ def weights_of(training):
     """Yield the last layer after the last step but one, and after the last."""
     for _ in training.run(data):
         if training.step >= training.config.steps - 1:
-            yield training.restorer.net.leave.weight.detach()
+            yield training.restorer.net.conv_out.weight.detach()
 
 
 def test_a_training_with_default_decay_takes_the_steps_of_a_plain_loop_bit_for_bit():
@@ -194,7 +204,7 @@ def test_the_average_follows_a_compiled_network():
     compiled = torch.compile(training.restorer.net, backend="eager")
     wrapped = Trainer(Restorer(compiled, training.restorer.degradation), training.config)
     list(wrapped.run(data))
-    assert torch.equal(wrapped.ema.net.leave.weight, compiled.leave.weight)
+    assert torch.equal(wrapped.ema.net.conv_out.weight, compiled.conv_out.weight)
 
 
 def test_compiling_leaves_names_averages_and_losses_as_they_are(monkeypatch):
@@ -208,13 +218,13 @@ def test_compiling_leaves_names_averages_and_losses_as_they_are(monkeypatch):
         torch.testing.assert_close(mine.losses, expected.losses)
     assert compiled.state_dict()["weights"].keys() == plain.state_dict()["weights"].keys()
     torch.testing.assert_close(compiled.ema.net.state_dict(), plain.ema.net.state_dict())
-    assert not torch.equal(compiled.ema.net.leave.weight, torch.zeros_like(compiled.ema.net.leave.weight))
+    assert not torch.equal(compiled.ema.net.conv_out.weight, torch.zeros_like(compiled.ema.net.conv_out.weight))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_images_come_in_the_memory_format_of_the_weights(layout):
     torch.manual_seed(0)
-    net, seen = UNet(dataclasses.replace(SMALL, channels=3)).to(memory_format=layout), []
+    net, seen = UNet(dataclasses.replace(SMALL, in_channels=3)).to(memory_format=layout), []
     net.register_forward_pre_hook(lambda net, arguments: seen.append(arguments[0]))
     training = Trainer(
         Restorer(net, degrade.make("gaussian_noise", T=4)), TrainConfig(steps=1, batch_size=4, micro_batch_size=2)

@@ -20,7 +20,10 @@ def parameters(config):
 
 def test_published_networks_have_the_published_number_of_parameters():
     assert parameters(UNetConfig(dropout=0.1)) == 35_746_307
-    assert parameters(UNetConfig(size=256, multipliers=(1, 1, 2, 2, 4, 4), attention=(16,))) == 113_673_219
+    assert (
+        parameters(UNetConfig(image_size=256, channel_mult=(1, 1, 2, 2, 4, 4), attention_resolutions=(16,)))
+        == 113_673_219
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -34,8 +37,9 @@ def test_published_networks_have_the_published_number_of_parameters():
 def test_any_shape_of_network_maps_images_to_images(multipliers, blocks, channels, patch, stretch):
     size = 2 * patch * 2 ** (len(multipliers) - 1)
     config = UNetConfig(
-        size=size, channels=channels, width=4, multipliers=tuple(multipliers), blocks=blocks, groups=2, patch=patch,
-        attention=(size // patch,), heads=2,
+        image_size=size, in_channels=channels, model_channels=4, channel_mult=tuple(multipliers), num_res_blocks=blocks,
+        norm_groups=2, patch_size=patch,
+        attention_resolutions=(size // patch,), num_heads=2,
     )  # fmt: skip
     net = UNet(config).eval()
     for p in net.parameters():  # a new network would put out zero
@@ -55,13 +59,16 @@ def test_a_new_network_puts_out_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 20}, "size 20 does not divide by 8"),
-        ({"attention": (15,)}, r"attention at \[15\]: the levels have sides \[32, 16, 8, 4\]"),
-        ({"groups": 48}, "groups 48 does not divide width 128"),
-        ({"heads": 3}, "heads 3 does not divide"),
-        ({"multipliers": ()}, "at least 1 item"),
-        ({"multipliers": (1, 1.3)}, r"multipliers \(1, 1.3\) times width 128 must be whole numbers of channels"),
-        ({"width": 48, "multipliers": (2, 4)}, "groups 32 does not divide width 48"),
+        ({"image_size": 20}, "image_size 20 does not divide by 8"),
+        ({"attention_resolutions": (15,)}, r"attention_resolutions at \[15\]: the levels have sides \[32, 16, 8, 4\]"),
+        ({"norm_groups": 48}, "norm_groups 48 does not divide model_channels 128"),
+        ({"num_heads": 3}, "num_heads 3 does not divide"),
+        ({"channel_mult": ()}, "at least 1 item"),
+        (
+            {"channel_mult": (1, 1.3)},
+            r"channel_mult \(1, 1.3\) times model_channels 128 must be whole numbers",
+        ),
+        ({"model_channels": 48, "channel_mult": (2, 4)}, "norm_groups 32 does not divide model_channels 48"),
         ({"resblock_down": (4,)}, r"resblock_down at \[4\]: the levels have sides \[32, 16, 8\]"),
         ({"resblock_up": (32,)}, r"resblock_up at \[32\]: the levels have sides \[16, 8, 4\]"),
         ({"num_head_channels": 300}, "num_head_channels 300 is more than a level with attention has, 256"),

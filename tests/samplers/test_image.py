@@ -45,8 +45,17 @@ def restorer(D, formula=lambda x, t: x):
 
 def trained(channels=3, D=BLUR, seed=0):
     torch.manual_seed(seed)
-    net = UNet(UNetConfig(size=16, channels=channels, width=8, multipliers=(1, 2), attention=(), groups=4))
-    torch.nn.init.normal_(net.leave.weight, std=0.1)
+    net = UNet(
+        UNetConfig(
+            image_size=16,
+            in_channels=channels,
+            model_channels=8,
+            channel_mult=(1, 2),
+            attention_resolutions=(),
+            norm_groups=4,
+        )
+    )
+    torch.nn.init.normal_(net.conv_out.weight, std=0.1)
     return Restorer(net, D).eval()
 
 
@@ -179,7 +188,7 @@ def test_sides_that_pixels_do_not_divide_are_walked_too():
 def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     seen = []
     R = restorer(degrade.make("inpaint", T=20, growth=0.2), lambda x, t: seen.append((x, t)) or 0 * x + 0.25)
-    R.net.config = UNetConfig(size=16, groups=4, width=8, attention=())
+    R.net.config = UNetConfig(image_size=16, norm_groups=4, model_channels=8, attention_resolutions=())
     picture, hole = photo("RGB", (40, 30)), torch.zeros(30, 40, dtype=torch.bool)
     hole[5:12, 8:20] = True
     restored, found = restore_image(R, picture, "auto", options=RestoreOptions(mask=hole))
@@ -211,7 +220,7 @@ def test_a_noise_model_fills_a_hole_in(sampler):
 def test_a_severity_is_found_and_a_clean_picture_left_alone():
     reference = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
     R = restorer(BLUR, lambda x, t: x)
-    R.net.config = UNetConfig(size=32, groups=4, width=8, attention=())
+    R.net.config = UNetConfig(image_size=32, norm_groups=4, model_channels=8, attention_resolutions=())
     large = DrawnFaces(64)(1, torch.Generator().manual_seed(7))
     for t in (0, 6):
         x = BLUR(large, expand_level(t, large))[0]

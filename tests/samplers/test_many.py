@@ -29,7 +29,9 @@ from tests.oracles import imperfect
 
 NOISE = degrade.make("gaussian_noise", T=12)
 WHITE = StandardNormal((3, 8, 8))
-TINY = UNetConfig(size=8, width=8, multipliers=(1, 2), blocks=1, attention=(4,), groups=4)
+TINY = UNetConfig(
+    image_size=8, model_channels=8, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(4,), norm_groups=4
+)
 
 
 def faces(n, generator):
@@ -194,7 +196,7 @@ def test_the_images_may_be_trained_on_though_they_were_inferred():
     for x_0 in (generate_images(R, DDPM(), WHITE, 2), sample(R, DDPM(), *WHITE(2))):
         assert all(modes)
         net(x_0, t).sum().backward()
-        assert net.enter.weight.grad.isfinite().all()
+        assert net.conv_in.weight.grad.isfinite().all()
 
 
 def test_images_go_where_they_are_wanted():

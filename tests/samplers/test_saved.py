@@ -19,7 +19,17 @@ AREA = degrade.make("pixelate", T=3, filter="area")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Where a training is saved, and a function that saves it with a prior."""
-    net = UNet(UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, attention=(), groups=4))
+    net = UNet(
+        UNetConfig(
+            image_size=16,
+            in_channels=1,
+            model_channels=8,
+            channel_mult=(1,),
+            num_res_blocks=1,
+            attention_resolutions=(),
+            norm_groups=4,
+        )
+    )
     training = Trainer(Restorer(net, AREA), TrainConfig(steps=1, batch_size=1))
 
     def saved(prior):
