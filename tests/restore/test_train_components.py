@@ -163,6 +163,13 @@ def test_severities_are_drawn_with_their_probabilities(timesteps):
     assert ((found[1:] / n - p).abs() <= 5 * (p * (1 - p) / n).sqrt() + 1e-12).all()
 
 
+def test_the_ends_of_the_unit_interval_are_severities_that_occur(monkeypatch):
+    """The smallest and the largest number that torch.rand may give."""
+    monkeypatch.setattr(torch, "rand", lambda n, **how: torch.tensor([0.0, 1 - 2**-24]))
+    assert TableTimesteps((0, 3, 0, 1, 2, 0, 0)).sample(2, 7, None, "cpu").tolist() == [2, 5]
+    assert PowerTimesteps().sample(2, 7, None, "cpu").tolist() == [1, 7]
+
+
 def test_power_and_beta_agree_where_they_are_the_same_and_uniform_is_flat():
     torch.testing.assert_close(PowerTimesteps(0.0).probabilities(9), UniformTimesteps().probabilities(9))
     torch.testing.assert_close(BetaTimesteps(1.0, 1.0).probabilities(9), UniformTimesteps().probabilities(9))
