@@ -26,7 +26,16 @@ from experiments.evaluation.generation import GenerationEvaluator, prior_report,
 from experiments.run.folder import write_json
 from experiments.run.model import Model, ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
-from samplers import Prior, Sampler, fit_prior, load_prior, measure_remaining_detail, parse_sampler, spaced_timesteps
+from samplers import (
+    FitOptions,
+    Prior,
+    Sampler,
+    fit_prior,
+    load_prior,
+    measure_remaining_detail,
+    parse_sampler,
+    spaced_timesteps,
+)
 from samplers.priors.fit import Kind
 
 __all__ = ["Config", "main"]
@@ -74,7 +83,7 @@ def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
     D, spec = model.R.degradation, model.specification.prior
     try:
         if config.prior == "auto" and config.k is None and spec is not None:
-            source = model.other if spec.name == "other_set" else model.data
+            source = model.other if spec.name == "dataset" else model.data
             live = {"source": source.training} if source else {}
             return load_prior(config.model or "", D=D, device=device, **live)
         # k says what is meant.
@@ -84,11 +93,13 @@ def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
             D,
             images,
             kind,
-            n=config.fit_images,
-            k=config.k,
-            components=config.components,
-            jitter=JITTER if config.jitter is None else config.jitter,
-            seed=config.seed,
+            FitOptions(
+                n=config.fit_images,
+                k=config.k,
+                components=config.components,
+                jitter=JITTER if config.jitter is None else config.jitter,
+                seed=config.seed,
+            ),
         )
     except (ValueError, ImportError) as error:
         raise UsageError(f"--prior {config.prior}: {error}") from None
@@ -102,7 +113,9 @@ def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> to
         torch.rand(32, network.in_channels, network.image_size, network.image_size, generator=generator).round() * 2 - 1
     )
     x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)
-    if kind not in ("forgotten", "pure_noise") and not (kind == "auto" and measure_remaining_detail(D, x0, sizes=[0])):
+    if kind not in ("degraded_zero", "standard_normal") and not (
+        kind == "auto" and measure_remaining_detail(D, x0, sizes=[0])
+    ):
         raise ValueError(f"{D.name} leaves something of an image at T = {D.T}; name images to fit it to with --data")
     return x0
 

@@ -31,7 +31,7 @@ from experiments.run.presets import DEMO, PRESETS, quick
 from experiments.run.training import TrainerOptions, start_run, train, write_results
 from restore import Restorer
 from samplers import Prior
-from samplers.priors.fit import Kind, fit_prior
+from samplers.priors.fit import FitOptions, Kind, fit_prior
 
 __all__ = ["Config", "main"]
 
@@ -112,7 +112,7 @@ def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
     if config.prior is None:
         return None
     try:
-        return fit_prior(D, data.training, config.prior, jitter=config.jitter, seed=config.seed)
+        return fit_prior(D, data.training, config.prior, FitOptions(jitter=config.jitter, seed=config.seed))
     except (ValueError, ImportError) as error:
         raise UsageError(f"--prior {config.prior}: {error}") from None
 

@@ -18,7 +18,7 @@ from samplers.priors.base import (
     UniformColor,
     register_prior,
 )
-from samplers.priors.fit import RemainingDetail, fit_prior, measure_remaining_detail
+from samplers.priors.fit import FitOptions, RemainingDetail, fit_prior, measure_remaining_detail
 from samplers.priors.io import load_prior
 from samplers.priors.low_resolution import LowResolution
 from samplers.registry import (
@@ -52,6 +52,7 @@ __all__ = [
     "DegradedData",
     "DegradedPrior",
     "DegradedZero",
+    "FitOptions",
     "GenerateOptions",
     "GeneratedBatch",
     "Heun",

@@ -50,7 +50,7 @@ def _json(value: Any) -> Any:
 class ComponentConfig:
     """A degradation or a prior by name and arguments, which its registry makes it of again.
 
-    >>> ComponentConfig("pure_noise", {"shape": (3, 8, 8)}).arguments
+    >>> ComponentConfig("standard_normal", {"shape": (3, 8, 8)}).arguments
     {'shape': [3, 8, 8]}
     """
 

@@ -17,7 +17,7 @@ from samplers.commands.options import Count, ModelOptions
 from samplers.commands.restoration import encode, replace_file
 from samplers.generate import GenerateOptions, generate
 from samplers.priors.base import Prior
-from samplers.priors.fit import fit_prior
+from samplers.priors.fit import FitOptions, fit_prior
 from samplers.priors.io import load_prior
 from samplers.registry import parse_sampler
 
@@ -75,7 +75,7 @@ class Generate(ModelOptions):
         try:
             clean = self.clean_pictures(R, NUM_FIT_IMAGES)
             if clean is not None:
-                return fit_prior(R.degradation, clean, n=len(clean), jitter=JITTER, seed=self.seed)
+                return fit_prior(R.degradation, clean, options=FitOptions(n=len(clean), jitter=JITTER, seed=self.seed))
             return load_prior(self.model or "", D=R.degradation, device=device)
         except (OSError, ValueError, ImportError) as error:
             raise UsageError(f"no prior: {error}; or name clean pictures with --data") from None

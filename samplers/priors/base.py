@@ -16,7 +16,8 @@ Each may add a Gaussian jitter of standard deviation sigma to x_T, the "broken s
 the degradation can be solved for z (noise, interpolation) a walk with fixed z stays on its own trajectory; where it
 cannot, only x_T carries the jitter.
 
-A prior is rebuilt from its name, its JSON arguments and live objects (D, a source, a device): it is saved with a model.
+A prior is saved with a model by its name and JSON arguments, and rebuilt from them together with runtime objects: D, a
+source of images, a device.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ P = TypeVar("P", bound=Prior)
 def register_prior(name: str) -> Callable[[type[P]], type[P]]:
     """Return a class decorator that turns a `Prior` into a validated, frozen dataclass known as `name`.
 
-    Fields made with `dataclasses.field(compare=False)` are live: they are injected when the prior is rebuilt.
+    Fields made with `dataclasses.field(compare=False)` are runtime fields: they are not saved, and are given again when
+    the prior is rebuilt.
 
     Raises:
         ValueError: if the name belongs to another class, or the class has a name.
@@ -117,13 +119,13 @@ def register_prior(name: str) -> Callable[[type[P]], type[P]]:
     return PRIORS.register(name)
 
 
-@register_prior("pure_noise")
+@register_prior("standard_normal")
 class StandardNormal(Prior):
     """x_T = z ~ N(0, 1 + jitter^2), for `gaussian_noise`.
 
     Args:
         shape: (C, H, W) of one image.
-        device: where to put them; live.
+        device: where to put them; a runtime field, not saved.
 
     >>> x_T, z = StandardNormal((3, 8, 8))(2, torch.Generator().manual_seed(0))
     >>> x_T.shape, x_T is z
@@ -144,12 +146,12 @@ class StandardNormal(Prior):
         return PriorSample(x_T, x_T)
 
 
-@register_prior("other_set")
+@register_prior("dataset")
 class DatasetPrior(Prior):
     """x_T = z, an image of another data set, for `interpolation`.
 
     Args:
-        source: (n, generator) -> images (n, C, H, W) in [-1, 1]; live.
+        source: (n, generator) -> images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
     source: Source = dataclasses.field(compare=False, repr=False)
@@ -169,7 +171,7 @@ class DegradedPrior(Prior):
     """x_T = D(x0, T, z) of an image x0 that a subclass says how to draw, and z as D draws it.
 
     Args:
-        D: the degradation; live.
+        D: the degradation; a runtime field, not saved.
     """
 
     D: Degradation = dataclasses.field(compare=False, repr=False)
@@ -187,13 +189,13 @@ class DegradedPrior(Prior):
         return PriorSample(x_T, self.D.estimate(x_T, x0, t, z))
 
 
-@register_prior("degraded")
+@register_prior("degraded_data")
 class DegradedData(DegradedPrior):
     """x_T = D(x0, T, z) of clean images x0: for restoration, and for generation where T leaves much of an image.
 
     Args:
-        D: the degradation; live.
-        source: (n, generator) -> clean images (n, C, H, W) in [-1, 1]; live.
+        D: the degradation; a runtime field, not saved.
+        source: (n, generator) -> clean images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
     source: Source = dataclasses.field(compare=False, repr=False)
@@ -203,14 +205,14 @@ class DegradedData(DegradedPrior):
         return sample_source(self.source, n, generator)
 
 
-@register_prior("forgotten")
+@register_prior("degraded_zero")
 class DegradedZero(DegradedPrior):
     """x_T = D(0, T, z), for a degradation that leaves nothing of an image at T but its own z: masks to a color, noise.
 
     Args:
-        D: the degradation; live.
+        D: the degradation; a runtime field, not saved.
         shape: (C, H, W) of one image.
-        device: where to put them; live.
+        device: where to put them; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("mask_to_color", T=3, growth=1.0)
@@ -232,11 +234,11 @@ class UniformColor(DegradedPrior):
     """x_T = D(x0, T, z) of plain colors x0, uniform between `low` and `high` in each channel.
 
     Args:
-        D: the degradation; live.
+        D: the degradation; a runtime field, not saved.
         shape: (C, H, W) of one image.
         low: (C,) least values.
         high: (C,) greatest values.
-        device: where to put them; live.
+        device: where to put them; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("blur", T=3, mean_at_T=True, kernel_size=3)
@@ -280,6 +282,6 @@ def _need_nothing_left(prior: str, D: Degradation) -> None:
     if off > TOLERANCE:
         warnings.warn(
             f"{prior} starts from x_T = z, but {D.name} leaves x_T = {a:.3f} x0 + {b:.3f} z at T = {D.T}: off by"
-            f" {off:.3f} (rms), more than {TOLERANCE:.3f}; take a schedule that ends at z, or Degraded starts",
+            f" {off:.3f} (rms), more than {TOLERANCE:.3f}; take a schedule that ends at z, or DegradedData",
             stacklevel=3,
         )

@@ -28,15 +28,16 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, Source, expand_level
+from degrade.frozen import frozen
 from degrade.optional import require
 from degrade.random import randint
 from degrade.seeding import fold_seed, seeded_generator
 from samplers.priors.base import TOLERANCE, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
 from samplers.priors.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
 
-__all__ = ["TOLERANCE", "Kind", "RemainingDetail", "fit_prior", "measure_remaining_detail"]
+__all__ = ["TOLERANCE", "FitOptions", "Kind", "RemainingDetail", "fit_prior", "measure_remaining_detail"]
 
-Kind = Literal["auto", "pure_noise", "forgotten", "uniform_color", "low_resolution", "degraded"]
+Kind = Literal["auto", "standard_normal", "degraded_zero", "uniform_color", "low_resolution", "degraded_data"]
 PROBES = 128  # images on which off(k) is measured
 ROUNDS = 4  # corrections of a k x k version
 
@@ -102,34 +103,43 @@ def largest(x0: Tensor) -> int:
     return min(height, width, math.isqrt(MOST // x0.shape[1]))
 
 
+@frozen
+class FitOptions:
+    """How a prior is fitted.
+
+    Args:
+        n: number of images that are drawn from a source, 1 or more; a tensor is used whole.
+        k: side of the low-resolution pictures; by default the least that the rule of the module finds.
+        components: number of components of the Gaussian mixture, 1 or more.
+        jitter: standard deviation of the noise that the prior adds to x_T, 0 or more; the paper takes 0.002 for
+            generation from blur.
+        tolerance: root mean square by which starting points may differ from what D makes of images, in units of
+            [-1, 1]; one step of 8 bits by default.
+        seed: seed of the images that are drawn, of z, and of the initial mixture.
+    """
+
+    n: int = 2000
+    k: int | None = None
+    components: int = 1
+    jitter: float = 0.0
+    tolerance: float = TOLERANCE
+    seed: int = 0
+
+
 def fit_prior(
-    D: Degradation,
-    images: Source | Tensor,
-    kind: Kind = "auto",
-    *,
-    n: int = 2000,
-    k: int | None = None,
-    components: int = 1,
-    jitter: float = 0.0,
-    tolerance: float = TOLERANCE,
-    seed: int = 0,
+    D: Degradation, images: Source | Tensor, kind: Kind = "auto", options: FitOptions = FitOptions()
 ) -> Prior:
     """Return a prior over x_T, fitted to clean images.
 
     Args:
         D: the degradation, able to draw z.
-        images: a source of clean images in [-1, 1], of which n are drawn; or a tensor of them, all of which are used.
-        kind: which prior; `auto` follows the module's rule, the others are taken, with a warning that names how far
-            off they are where they do not suit.
-        n: how many images to draw.
-        k: side of the low-resolution pictures; the least that the rule finds by default.
-        components: of the mixture.
-        jitter: of the prior; the paper takes 0.002 for generation from blur.
-        tolerance: of the rule.
-        seed: of the images drawn, of z, and of the mixture's first guess.
+        images: a source of clean images in [-1, 1], of which `options.n` are drawn; or a tensor (n, C, H, W) of them.
+        kind: which prior: `auto` follows the rule of the module; any other kind is taken, with a warning that says how
+            far it is off where it does not suit.
+        options: number of images, components, jitter and so on.
 
     Returns:
-        The prior, with its live objects, on the device of the images.
+        The prior, with its runtime objects, on the device of the images.
 
     Raises:
         ValueError: for an unknown kind, too few images for a mixture, or if there is no such k.
@@ -138,29 +148,29 @@ def fit_prior(
     >>> import degrade
     >>> D = degrade.make("blur", T=4, mean_at_T=True, kernel_size=3)
     >>> x0 = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    >>> prior = fit_prior(D, x0, jitter=0.002)
+    >>> prior = fit_prior(D, x0, options=FitOptions(jitter=0.002))
     >>> prior.name, prior.k, prior(2).x_T.shape
     ('low_resolution', 1, torch.Size([2, 3, 8, 8]))
     """
     if kind not in get_args(Kind):
         raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(Kind))}")
-    if k is not None and kind != "low_resolution":
-        raise ValueError(f"k = {k} is the side of low-resolution pictures; it needs kind = 'low_resolution'")
-    x0 = _read(images, n, seed)
-    _compare(D, x0[:PROBES], kind, tolerance, seed)
+    if options.k is not None and kind != "low_resolution":
+        raise ValueError(f"k = {options.k} is the side of low-resolution pictures; it needs kind = 'low_resolution'")
+    x0 = _read(images, options.n, options.seed)
+    _compare(D, x0[:PROBES], kind, options.tolerance, options.seed)
     shape: Any = tuple(x0.shape[1:])
-    if kind == "pure_noise":
-        return StandardNormal(shape, x0.device, jitter=jitter)
-    left = _left(D, x0[:PROBES], kind, k, tolerance, seed)
-    if kind == "forgotten" or (kind == "auto" and left is not None and left.k == 0):
-        return DegradedZero(D, shape, x0.device, jitter=jitter)
+    if kind == "standard_normal":
+        return StandardNormal(shape, x0.device, jitter=options.jitter)
+    left = _left(D, x0[:PROBES], kind, options.k, options.tolerance, options.seed)
+    if kind == "degraded_zero" or (kind == "auto" and left is not None and left.k == 0):
+        return DegradedZero(D, shape, x0.device, jitter=options.jitter)
     if kind == "uniform_color":
         low, high = (tuple(color.tolist()) for color in torch.aminmax(x0.mean((2, 3)), dim=0))
-        return UniformColor(D, shape, low, high, x0.device, jitter=jitter)
+        return UniformColor(D, shape, low, high, x0.device, jitter=options.jitter)
     if left is None:
-        return DegradedData(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=jitter)
-    mixture = _mixture(D, x0, left, components, seed)
-    return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=jitter)
+        return DegradedData(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=options.jitter)
+    mixture = _mixture(D, x0, left, options.components, options.seed)
+    return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=options.jitter)
 
 
 def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
@@ -192,19 +202,19 @@ def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: floa
         off = at_most.off if at_most else math.inf
         raise ValueError(
             f"{D.name or type(D).__name__} leaves more of an image at T = {D.T} than low-resolution pictures hold: "
-            f"{most} x {most} is off by {off:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded'"
+            f"{most} x {most} is off by {off:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded_data'"
         )
     return left
 
 
 def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
     """Warn if D makes something else of images x0 at T than starts of this kind are."""
-    if kind == "pure_noise":
+    if kind == "standard_normal":
         shape: Any = tuple(x0.shape[1:])
         StandardNormal(shape).check_compatible(D)
-    if kind not in ("forgotten", "uniform_color"):
+    if kind not in ("degraded_zero", "uniform_color"):
         return
-    kept = torch.zeros_like(x0) if kind == "forgotten" else x0.mean((2, 3), keepdim=True).expand_as(x0)
+    kept = torch.zeros_like(x0) if kind == "degraded_zero" else x0.mean((2, 3), keepdim=True).expand_as(x0)
     t, z = expand_level(D.T, x0), D.draw(x0, seeded_generator("cpu", seed, "z"))
     off = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
     if off > tolerance:

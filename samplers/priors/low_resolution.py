@@ -73,14 +73,14 @@ class LowResolution(DegradedPrior):
     """x_T = D(x0, T, z) of enlarged k x k pictures drawn from a Gaussian mixture.
 
     Args:
-        D: the degradation; live.
+        D: the degradation; a runtime field, not saved.
         shape: (C, H, W) of one image.
         k: side of the low-resolution pictures.
         enlargement: `blocks` or `waves`.
         weights: (components,) that sum to 1.
         means: (components, C k^2), a picture (C, k, k) row by row.
         covariances: (components, C k^2, C k^2), positive definite.
-        device: where to put the images; live.
+        device: where to put the images; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("pixelate", T=2, filter="area")

@@ -57,7 +57,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
     assert "small variance" in capsys.readouterr().out
     R = restore.load(out / "model")
     assert (R.prediction_type, R.clip_sample, R.degradation) == ("eps", True, degrade.make("gaussian_noise", T=6))
-    assert load_prior(out / "model").name == "pure_noise"
+    assert load_prior(out / "model").name == "standard_normal"
 
 
 def study(steps=10, T=40):

@@ -62,7 +62,7 @@ def test_lines_checkpoints_and_pictures_come_when_they_are_due(tmp_path):
         return path
 
     training = start(9)
-    prior = ComponentConfig("pure_noise", {"shape": [1, 16, 16]})
+    prior = ComponentConfig("standard_normal", {"shape": [1, 16, 16]})
     fit(training, data, tmp_path, options(keep=3, sample_every=3), picture, FACES, prior)
     assert steps(tmp_path) == [4, 8, 9]
     assert [row["step"] for row in log(tmp_path)] == [2, 4, 6, 8, 9]

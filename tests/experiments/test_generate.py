@@ -18,7 +18,16 @@ from experiments.evaluation.generation import GenerationEvaluator, prior_report
 from experiments.evaluation.metrics import pairwise_rmse
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from restore.optimizers import Adam
-from samplers import PRIORS, Algorithm2, DatasetPrior, DegradedData, UniformColor, fit_prior, spaced_timesteps
+from samplers import (
+    PRIORS,
+    Algorithm2,
+    DatasetPrior,
+    DegradedData,
+    FitOptions,
+    UniformColor,
+    fit_prior,
+    spaced_timesteps,
+)
 
 SIZE = 8
 faces = DrawnFaces(SIZE)
@@ -90,7 +99,7 @@ def test_from_blur_with_a_fitted_color(blurred, capsys):
 
 def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
     made(colored / "model", "--out", tmp_path / "here", "--sampler", "algorithm2-fixed", "--sample-steps", 2)
-    assert result(tmp_path / "here", "prior.json")["name"] == "forgotten"
+    assert result(tmp_path / "here", "prior.json")["name"] == "degraded_zero"
     metrics = result(tmp_path / "here", "metrics.json")
     assert metrics["real"] is metrics["prior_report"] is None
     assert metrics["steps"] == 2
@@ -99,13 +108,17 @@ def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
 def test_from_another_set(tmp_path):
     D = degrade.make("interpolation", T=3, schedule="rectified", source=DrawnAnimals(SIZE))
     made(run(tmp_path, D, config={"data": "drawn", "other": None}))
-    assert result(tmp_path / "generate", "prior.json")["name"] == "forgotten"
+    assert result(tmp_path / "generate", "prior.json")["name"] == "degraded_zero"
 
 
-@pytest.mark.parametrize("kind", ["degraded", "other_set"])
+@pytest.mark.parametrize("kind", ["degraded_data", "dataset"])
 def test_a_saved_prior_is_used_and_given_its_images(tmp_path, kind):
     D = degrade.make("interpolation", T=3, schedule="rectified", source=DrawnAnimals(SIZE))
-    prior = DegradedData(D, faces, jitter=0.25) if kind == "degraded" else DatasetPrior(DrawnAnimals(SIZE), jitter=0.25)
+    prior = (
+        DegradedData(D, faces, jitter=0.25)
+        if kind == "degraded_data"
+        else DatasetPrior(DrawnAnimals(SIZE), jitter=0.25)
+    )
     made(run(tmp_path, D, prior, {"data": "drawn"}))
     assert result(tmp_path / "generate", "prior.json") == {"name": kind, "arguments": {"jitter": 0.25}}
     assert result(tmp_path / "generate", "metrics.json")["made"][0]["jitter"] == 0.25
@@ -115,7 +128,11 @@ def test_a_saved_prior_gives_way_to_the_one_asked_for(tmp_path):
     D = degrade.make("blur", **TO_MEAN)
     saved = UniformColor(D, (3, SIZE, SIZE), (-0.5,) * 3, (0.5,) * 3)
     folder = run(tmp_path, D, saved, {"data": "drawn"})
-    for words, name in (((), "uniform_color"), (("--k", 2), "low_resolution"), (("--prior", "degraded"), "degraded")):
+    for words, name in (
+        ((), "uniform_color"),
+        (("--k", 2), "low_resolution"),
+        (("--prior", "degraded_data"), "degraded_data"),
+    ):
         made(folder, *words)
         assert result(folder / "generate", "prior.json")["name"] == name
 
@@ -130,7 +147,7 @@ def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def study():
     D = degrade.make("blur", **TO_MEAN)
-    prior = fit_prior(D, faces, n=60)
+    prior = fit_prior(D, faces, options=FitOptions(n=60))
     return GenerationEvaluator(D, model(D).restorer, Algorithm2(), prior, spaced_timesteps(4), seed=0, batch=3)
 
 
@@ -216,4 +233,4 @@ def test_what_is_written_rebuilds_the_prior(blurred, tmp_path):
     spec = result(tmp_path, "prior.json")
     D = degrade.make("blur", **TO_MEAN)
     prior = PRIORS.make(spec["name"], **spec["arguments"], D=D)
-    assert prior == fit_prior(D, faces, "uniform_color", n=60, jitter=0.05)
+    assert prior == fit_prior(D, faces, "uniform_color", FitOptions(n=60, jitter=0.05))

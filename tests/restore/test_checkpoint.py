@@ -97,7 +97,7 @@ def test_a_checkpoint_holds_no_code(tmp_path):
 
 
 def test_prior_and_data_come_back_as_they_were(tmp_path):
-    training, prior = start(1), ComponentConfig("pure_noise", {"shape": (1, 16, 16)})
+    training, prior = start(1), ComponentConfig("standard_normal", {"shape": (1, 16, 16)})
     said = restore.read_checkpoint_config(restore.save(tmp_path, training, prior=prior, data=FACES))
     assert (said.prior, said.data) == (prior, FACES)
     assert said.prior.arguments == {"shape": [1, 16, 16]}

@@ -14,6 +14,7 @@ from samplers import (
     DatasetPrior,
     DegradedData,
     DegradedZero,
+    FitOptions,
     LowResolution,
     StandardNormal,
     UniformColor,
@@ -56,7 +57,7 @@ def every_prior(jitter=0.0):
         DegradedData(D, partners(*SHAPE), jitter=jitter),
         DegradedZero(degrade.make("mask_to_color", T=4, growth=2.0), SHAPE, jitter=jitter),
         UniformColor(D, SHAPE, (-0.5, 0.0, 0.0), (0.5, 0.0, 1.0), jitter=jitter),
-        fit_prior(D, x0, "low_resolution", k=2, components=2, jitter=jitter),
+        fit_prior(D, x0, "low_resolution", FitOptions(k=2, components=2, jitter=jitter)),
     ]
 
 
@@ -86,7 +87,7 @@ def test_one_component_is_the_mean_and_covariance_of_the_data():
 
 def test_a_mixture_is_found_again_in_its_own_draws():
     x0 = mixture().images(8000, seed(1))
-    prior = fit_prior(AREA, x0, components=2)
+    prior = fit_prior(AREA, x0, options=FitOptions(components=2))
     order = sorted(range(2), key=lambda i: prior.weights[i])
     assert [prior.weights[i] for i in order] == pytest.approx(WEIGHTS, abs=0.02)
     for mine, true in zip(order, range(2)):
@@ -126,7 +127,7 @@ def test_what_is_left_at_T_is_measured(name, arguments, k):
     left = measure_remaining_detail(D, x0)
     assert (left and left.k) == k
     prior = fit_prior(D, x0)
-    assert prior.name == {None: "degraded", 0: "forgotten"}.get(k, "low_resolution")
+    assert prior.name == {None: "degraded_data", 0: "degraded_zero"}.get(k, "low_resolution")
     assert getattr(prior, "k", k) == k
 
 
@@ -192,8 +193,8 @@ def test_z_of_made_up_images_explains_the_jitter(name, jitter):
     noise = {"name": "gaussian_noise", "arguments": {"T": 7}}
     arguments = {"T": 6, "parts": ["decolor", noise]} if name == "compose" else {"T": 6}
     D, x0 = build(name, arguments, SHAPE), images(300, *SHAPE)
-    priors = [fit_prior(D, x0, kind, jitter=jitter) for kind in ("forgotten", "uniform_color")]
-    for prior in [*priors, fit_prior(D, x0, "low_resolution", k=2, jitter=jitter)]:
+    priors = [fit_prior(D, x0, kind, FitOptions(jitter=jitter)) for kind in ("degraded_zero", "uniform_color")]
+    for prior in [*priors, fit_prior(D, x0, "low_resolution", FitOptions(k=2, jitter=jitter))]:
         x_T, z = prior(4, seed(4))
         made_up = prior.images(4, seed(4))
         torch.testing.assert_close(
@@ -203,7 +204,7 @@ def test_z_of_made_up_images_explains_the_jitter(name, jitter):
 
 def test_where_nothing_can_be_solved_z_is_the_one_drawn():
     D = degrade.make("mask_to_color", T=4, growth=2.0)
-    x_T, color = fit_prior(D, images(8, *SHAPE).float(), jitter=0.01)(50, seed(5))
+    x_T, color = fit_prior(D, images(8, *SHAPE).float(), options=FitOptions(jitter=0.01))(50, seed(5))
     assert (x_T - color[:, :, None, None]).std() == pytest.approx(0.01, rel=0.02)
     assert color.aminmax()[0] >= -0.5
     assert color.aminmax()[1] <= 0.5
@@ -222,7 +223,9 @@ def test_uniform_colors_fill_the_box_of_the_mean_colors():
 
 def test_a_fit_is_a_function_of_the_seed_and_leaves_global_randomness_alone():
     state = torch.get_rng_state()
-    first, again, other = (fit_prior(AREA, partners(1, 16, 16), n=50, components=2, seed=s) for s in (1, 1, 2))
+    first, again, other = (
+        fit_prior(AREA, partners(1, 16, 16), options=FitOptions(n=50, components=2, seed=s)) for s in (1, 1, 2)
+    )
     assert first == again != other
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -240,27 +243,30 @@ X0 = images(20, *SHAPE)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_prior(AREA, X0, "gmm"), "no kind of prior is called 'gmm': choose from auto, pure_noise"),
-        (lambda: fit_prior(AREA, X0, k=2), "k = 2 is the side of low-resolution pictures; it needs kind ="),
-        (lambda: fit_prior(AREA, X0, "low_resolution", k=17), r"k = 17: .* have a side of 1 to 9"),
+        (lambda: fit_prior(AREA, X0, "gmm"), "no kind of prior is called 'gmm': choose from auto, standard_normal"),
         (
-            lambda: fit_prior(AREA, X0, "low_resolution", k=3),
+            lambda: fit_prior(AREA, X0, options=FitOptions(k=2)),
+            "k = 2 is the side of low-resolution pictures; it needs kind =",
+        ),
+        (lambda: fit_prior(AREA, X0, "low_resolution", FitOptions(k=17)), r"k = 17: .* have a side of 1 to 9"),
+        (
+            lambda: fit_prior(AREA, X0, "low_resolution", FitOptions(k=3)),
             "components = 1 of 27 numbers each cannot be fitted to 20",
         ),
-        (lambda: fit_prior(AREA, X0, components=0), "take 1 component or more"),
+        (lambda: fit_prior(AREA, X0, options=FitOptions(components=0)), "take 1 component or more"),
         (lambda: fit_prior(AREA, X0[0]), r"\(3, 16, 16\); it needs \(n, C, H, W\), n of 1 or more"),
         (lambda: fit_prior(AREA, X0[:0]), r"\(0, 3, 16, 16\); it needs"),
         (
             lambda: fit_prior(degrade.make("decolor"), X0, "low_resolution"),
             "decolor leaves more of an image at T = 20 than",
         ),
-        (lambda: fit_prior(AREA, X0, jitter=-1), "jitter"),
+        (lambda: fit_prior(AREA, X0, options=FitOptions(jitter=-1)), "jitter"),
         (
             lambda: PRIORS.make("uniform_color", D=AREA, shape=SHAPE, low=[0], high=[1]),
             "need a number for each of 3 chan",
         ),
         (lambda: PRIORS.make("uniform_color", D=AREA, shape=(1, 2, 2), low=[1], high=[0]), "lies above high"),
-        (lambda: PRIORS.make("pure_noise", shape=(3, 0, 8)), "greater than or equal to 1"),
+        (lambda: PRIORS.make("standard_normal", shape=(3, 0, 8)), "greater than or equal to 1"),
         (lambda: LowResolution(AREA, (3, 64, 64), 10, "blocks", (1.0,), (), ()), "k = 10 gives 300 numbers"),
         (lambda: LowResolution(AREA, (1, 4, 4), 1, "blocks", (1.0,), ((0.0,),), ()), "1 weights need as many means"),
         (lambda: LowResolution(AREA, (1, 4, 4), 1, "blocks", (0.5,), ((0.0,),), (((1.0,),),)), "need to sum to 1"),

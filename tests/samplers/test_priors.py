@@ -46,7 +46,7 @@ def every_prior(jitter=0.002):
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
-def test_pure_noise_has_the_moments_it_says(jitter):
+def test_standard_normal_has_the_moments_it_says(jitter):
     x_T, z = StandardNormal((3, 32, 32), jitter=jitter)(64, seed(0))
     assert z is x_T
     assert x_T.shape == (64, 3, 32, 32)
@@ -188,7 +188,7 @@ def test_a_negative_jitter_is_refused_at_once(prior, jitter):
         prior(jitter)
 
 
-def test_pure_noise_lies_where_it_is_asked_for():
+def test_standard_normal_lies_where_it_is_asked_for():
     assert StandardNormal(SHAPE, device="meta")(2, seed(0)).x_T.device.type == "meta"
     assert StandardNormal(SHAPE)(0, seed(0)).x_T.shape == (0, *SHAPE)
 
@@ -205,10 +205,14 @@ def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
     table = {"name": "table", "a": tuple(a[:101].tolist()), "b": tuple(b[:101].tolist())}
     short = degrade.make("gaussian_noise", T=100, schedule=table)
     said = (
-        r"pure_noise starts from x_T = z, but gaussian_noise leaves x_T = 0.\d+ x0 \+ 0.\d+ z at T = 100: off by 0.\d+"
+        r"standard_normal starts from x_T = z, but gaussian_noise leaves x_T ="
+        r" 0.\d+ x0 \+ 0.\d+ z at T = 100: off by 0.\d+"
     )
     prior = StandardNormal(SHAPE)
-    for choose in (lambda: prior.check_compatible(short), lambda: fit_prior(short, images(8, *SHAPE), "pure_noise")):
+    for choose in (
+        lambda: prior.check_compatible(short),
+        lambda: fit_prior(short, images(8, *SHAPE), "standard_normal"),
+    ):
         with pytest.warns(UserWarning, match=said):
             choose()
     prior.check_compatible(degrade.make("gaussian_noise", T=1000))
@@ -217,7 +221,7 @@ def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
         prior.check_compatible(degrade.make("blur"))
 
 
-@pytest.mark.parametrize("kind", ["forgotten", "uniform_color"])
+@pytest.mark.parametrize("kind", ["degraded_zero", "uniform_color"])
 def test_imagined_starts_are_compared_with_what_the_degradation_makes_of_images(kind):
     x0 = images(8, *SHAPE)
     with pytest.warns(UserWarning, match=rf"{kind} starts are off by 0.\d+ \(rms\) from what pixelate makes"):

@@ -53,7 +53,7 @@ def test_a_prior_is_saved_with_the_model(trained):
 def test_live_objects_are_handed_in_when_a_prior_is_loaded(trained):
     folder = trained(DegradedData(AREA, partners(*SHAPE), jitter=0.1))
     with pytest.raises(
-        ValueError, match=r"the prior 'degraded' of .*step-.* needs it: load_prior\(folder, source=\.\.\.\)"
+        ValueError, match=r"the prior 'degraded_data' of .*step-.* needs it: load_prior\(folder, source=\.\.\.\)"
     ):
         load_prior(folder)
     other = degrade.make("pixelate", T=1)
