@@ -42,6 +42,7 @@ from torch.func import debug_unwrap
 
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelLookup, compute_dtype
+from degrade.functional.proximal import ROUNDING_NOISE, damped, per_image, proximal, transpose
 from degrade.random import Generators
 from degrade.serializable import Serializable
 
@@ -224,6 +225,130 @@ class Degradation(Serializable):
         self._validate(x0, s)
         with _no_autocast(x0.device):
             return self._difference(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
+
+    def adjoint(self, u: Tensor, t: Tensor, z: Params = None) -> Tensor:
+        """Return A^T u, the adjoint of the linear part A of an affine D: <A v, u> = <v, A^T u>.
+
+        Args:
+            u: (B, C, H, W) floating point images.
+            t: (B,) int64 severities in 0..T, on the device of u.
+            z: what `draw` returned for a batch like u.
+
+        Returns:
+            (B, C, H, W) of the dtype of u; computed in float32 at least.
+
+        Raises:
+            ValueError: if D is not affine, or naming the argument, what it is and what was expected.
+
+        >>> import degrade
+        >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+        >>> u, v, t = torch.eye(4)[None, None], torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([2])
+        >>> torch.allclose((D(v, t) * u).sum(), (v * D.adjoint(u, t)).sum())
+        True
+        """
+        self._validate_affine("adjoint", u, t)
+        with _no_autocast(u.device):
+            return self._adjoint(u.to(compute_dtype(u.dtype)), t, z).to(u.dtype)
+
+    def prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: float | Tensor) -> Tensor:
+        """Return argmin_v |D(v, t, z) - x_t|^2 + rho |v - x|^2, the image near `x` that fits `x_t`, for an affine D.
+
+        rho = 0 stands for the limit rho -> 0: of all images that fit x_t best, the nearest to x, where a direction
+        that D shrinks below the rounding error of the dtype counts as lost.
+
+        Args:
+            x: (B, C, H, W) images to stay near to.
+            x_t: (B, C, H, W) degraded images, of the shape, dtype and device of x.
+            t: (B,) int64 severities of x_t in 0..T.
+            z: what is random about x_t.
+            rho: weight of the distance to x, at least 0: a number, or a tensor (B,), one for each image.
+
+        Returns:
+            (B, C, H, W) of the dtype of x; computed in float32 at least.
+
+        Raises:
+            ValueError: if D is not affine, or naming the argument, what it is and what was expected.
+        """
+        self._validate_affine("prox", x, t)
+        if x_t.shape != x.shape or x_t.dtype != x.dtype or x_t.device != x.device:
+            found, expected = (f"{v.dtype} {tuple(v.shape)} on {v.device}" for v in (x_t, x))
+            raise ValueError(f"{self.name}: x_t is {found}; it needs what x is, {expected}")
+        with _no_autocast(x.device):
+            dtype = compute_dtype(x.dtype)
+            weight = per_image("rho", rho, x).clamp(min=torch.finfo(dtype).eps ** 2)
+            return self._prox(x.to(dtype), x_t.to(dtype), t, z, weight).to(x.dtype)
+
+    def invert(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        z: Params = None,
+        noise: float | Tensor = ROUNDING_NOISE,
+        spread: float = 0.5,
+        mean: Tensor | None = None,
+    ) -> Tensor:
+        """Return the linear restoration of x_t for an affine D (Wiener, Tikhonov): prox of the mean.
+
+            argmin_v  |D(v, t, z) - x_t|^2 / noise^2 + |v - mean|^2 / spread^2,    rho = (noise / spread)^2
+
+        the mean of x0 given x_t, if x0 ~ N(mean, spread^2 I) and x_t has an error N(0, noise^2 I).
+
+        Args:
+            x_t: (B, C, H, W) degraded images.
+            t: (B,) int64 severities of x_t in 0..T.
+            z: what is random about x_t.
+            noise: standard deviation of the error of x_t, above 0, a number or a tensor (B,); by default that of
+                rounding to 8 bits.
+            spread: standard deviation of the pixels of clean images about `mean`, above 0.
+            mean: (B, C, H, W), or what broadcasts to it; 0 by default. With a guess of x0 it is the projection of
+                that guess onto what x_t tells.
+
+        Raises:
+            ValueError: if D is not affine, or naming the argument, what it is and what was expected.
+
+        >>> import degrade
+        >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+        >>> x0, t = torch.eye(8)[None, None], torch.tensor([2])
+        >>> x_t = D(x0, t)
+        >>> bool((D.invert(x_t, t) - x0).square().mean() < 0.1 * (x_t - x0).square().mean())
+        True
+        """
+        self._validate_affine("invert", x_t, t)
+        ratio = per_image("noise", noise, x_t, above=True) / per_image("spread", spread, x_t, above=True)
+        near = torch.zeros_like(x_t) if mean is None else mean.to(x_t)
+        if near.ndim > 4 or any(m not in (1, n) for m, n in zip(near.shape[::-1], x_t.shape[::-1])):
+            raise ValueError(f"{self.name}: mean is {tuple(near.shape)}; it must broadcast to x_t, {tuple(x_t.shape)}")
+        return self.prox(near.expand_as(x_t), x_t, t, z, ratio.square().flatten().expand(len(x_t)))
+
+    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor | None:
+        """Return a where D(x, t, z) = a x + b pixel by pixel, so that `adjoint` and `prox` are a product; else None."""
+        return None
+
+    def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return A^T u under the conditions of `apply`; by default from `_gain`, else by differentiating `apply`."""
+        gain = self._gain(u, t, z)
+        return transpose(lambda v: self.apply(v, t, z), u)(u) if gain is None else gain * u
+
+    def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
+        """Return the proximal map for rho (B, 1, 1, 1) > 0; by default from `_gain`, else by conjugate gradients."""
+        gain = self._gain(x, t, z)
+        if gain is not None:
+            return x + damped(gain, rho) * (x_t - self.apply(x, t, z))
+
+        def apply(v: Tensor) -> Tensor:
+            return self.apply(v, t, z)
+
+        differentiated = type(self)._adjoint is Degradation._adjoint  # then one pullback serves every iteration
+        adjoint = transpose(apply, x) if differentiated else lambda u: self._adjoint(u, t, z)
+        return proximal(apply, adjoint, x, x_t, rho)
+
+    def _validate_affine(self, verb: str, x: Tensor, t: Tensor) -> None:
+        self._validate(x, t)
+        if not self.affine:
+            raise ValueError(
+                f"{self.name or type(self).__name__}: it is not affine, so it has no `{verb}`; follow the gradient of "
+                f"|D(x, t, z) - x_t|^2, or restore with a trained network"
+            )
 
     def _validate(self, x0: Tensor, t: Tensor) -> None:
         who = self.name or type(self).__name__

@@ -144,6 +144,28 @@ def difference(case: Case) -> Iterator[Deviation]:
         yield _gap(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z)), f"t = {t.tolist()}, s = {s.tolist()}"
 
 
+def adjointness(case: Case) -> Iterator[Deviation]:
+    """<A u, v> = <u, A^T v> for the linear part A of an affine D, relative to |u| |v|."""
+    D, u, z = case.D, case.x0, case.z
+    v = u.flip(-1) - 0.5 * u.roll(1, 0)
+    for t in case.levels(0):
+        level = case.expand_level(t)
+        Au = D(u, level, z) - D(torch.zeros_like(u), level, z)
+        gap = (Au * v).double().sum() - (u * D.adjoint(v, level, z)).double().sum()
+        yield float(gap.abs() / (u.double().norm() * v.double().norm())), f"t = {t}"
+
+
+def proximity(case: Case) -> Iterator[Deviation]:
+    """The gradient A^T (D(v) - x_t) + rho (v - x) vanishes at v = prox, which is x for rho -> infinity."""
+    D, x, z = case.D, case.x0, case.z
+    for t in case.levels(0):
+        level, x_t = case.expand_level(t), x.flip(-1)
+        v = D.prox(x, x_t, level, z, rho=0.1)
+        gradient = D.adjoint(D(v, level, z) - x_t, level, z) + 0.1 * (v - x)
+        yield _gap(gradient, torch.zeros_like(x)), f"gradient of the objective at prox, t = {t}"
+        yield _gap(D.prox(x, x_t, level, z, rho=1e12), x), f"rho = 1e12, t = {t}"
+
+
 def drawing(case: Case) -> Iterator[Deviation]:
     """With one generator for each image, z of an image is what that generator gives it alone."""
     D, x0 = case.D, case.x0
@@ -178,13 +200,27 @@ def rebuilding(case: Case) -> Iterator[Deviation]:
 
 LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
     law.__name__: law
-    for law in (identity, function, consistency, independence, batching, difference, drawing, rebuilding)
+    for law in (
+        identity,
+        function,
+        consistency,
+        independence,
+        batching,
+        difference,
+        drawing,
+        rebuilding,
+        adjointness,
+        proximity,
+    )
 }
+AFFINE_ONLY = {"adjointness", "proximity"}  # laws of the verbs that only an affine degradation has
 EXACT = {"identity", "function"}
 
 
 def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     """Run every law on a degradation and return one result per law, each with the largest deviation found.
+
+    `adjointness` and `proximity` are laws of affine degradations, and run if `D.affine` is true.
 
     Args:
         D: the degradation.
@@ -199,6 +235,8 @@ def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     case = Case(D, x0, D.draw(x0, torch.Generator(x0.device).manual_seed(seed)), seed)
     results = []
     for name, law in LAWS.items():
+        if name in AFFINE_ONLY and not D.affine:
+            continue
         # A deviation that is not a number is the worst of all; max() alone would pass over it.
         error, location = max(law(case), key=lambda found: math.inf if math.isnan(found[0]) else found[0])
         results.append(LawResult(name, error, location, 0.0 if name in EXACT else TOLERANCE[x0.dtype]))
@@ -213,11 +251,11 @@ def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
 
     >>> import degrade
     >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
-    >>> [result.law for result in check(degrade.make("gaussian_noise", T=4), x0)]
-    ['identity', 'function', 'consistency', 'independence', 'batching', 'difference', 'drawing', 'rebuilding']
+    >>> [result.law for result in check(degrade.make("gaussian_noise", T=4), x0)][-4:]
+    ['drawing', 'rebuilding', 'adjointness', 'proximity']
     """
     results = measure(D, x0, seed)
     broken = [str(result) for result in results if not result.passed]
     if broken:
-        raise LawError("\n".join([f"{D!r} breaks {len(broken)} of {len(LAWS)} laws:", *broken]))
+        raise LawError("\n".join([f"{D!r} breaks {len(broken)} of {len(results)} laws:", *broken]))
     return results

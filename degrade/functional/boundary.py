@@ -39,6 +39,7 @@ def boundary_basis(boundary: PaddingMode, N: int) -> tuple[Tensor, Tensor]:
     n = k[:, None]
     if boundary == "circular":
         w = 2 * math.pi / N * torch.ceil(k / 2)  # 0, 1, 1, 2, 2, ...: a cosine and a sine of each
-        return w, torch.cos(w * n - math.pi / 2 * (k % 2 == 0) * (k > 0))
+        phase = math.pi / 2 * ((k % 2 == 0) & (k > 0)).double()  # in float32, a bool would turn the angle by 4e-8
+        return w, torch.cos(w * n - phase)
     w = math.pi * k / (max(N - 1, 1) if boundary == "reflect" else N)
     return w, torch.cos(w * (n if boundary == "reflect" else n + 0.5))

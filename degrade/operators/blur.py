@@ -40,6 +40,7 @@ from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.boundary import PaddingMode, boundary_basis
 from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
 from degrade.functional.sigmas import CumulativeSigmas, Sigma, SigmaRule, sigma_table
+from degrade.functional.wave_inverse import solve_in_waves, wave_constants
 from degrade.registry import register
 
 __all__ = ["Blur"]
@@ -83,17 +84,29 @@ class Blur(Degradation):
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return A_t x0 B_t^T, and x0 itself at t = 0."""
-        V_h, V_w, *inverses = self.tables.constants(x0)
-        g_h, g_w = self.tables.gather(t, x0)
-        A_t = self._matrix(t, g_h, V_h, inverses[0])
-        B_t = A_t if x0.shape[2] == x0.shape[3] else self._matrix(t, g_w, V_w, inverses[1])
+        A_t, B_t = self._matrices(x0, t)
         return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bij,bcjk,blk->bcil", A_t, x0, B_t), x0)
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return the image of the difference of gains."""
-        V_h, V_w, *inverses = self.tables.constants(x0)
-        c = inverses[0] @ x0 @ inverses[1].mT
+        V_h, V_w, inverse_h, inverse_w, *_ = self.tables.constants(x0)
+        c = inverse_h @ x0 @ inverse_w.mT
         return V_h @ (self._attenuate(c, s) - self._attenuate(c, t)) @ V_w.mT
+
+    def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return A_t^T u B_t, and u itself at t = 0."""
+        A_t, B_t = self._matrices(u, t)
+        return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bji,bcjk,bkl->bcil", A_t, u, B_t), u)
+
+    def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
+        """Return the proximal map, found among the waves: `degrade.functional.wave_inverse`."""
+        V_h, V_w, inverse_h, inverse_w, d_h, d_w, E_h, E_w = self.tables.constants(x)
+        U_h, U_w = V_h * d_h, V_w * d_w
+        near = (inverse_h @ x @ inverse_w.mT) / (d_h[:, None] * d_w)
+        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, x))
+        G = (g_h[:, :, None] * g_w[:, None, :])[:, None]
+        ends = (E_h, E_w) if self.padding_mode == "reflect" else None
+        return x + U_h @ solve_in_waves(G, ends, U_h.mT @ x_t @ U_w, near, rho) @ U_w.mT
 
     def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         half = self.kernel_size // 2
@@ -104,7 +117,9 @@ class Blur(Degradation):
             )
         (w_h, V_h), (w_w, V_w) = boundary_basis(self.padding_mode, height), boundary_basis(self.padding_mode, width)
         inverses = (torch.linalg.inv(V_h), torch.linalg.inv(V_w))
-        return LevelTables(self._gains(w_h), self._gains(w_w), constants=(V_h, V_w, *inverses))
+        (d_h, E_h), (d_w, E_w) = wave_constants(self.padding_mode, V_h), wave_constants(self.padding_mode, V_w)
+        constants = (V_h, V_w, *inverses, d_h, d_w, E_h, E_w)
+        return LevelTables(self._gains(w_h), self._gains(w_w), constants=constants)
 
     def _gains(self, w: Tensor) -> Tensor:
         """Return g (T + 1, N) at frequencies w (N,)."""
@@ -127,6 +142,13 @@ class Blur(Degradation):
         if (totals.diff() < 0).any():
             raise ValueError("cumulative_sigma falls; what is blurred stays blurred, so the totals must not decrease")
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)
+
+    def _matrices(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A_t (B, H, H) and B_t (B, W, W) for images like x."""
+        V_h, V_w, inverse_h, inverse_w, *_ = self.tables.constants(x)
+        g_h, g_w = self.tables.gather(t, x)
+        A_t = self._matrix(t, g_h, V_h, inverse_h)
+        return A_t, A_t if x.shape[2] == x.shape[3] else self._matrix(t, g_w, V_w, inverse_w)
 
     def _matrix(self, t: Tensor, g: Tensor, V: Tensor, inverse: Tensor) -> Tensor:
         """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; of wave 0 alone where that is due."""

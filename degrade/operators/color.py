@@ -17,6 +17,7 @@ from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.levels import LevelTables, per_level
+from degrade.functional.proximal import damped
 from degrade.registry import register
 
 __all__ = ["LUMA", "Decolor", "luma"]
@@ -79,6 +80,38 @@ class Decolor(Degradation):
         """Return (s_s - s_t) (x0 - m(x0))."""
         (s_t,), (s_s,) = self.tables.gather(t, x0), self.tables.gather(s, x0)
         return (s_s - s_t) * (x0 - self._gray(x0))
+
+    def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return s_t u + (1 - s_t) w sum_c u_c."""
+        (s_t,) = self.tables.gather(t, u)
+        return s_t * u + (1 - s_t) * self._weights(u) * u.sum(1, keepdim=True)
+
+    def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
+        """Return the proximal map, solved for each pixel.
+
+        A = s I + (1 - s) 1 w^T acts as s on colors orthogonal to both 1 and w. In the basis e_1 = 1 / sqrt(C), e_2
+        along w - 1 / C, it is [[1, k], [0, s]] with k = (1 - s) sqrt(C) |w - 1 / C|.
+        """
+        (s_t,) = self.tables.gather(t, x)
+        C = x.shape[1]
+        w = self._weights(x) - 1 / C
+        length = w.square().sum().sqrt()
+        e_1, e_2 = torch.full_like(w, C**-0.5), w / torch.where(length > 0, length, 1)
+        k = (1 - s_t) * C**0.5 * length
+        r = x_t - self.apply(x, t, z)
+        r_1, r_2 = (r * e_1).sum(1, keepdim=True), (r * e_2).sum(1, keepdim=True)
+        determinant = (s_t.square() + rho) * (1 + rho) + rho * k.square()
+        d_1 = ((s_t.square() + rho) * r_1 - k * s_t * r_2) / determinant
+        d_2 = (rho * k * r_1 + (1 + rho) * s_t * r_2) / determinant
+        f = damped(s_t, rho)
+        return x + f * r + (d_1 - f * r_1) * e_1 + (d_2 - f * r_2) * e_2
+
+    def _weights(self, x: Tensor) -> Tensor:
+        """Return w (C, 1, 1)."""
+        C = x.shape[1]
+        weights = LUMA if self.weights == "luma" else (1 / C,) * C
+        # Filled, not copied from the host, which would wait for the device.
+        return torch.stack([x.new_full((1, 1), value) for value in weights])
 
     def _gray(self, x0: Tensor) -> Tensor:
         if self.weights == "mean":

@@ -161,6 +161,12 @@ class Compose(Degradation):
         """
         return self._apply_first(len(self.parts), x0, self.levels(t, x0), self._latents(z))
 
+    def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return u after the adjoint of every part, from the last to the first."""
+        for part, level, z_part in reversed(list(zip(self.parts, self.levels(t, u), self._latents(z)))):
+            u = part.degradation.adjoint(u, level, z_part)
+        return u
+
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> tuple[Params, ...]:
         """Return z with the last part's entry re-estimated, where its level is at least 1."""
         *held, kept = self._latents(z)

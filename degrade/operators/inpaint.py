@@ -57,7 +57,11 @@ class Inpaint(Mask):
         Raises:
             ValueError: if the center is random and z is not two offsets for each image.
         """
-        return self.alpha_map(t, x0, self._center(x0, z)) * x0
+        return self._gain(x0, t, z) * x0
+
+    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return M_t."""
+        return self.alpha_map(t, x, self._center(x, z))
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (M_s - M_t) x0."""

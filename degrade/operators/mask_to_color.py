@@ -58,6 +58,10 @@ class MaskToColor(Mask):
         a_t = self.alpha_map(t, x0)
         return a_t * x0 + (1 - a_t) * self._color(x0, z)
 
+    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return a_t."""
+        return self.alpha_map(t, x)
+
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) (x0 - c)."""
         return (self.alpha_map(s, x0) - self.alpha_map(t, x0)) * (x0 - self._color(x0, z))

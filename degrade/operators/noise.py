@@ -51,6 +51,10 @@ class AffinePath(Degradation):
         a_t, b_t = self.coefficients(t, x0)
         return a_t * x0 + b_t * check_image_params(self.name, x0, z)
 
+    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return a_t."""
+        return self.coefficients(t, x)[0]
+
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return (x_t - a_t x0) / b_t, for t >= 1; the z passed in is not looked at."""
         a_t, b_t = self.coefficients(t, x_t)

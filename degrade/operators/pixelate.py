@@ -27,6 +27,7 @@ from torch.nn.functional import interpolate
 
 from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
+from degrade.functional.proximal import damped
 from degrade.registry import register
 
 __all__ = ["Pixelate"]
@@ -50,11 +51,13 @@ class Pixelate(Degradation):
     allow_uneven: bool = False
 
     affine: ClassVar[bool] = True
+    factors: ClassVar[SizedLevelTables]
 
     def precompute(self) -> SizedLevelTables:
         """Return the matrices P (T + 1, H, H) and Q (T + 1, W, W) for each size of image."""
         if isinstance(self.sizes, tuple):
             per_level("sizes", self.sizes, self.T)
+        object.__setattr__(self, "factors", SizedLevelTables(self._factors_at_size))  # only `prox` needs them
         return SizedLevelTables(self._at_size)
 
     # No `_difference` of its own: the difference of two levels is no product of matrices, so it costs two in any case.
@@ -67,6 +70,19 @@ class Pixelate(Degradation):
         P_t, Q_t = self.tables.gather(t, x0)
         return torch.einsum("bij,bcjk,blk->bcil", P_t, x0, Q_t)
 
+    def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return P_t^T u Q_t."""
+        P_t, Q_t = self.tables.gather(t, u)
+        return torch.einsum("bji,bcjk,bkl->bcil", P_t, u, Q_t)
+
+    def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
+        """Return the proximal map, a division between the singular vectors of both axes."""
+        residual = x_t - self.apply(x, t, z)
+        U_h, g_h, V_h, U_w, g_w, V_w = self.factors.gather(t, x)
+        gain = (g_h[:, :, None] * g_w[:, None, :])[:, None]
+        r = torch.einsum("bji,bcjk,bkl->bcil", U_h, residual, U_w)
+        return x + torch.einsum("bij,bcjk,blk->bcil", V_h, damped(gain, rho) * r, V_w)
+
     def size(self, N: int, t: int) -> int:
         """Return the number of large pixels along N small ones at level t >= 1."""
         if self.sizes == "halve":
@@ -78,6 +94,14 @@ class Pixelate(Degradation):
     def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         self._need_room(height, width)
         return LevelTables(self._matrices(height, dtype), self._matrices(width, dtype))
+
+    def _factors_at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
+        """Return U, a, V of the singular value decompositions P = U diag(a) V^T and of those of Q."""
+        factors = []
+        for N in (height, width):
+            U, a, Vt = torch.linalg.svd(self._matrices(N, dtype))
+            factors += [U, a, Vt.mT.contiguous()]
+        return LevelTables(*factors)
 
     def _matrices(self, N: int, dtype: torch.dtype) -> Tensor:
         """Return the products (T + 1, N, N); steps have the rounding of `interpolate` on images of this precision."""
