@@ -11,7 +11,7 @@ it is opaque to everyone but its degradation, and None where nothing is random. 
     D.estimate(x_t, x0, t, z)   the z that would explain x_t if x0 were the clean image; where that makes no sense, z
 
 Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
-degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys eight laws,
+degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys ten laws,
 which `degrade.laws` runs:
 
 1. identity      D(x0, 0, z) = x0
@@ -23,6 +23,11 @@ which `degrade.laws` runs:
 6. difference    D.delta(x0, t, s, z) = D(x0, s, z) - D(x0, t, z)
 7. drawing       `draw` takes one generator for the batch, or one for each image, whose z does not depend on the batch
 8. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
+9. adjoint       <A u, v> = <u, D.adjoint(v, t, z)>, for an affine D, which is D(x, t, z) = A x + b
+10. prox         A^T (D(v, t, z) - x_t) + rho (v - x) = 0 at v = D.prox(x, x_t, t, z, rho), for an affine D
+
+An affine degradation has three more verbs, `adjoint`, `prox` and `invert`, all derived from `apply`; `affine = True` is
+all that its author declares.
 
 The contract generalizes Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022), whose D is a deterministic function
 of (x0, t), by the explicit z.

@@ -80,7 +80,7 @@ def damped(gain: Tensor, rho: Tensor) -> Tensor:
 
 def transpose(apply: Linear, x: Tensor) -> Linear:
     """Return u -> A^T u of the affine map `apply`, v -> A v + b, for arguments shaped like `x`."""
-    _, pullback = torch.func.vjp(apply, x)
+    pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(apply, x)[1]
     return lambda u: pullback(u)[0]
 
 

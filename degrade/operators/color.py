@@ -104,7 +104,8 @@ class Decolor(Degradation):
         d_1 = ((s_t.square() + rho) * r_1 - k * s_t * r_2) / determinant
         d_2 = (rho * k * r_1 + (1 + rho) * s_t * r_2) / determinant
         f = damped(s_t, rho)
-        return x + f * r + (d_1 - f * r_1) * e_1 + (d_2 - f * r_2) * e_2
+        step: Tensor = f * r + (d_1 - f * r_1) * e_1 + (d_2 - f * r_2) * e_2
+        return x + step
 
     def _weights(self, x: Tensor) -> Tensor:
         """Return w (C, 1, 1)."""

@@ -9,7 +9,7 @@ run from -1 to 1 along each side; x0 between the pixels is bilinear and mirrored
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -27,6 +27,8 @@ class Swirl(degrade.Degradation):
     T: degrade.NumLevels = 50
     turns: float = 1.0
     radius: Annotated[float, Field(gt=0)] = 0.5
+
+    affine: ClassVar[bool] = True  # pixels move and are interpolated: linear in the image
 
     def draw(self, x0: Tensor, generator: degrade.Generators = None) -> Tensor:
         """Return centers (B, 2), uniform in the middle half of the image."""

@@ -27,8 +27,9 @@ def test_every_name_has_cases():
 @pytest.mark.parametrize(("name", "arguments", "shape"), CASES_ON_SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_laws(name, arguments, shape, dtype):
-    results = degrade.check(build(name, arguments, shape), images(4, *shape, dtype=dtype))
-    assert len(results) == 8
+    D = build(name, arguments, shape)
+    results = degrade.check(D, images(4, *shape, dtype=dtype))
+    assert len(results) == (10 if D.affine else 8)
     assert all(result.passed for result in results)
 
 
@@ -109,6 +110,34 @@ def test_a_draw_must_take_one_generator_for_each_image():
         degrade.check(Broken(law="drawing"), images(3, 1, 4, 4))
     with pytest.raises(degrade.LawError, match=r"drawing +BROKEN off by \S+ .*z of image [12] drawn alone"):
         degrade.check(Broken(law="drawing by the first"), images(3, 1, 4, 4))
+
+
+@degrade.register("not_affine_for_test")
+class NotAffine(degrade.Degradation):
+    """Declared affine, which it is not, or with an adjoint or a proximal map of its own that is wrong."""
+
+    T: int = 5
+    wrong: str = "affine"
+    affine = True
+
+    def apply(self, x0, t, z):
+        x_t = x0 * (1 - t / (2 * self.T)).view(-1, 1, 1, 1)
+        return torch.where(t.view(-1, 1, 1, 1) > 0, x_t + 0.3 * x_t**2, x_t) if self.wrong == "affine" else x_t
+
+    def _adjoint(self, u, t, z):
+        return 0.9 * u if self.wrong == "adjoint" else super()._adjoint(u, t, z)
+
+    def _prox(self, x, x_t, t, z, rho):
+        return x_t if self.wrong == "prox" else super()._prox(x, x_t, t, z, rho)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"), [("affine", "adjointness"), ("adjoint", "adjointness"), ("prox", "proximity")], ids=str
+)
+def test_a_wrong_verb_of_an_affine_degradation_is_named(wrong, law):
+    with pytest.raises(degrade.LawError, match=rf"{law} +BROKEN off by \S+ .*t = "):
+        degrade.check(NotAffine(wrong=wrong), images(3, 1, 4, 4))
+    assert all(result.passed for result in degrade.check(NotAffine(wrong="nothing"), images(3, 1, 4, 4)))
 
 
 def test_not_a_number_breaks_a_law():
