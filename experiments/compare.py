@@ -1,31 +1,52 @@
-"""Compare samplers honestly: the same trained model and images, counted in calls of R.
+"""Compare samplers on one trained model: whether iterating helps, how many steps it takes, which sampler is best.
 
     python experiments/compare.py --model runs/train-001
-    python experiments/compare.py --model runs/train-001 --samplers algorithm2,heun,repaint:repeats=2 --steps 4,16
+    python experiments/compare.py --model runs/train-001 --samplers algorithm2,heun,ddim:eta=0.5 --steps 2,10,50
+    python experiments/compare.py --model runs/train-001 --features efficientnet_lite0 --images 1000
+    torchrun --nproc-per-node 2 experiments/compare.py --model runs/train-001      the same numbers, sooner
 
-Each sampler restores the same unseen images at each number of steps, evenly spaced and respaced by equal shares of
-the change of R's guess (`samplers.respacing`, measured on a walk of training images), beside the restoration at one
-go. Numbers and curves go to the folder `compare` of the run, or to --out.
+All rows restore the same degraded images, which training has not seen: the degraded images as they are, the linear
+inverse of the degradation (if it is affine), one prediction of the model (direct), and every sampler that suits the
+degradation, with estimated and with fixed z, at each number of steps. Differences to `direct` are measured image by
+image; their 95 % intervals decide what is better. Degraded images are rounded to 8 bits, as a file would be, unless
+--input-precision says float32. Several models of one degradation are compared by --model FOLDER,FOLDER.
+
+The table goes to the terminal, and to the folder `compare` of the first run (or to --out):
+
+    compare.json                  every number, with configuration, seed, versions and fingerprint of the images
+    perception_distortion.png     RMSE against a distance of sets, a line over steps for each sampler
+    differences.png               differences to `direct` with their intervals
+    trajectory_error.png          errors of prediction and state along the longest trajectories
+    severity_error.png            error over the severity that is restored from
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from degrade import Degradation
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from degrade.seeding import seeded_generator
-from experiments.evaluation.comparison import Comparison, draw, table
+from experiments.evaluation.accumulate import tensor_sha256
+from experiments.evaluation.comparison import Comparison, ComparisonOptions
+from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.plots import (
+    plot_differences,
+    plot_perception_distortion,
+    plot_severity_error,
+    plot_trajectory_error,
+)
+from experiments.evaluation.tables import render_evaluation
+from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
-from experiments.run.model import ModelSource, load_model
+from experiments.run.model import Model, ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
-from samplers import parse_sampler
+from restore.distributed import init_distributed
 
 __all__ = ["Config", "main"]
 
@@ -37,76 +58,127 @@ def _words(value: Any) -> Any:
     return tuple(filter(None, re.split(r"\s+|,(?![^,:]*=)", value))) if isinstance(value, str) else value
 
 
-class ModelOptions(DeviceOptions):
-    """The model."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
-    model: str | None = Field(None, description="folder of a run, or of its model")
+
+class ModelOptions(DeviceOptions):
+    """The models and their data."""
+
+    model: Names = Field((), description="folder of a run, or of its model; several are separated by commas")
     data: str | None = Field(None, description="images, as --data of train.py (default: those of the run)")
     other: str | None = Field(None, description="images that `interpolation` turns into (default: those of the run)")
-    out: str | None = Field(None, description="folder for what is measured (default: compare, in the run)")
-
-
-class Config(ModelOptions):
-    """The comparison."""
-
-    samplers: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
-        ("algorithm1", "algorithm2", "heun", "indi", "averaged_prediction"),
-        description="such as algorithm2-fixed,ddim:eta=0.5",
+    out: str | None = Field(None, description="folder of the results (default: compare, in the run)")
+    images: int = Field(64, ge=2, description="number of images that are restored")
+    batch: Count = Field(32, description="number of images in a forward pass")
+    input_precision: Literal["8bit", "float32"] = Field(
+        "8bit", description="8bit rounds degraded images to 256 levels, as a file does; float32 leaves them as they are"
     )
-    steps: IntList = Field((2, 5, 10, 20), description="numbers of steps")
-    start: Count | None = Field(None, description="severity that is restored from (default: the last)")
-    images: int = Field(64, ge=2, description="images that are restored, and on which the change is measured")
-    batch: Count = Field(32, description="images a forward pass")
 
 
-def check(config: Config, D: Degradation) -> int:
-    """Return the severity to start from, with samplers and numbers of steps found to suit D.
+class SamplingOptions(ModelOptions):
+    """Samplers and steps."""
+
+    samplers: Names = Field((), description="such as algorithm2-fixed,ddim:eta=0.5 (default: all that suit)")
+    steps: IntList = Field((1, 2, 5, 10, 25, 50), description="numbers of steps; one step per level is added")
+    start: Count | None = Field(None, description="severity that is restored from, 1..T (default: T)")
+    spacing: Literal["even", "equal-error"] = Field(
+        "even", description="even, or equal-error: severities between which the prediction changes equally"
+    )
+    severities: int = Field(5, ge=0, description="number of severities at which the error is measured; 0 for none")
+
+
+class Config(SamplingOptions):
+    """Metrics."""
+
+    metrics: Names = Field(
+        ("rmse", "psnr", "ssim", "frechet_distance", "kernel_distance"), description="names of metrics"
+    )
+    features: str = Field("thumbnail", description="feature network: thumbnail, efficientnet_lite0 or inception")
+    feature_cache: str | None = Field(None, description="folder in which features of reference images are kept")
+
+
+def load_models(config: Config) -> dict[str, Model]:
+    """Return the models by name, each with its data.
 
     Raises:
-        UsageError: if they do not.
+        UsageError: if there is none, or one of them cannot be loaded.
     """
-    start = D.T if config.start is None else config.start
-    if start > D.T:
-        raise UsageError(f"--start {start} is more than T = {D.T}; choose {D.T} or less")
-    if not config.steps or min(config.steps) > start:
-        raise UsageError(f"--steps {','.join(map(str, config.steps))}: name one of at most {start}, the start")
-    if not config.samplers:
-        raise UsageError("--samplers is empty; name one, such as algorithm2")
-    for name in config.samplers:
-        try:
-            parse_sampler(name).check_compatible(D)
-        except ValueError as error:
-            raise UsageError(f"--samplers {name}: {error}") from None
-    return start
+    device = config.torch_device()
+    found: dict[str, Model] = {}
+    for path in config.model or (None,):
+        model = load_model(ModelSource(path, config.data, config.other, config.seed), device)
+        found[model.folder.name if model.folder.name not in found else str(path)] = model
+    return found
+
+
+def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
+    """Return the comparison that the options describe, on unseen images of the first model's data.
+
+    Raises:
+        UsageError: for an option that does not suit the models.
+    """
+    first = next(iter(models.values()))
+    if first.data is None:
+        raise UsageError("the images of the run are not known; name some with --data, or --data drawn")
+    device = config.torch_device()
+    try:
+        processes = init_distributed(device)
+        cache = config.feature_cache
+        evaluator = Evaluator(config.metrics, config.features, config.batch, config.seed, processes, cache)
+        x0 = first.data.validation(config.images, seeded_generator(device, config.seed, "restored"))
+        options = ComparisonOptions(
+            **{name: getattr(config, name) for name in ("samplers", "steps", "start", "input_precision", "spacing")},
+            severities=config.severities,
+            batch_size=config.batch,
+            seed=config.seed,
+        )
+        return Comparison({name: model.R for name, model in models.items()}, x0, evaluator, options)
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from None
+
+
+def draw(folder: Path, compared: Mapping[str, Any]) -> list[Path]:
+    """Save the plots that the measured metrics allow, and return their paths."""
+    keys = [column["key"] for column in compared["evaluation"]["columns"]]
+    sets = [key for key in keys if key.startswith("frechet_distance")]
+    plots = [plot_differences(folder / "differences.png", compared, keys)]
+    if "rmse" in keys and sets:
+        plots.append(plot_perception_distortion(folder / "perception_distortion.png", compared, "rmse", sets[0]))
+    plots.append(plot_trajectory_error(folder / "trajectory_error.png", compared))
+    if compared["severity"]:
+        plots.append(plot_severity_error(folder / "severity_error.png", compared))
+    return plots
 
 
 def main(argv: Sequence[str]) -> None:
     """Restore, measure, draw."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
-    device = config.torch_device()
-    model = load_model(ModelSource(config.model, config.data, config.other, config.seed), device)
-    if model.data is None:
-        raise UsageError("the images of the run are not known; name some with --data, or --data drawn")
-    D = model.R.degradation
-    start = check(config, D)
-    folder = Path(config.out) if config.out else model.folder / "compare"
+    models = load_models(config)
+    first = next(iter(models.values()))
+    folder = Path(config.out) if config.out else first.folder / "compare"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
-
-    x0 = model.data.validation(config.images, seeded_generator(device, config.seed, "restored"))
-    z = D.draw(x0, seeded_generator(device, config.seed, "degraded"))
-    comparison = Comparison(D, model.R, x0, z, start, config.seed, config.batch)
-    data = model.data.training(config.images, seeded_generator(device, config.seed, "measured"))
-    measured = {
-        **{"model": str(config.model), "trained_steps": model.specification.step, "data": model.data.name},
-        **{"degradation": {"name": D.name, "arguments": D.arguments}, "device": str(device)},
-        **comparison.run(config.samplers, config.steps, data),
+    comparison = make_comparison(config, models)
+    assert first.data is not None
+    data = first.data.training(config.images, seeded_generator(comparison.x0.device, config.seed, "measured"))
+    compared = comparison.run(data)
+    processes = comparison.evaluator.processes
+    if processes.rank:  # the first process writes
+        return
+    described = {
+        "configuration": config.model_dump(mode="json"),
+        "environment": describe_environment(comparison.x0.device, processes.world_size),
+        "data": {"name": first.data.name, "images": len(comparison.x0), "sha256": tensor_sha256(comparison.x0)},
+        "degradation": {"name": comparison.D.name, "arguments": comparison.D.arguments},
+        "trained_steps": {name: model.specification.step for name, model in models.items()},
     }
-    write_json(folder / "compare.json", measured)
-    picture = draw(folder / "compare.png", measured, f"{D.name}, from severity {start} of {D.T}")
-    print("\n".join([*table(measured), str(picture)]))
+    write_json(folder / "compare.json", described | compared)
+    title = f"{len(comparison.x0)} unseen images, restored from severity {comparison.start}, {config.input_precision}:"
+    costs = {"nfe": {row: str(value["nfe"]) for row, value in compared["rows"].items()}}
+    print(render_evaluation(Evaluation.from_dict(compared["evaluation"]), title, costs))
+    print("nfe: calls of R for each image.\n" + "\n".join(map(str, draw(folder, compared))))
 
 
 if __name__ == "__main__":

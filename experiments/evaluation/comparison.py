@@ -1,33 +1,93 @@
-"""A comparison of samplers: one trained restorer, the same degraded images, every sampler at every number of steps.
+"""A comparison of restorations of the same degraded images: what iterating adds to one prediction of R.
 
-What a walk costs is counted where it is paid, in calls of R (nfe): Heun's step costs two, `repaint` as many as it
-repeats. Two errors are measured: to the truth, and to the same sampler's walk through all levels, which is what taking
-fewer steps costs by itself; a sampler that adds noise has no such walk, since no two of its walks are alike.
+Rows of a comparison, all from the same x_t = D(x0, t, z):
+
+    degraded          x_t itself
+    linear inverse    `D.invert(x_t)`, the regularized inverse of an affine D with known z; nothing is trained
+    direct            R(x_t, t), the baseline that every other row is compared with, image by image
+    SAMPLER, n        a trajectory of n steps; `-fixed` keeps z as the trajectory started
+
+Costs are counted as calls of R (nfe). Image i is degraded and sampled with generators of its own, so that no number
+depends on the batch size or on the number of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Degradation, Params, expand_level, map_params
+from degrade.frozen import frozen
+from degrade.functional.quantization import quantize_8bit
 from degrade.seeding import seeded_generator
-from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
-from restore import BaseRestorer, Restorer
-from samplers import Sampler, cumulative_change, equal_change_timesteps, parse_sampler, sample, spaced_timesteps
+from experiments.evaluation.accumulate import Rows, gather_objects, process_share
+from experiments.evaluation.evaluator import Evaluation, Evaluator
+from restore import BaseRestorer
+from samplers import (
+    Sampler,
+    cumulative_change,
+    direct,
+    equal_change_timesteps,
+    make_sampler,
+    parse_sampler,
+    sampler_names,
+    spaced_timesteps,
+    trajectory,
+)
+from samplers.loop import inference_mode
 
-__all__ = ["Comparison", "draw", "table"]
+__all__ = ["Comparison", "ComparisonOptions", "CountCalls", "Method", "compatible_samplers"]
 
-SPACINGS = ("even", "equal-error")
+DEGRADED, LINEAR, DIRECT = "degraded", "linear inverse", "direct"
+NOISE = {"8bit": 2 / 255 / 12**0.5, "float32": 5e-6}  # standard deviation of the error of x_t that is inverted
+SEVERITY_STEPS = 10  # of the trajectories from every severity, at most
+
+
+@frozen
+class ComparisonOptions:
+    """What is compared.
+
+    Args:
+        samplers: names as `samplers.parse_sampler` reads them; empty for every sampler that suits the degradation.
+        steps: numbers of steps, 1 or more; those above the start are replaced by it.
+        start: severity that images are degraded to, 1..T; None for T.
+        input_precision: `8bit` rounds the degraded images to 256 levels, as a file does; `float32` does not.
+        spacing: `even`, or `equal-error` for severities between which R's prediction changes equally.
+        severities: number of severities at which the error per severity is measured; 0 for none.
+        batch_size: images in a forward pass.
+        seed: of the degradation and of the noise of samplers.
+    """
+
+    samplers: tuple[str, ...] = ()
+    steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 5, 10, 25, 50)
+    start: Annotated[int, Field(ge=1)] | None = None
+    input_precision: Literal["8bit", "float32"] = "8bit"
+    spacing: Literal["even", "equal-error"] = "even"
+    severities: Annotated[int, Field(ge=0)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    seed: int = 0
+
+
+class Method(NamedTuple):
+    """One way to restore: a sampler over falling severities, or one of the three rows without a sampler."""
+
+    row: str
+    sampler: str | None = None
+    severities: tuple[int, ...] = ()
+
+    @property
+    def steps(self) -> int | None:
+        """Number of steps of the trajectory."""
+        return len(self.severities) - 1 if self.severities else None
 
 
 class CountCalls(BaseRestorer):
-    """A restorer that counts how often it is asked."""
+    """A restorer that counts how often it is called."""
 
     def __init__(self, R: BaseRestorer) -> None:
         super().__init__(R.degradation)
@@ -36,136 +96,192 @@ class CountCalls(BaseRestorer):
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return R(x_t, t)."""
         self.calls += 1
-        guess: Tensor = self.R(x_t, t, **cond)
-        return guess
+        x0_hat: Tensor = self.R(x_t, t, **cond)
+        return x0_hat
 
 
-class Walk(NamedTuple):
-    """Where walks ended, how often R was asked in one of them, and whether noise was drawn."""
+def compatible_samplers(D: Degradation) -> list[str]:
+    """Return every registered sampler that suits D with its defaults, and with fixed z if D is random.
 
-    images: Tensor
-    nfe: int
-    noisy: bool
+    >>> import degrade
+    >>> compatible_samplers(degrade.make("decolor"))[:2]
+    ['algorithm1', 'algorithm2']
+    """
+    found = []
+    for name in sampler_names():
+        try:
+            sampler = make_sampler(name)
+            sampler.check_compatible(D)
+        except ValueError:  # it needs an argument, or another kind of degradation
+            continue
+        found.append(name)
+        if type(D).draw is not Degradation.draw and "estimate" in sampler.arguments:
+            found.append(f"{name}-fixed")
+    return found
 
 
 class Comparison:
-    """Degraded images whose truth is known, and what samplers make of them.
+    """Degraded images whose truth is known, restored by one or several restorers of the same degradation.
 
     Args:
-        D: the degradation.
-        R: undoes it.
+        restorers: name -> R; the names become part of the rows if there are several.
         x0: (N, C, H, W) clean images that training has not seen.
-        z: of their degradation.
-        start: the severity they are degraded to, 1..T.
-        seed: of the samplers' noise.
-        batch: images a forward pass.
+        evaluator: measures; its processes share the work.
+        options: what is compared.
+
+    Raises:
+        ValueError: for a start beyond T, restorers of different degradations, or a sampler that does not suit them.
     """
 
     def __init__(
-        self, D: Degradation, R: Restorer, x0: Tensor, z: Params, start: int, seed: int = 0, batch: int = 32
+        self,
+        restorers: Mapping[str, BaseRestorer],
+        x0: Tensor,
+        evaluator: Evaluator,
+        options: ComparisonOptions = ComparisonOptions(),
     ) -> None:
-        self.D, self.R, self.x0, self.z, self.start = D, CountCalls(R), x0, z, start
-        self.x_t = D(x0, expand_level(start, x0), z)
-        self.seed, self.batch = seed, batch
+        self.restorers = {name: CountCalls(R) for name, R in restorers.items()}
+        self.D = next(iter(restorers.values())).degradation
+        if any(R.degradation != self.D for R in restorers.values()):
+            raise ValueError("the models undo different degradations; compare models of one degradation")
+        self.x0, self.evaluator, self.options = x0, evaluator, options
+        self.start = self.D.T if options.start is None else options.start
+        if self.start > self.D.T:
+            raise ValueError(f"start {self.start} is more than T = {self.D.T}; choose {self.D.T} or less")
+        self.samplers = list(options.samplers) or compatible_samplers(self.D)
+        for name in self.samplers:
+            parse_sampler(name).check_compatible(self.D)
+        self.z = self.D.draw(x0, self._generators("degraded", range(len(x0))))
 
-    def walk(self, step: Sampler, times: Sequence[int]) -> Walk:
-        """Return where the walk over `times` ends, from the degraded images."""
-        ends, before, noisy = [], self.R.calls, False
-        parts = range(0, len(self.x0), self.batch)
-        for first in parts:
-            part = slice(first, first + self.batch)
-            z = map_params(lambda v, part=part: v[part], self.z)  # type: ignore[misc]
-            generator = seeded_generator(self.x0.device, self.seed, "walk", first)
-            untouched = generator.get_state()
-            ends.append(sample(self.R, step, self.x_t[part], z, times, generator))
-            noisy = noisy or not torch.equal(untouched, generator.get_state())
-        return Walk(torch.cat(ends), (self.R.calls - before) // len(parts), noisy)
-
-    def measure(self, walk: Walk, whole: Walk | None = None) -> dict[str, Any]:
-        """Return what a walk cost, and its errors to the truth and, without noise, to a whole walk."""
-        x = walk.images
-        errors = {
-            "rmse": rmse(x, self.x0),
-            "ssim": ssim(x, self.x0),
-            "thumbnail_distance": thumbnail_distance(x, self.x0),
-        }
-        to_whole = None if whole is None or whole.noisy else rmse(x, whole.images)
-        return {"nfe": walk.nfe, **errors, "rmse_to_whole": to_whole}
-
-    def run(self, samplers: Sequence[str], steps: Sequence[int], data: Tensor) -> dict[str, Any]:
-        """Measure every sampler at every number of steps, evenly spaced and respaced.
+    def run(self, data: Tensor) -> dict[str, Any]:
+        """Measure every row; every process must call it, and all return the same.
 
         Args:
-            samplers: as `parse_sampler` reads them.
-            steps: numbers of steps; those above `start` are left out.
-            data: clean images on which the respacing is measured, other ones than those that are restored.
+            data: (M, C, H, W) clean images on which equal-error severities are measured, other ones than x0.
+
+        Returns:
+            JSON values: `rows` with method and cost of each, `evaluation` as `Evaluation.to_dict` gives it,
+            `trajectory` and `severity` with root mean squared errors.
         """
-        change = cumulative_change(
-            self.R, data, seeded_generator(data.device, self.seed, "change"), spaced_timesteps(self.start)
-        )
-        steps = sorted({n for n in steps if n <= self.start})
-        spacings = {
-            "even": {n: spaced_timesteps(self.start, n) for n in steps},
-            "equal-error": {n: equal_change_timesteps(change, n) for n in steps},
-        }
-        one_shot = self.walk(parse_sampler("algorithm1"), [self.start, 0])
-        rows = [{"sampler": "direct", "spacing": None, "steps": 1, **self.measure(one_shot)}]
-        jobs = [(name, n, spacing) for name in samplers for n in steps for spacing in SPACINGS]
-        for name, n, spacing in tqdm(jobs, "comparing", disable=None, leave=False):
-            step = parse_sampler(name)
-            if (n, spacing) == (steps[0], SPACINGS[0]):
-                whole = self.walk(step, spaced_timesteps(self.start))
-                rows.append({"sampler": name, "spacing": None, "steps": self.start, **self.measure(whole)})
-            walk = self.walk(step, spacings[spacing][n])
-            rows.append({"sampler": name, "spacing": spacing, "steps": n, **self.measure(walk, whole)})
-        degraded = self.measure(Walk(self.x_t, 0, False))
+        rows: dict[str, Rows] = {}
+        described: dict[str, dict[str, Any]] = {}
+        along: dict[str, Any] = {}
+        jobs = [(name, method) for name in self.restorers for method in self.methods(self.restorers[name], data)]
+        for name, method in tqdm(jobs, "comparing", disable=None, leave=False):
+            key = self._row(name, method)
+            rows[key], cost, errors = self._measure(name, method)
+            described[key] = {"model": name, "sampler": method.sampler, "steps": method.steps, "nfe": cost}
+            if errors and method.steps == max(m.steps or 0 for _, m in jobs):
+                along[key] = errors
+        evaluation = self.evaluate(rows)
         return {
-            **{"images": len(self.x0), "start": self.start, "degraded": degraded},
-            **{"change": change, "times": spacings, "rows": rows},
+            "start": self.start,
+            "input_precision": self.options.input_precision,
+            "spacing": self.options.spacing,
+            "rows": described,
+            "evaluation": evaluation.to_dict(),
+            "trajectory": along,
+            "severity": self.errors_by_severity(),
         }
 
+    def evaluate(self, rows: Mapping[str, Rows]) -> Evaluation:
+        """Return the table of all rows, with differences to the first direct restoration."""
+        baseline = self._row(next(iter(self.restorers)), Method(DIRECT))
+        return self.evaluator.summarize(rows, self.evaluator.reference(self.x0), baseline)
 
-def table(measured: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of the table that a comparison ends with."""
-    yield f"{measured['images']} unseen images, restored from severity {measured['start']}:"
-    width = max(len(row["sampler"]) for row in measured["rows"]) + 2
-    yield f"{'':<{width}}{'steps':>6}{'spacing':>13}{'nfe':>6}{'RMSE':>8}{'SSIM':>8}{'distance':>10}{'to whole':>10}"
-    for row in measured["rows"]:
-        spacing = row["spacing"] or ("" if row["sampler"] == "direct" else "whole walk")
-        errors = f"{row['rmse']:>8.4f}{row['ssim']:>8.4f}{row['thumbnail_distance']:>10.4f}"
-        to_whole = "" if row["rmse_to_whole"] is None else f"{row['rmse_to_whole']:>10.5f}"
-        yield f"{row['sampler']:<{width}}{row['steps']:>6}{spacing:>13}{row['nfe']:>6}{errors}{to_whole}"
-    yield "nfe: calls of R. distance: Fréchet, of 8 x 8 thumbnails. to whole: RMSE to the same sampler's whole walk."
+    def methods(self, R: BaseRestorer, data: Tensor) -> list[Method]:
+        """Return the rows for one restorer."""
+        steps = sorted({min(n, self.start) for n in self.options.steps} | {self.start})
+        spaced = {n: spaced_timesteps(self.start, n) for n in steps}
+        if self.options.spacing == "equal-error":
+            generator = seeded_generator(data.device, self.options.seed, "change")
+            change = cumulative_change(R, data, generator, spaced_timesteps(self.start))
+            spaced = {n: equal_change_timesteps(change, n) for n in steps}
+        found = [Method(DEGRADED), *([Method(LINEAR)] if self._invertible else []), Method(DIRECT)]
+        return found + [Method(f"{name}, {n}", name, tuple(spaced[n])) for name in self.samplers for n in steps]
+
+    def errors_by_severity(self) -> dict[str, Any]:
+        """Return the root mean squared error of every way to restore, from several severities."""
+        if not self.options.severities:
+            return {}
+        count = min(self.options.severities, self.start)
+        severities = spaced_timesteps(self.start, count)[:-1][::-1]
+        found: dict[str, list[float]] = {}
+        for name in self.restorers:
+            for t in severities:
+                spaced = tuple(spaced_timesteps(t, min(SEVERITY_STEPS, t)))
+                methods = [Method(DEGRADED), *([Method(LINEAR)] if self._invertible else []), Method(DIRECT)]
+                for method in methods + [Method(sampler, sampler, spaced) for sampler in self.samplers]:
+                    error = self._squared_error(name, method, t)
+                    found.setdefault(self._row(name, method), []).append(error**0.5)
+        return {"severities": severities, "steps": SEVERITY_STEPS, "rmse": found}
+
+    @property
+    def _invertible(self) -> bool:
+        """Whether the row of the linear inverse makes sense: not where z is noise, which no restorer is told."""
+        return self.D.affine and hasattr(self.D, "invert") and not getattr(self.D, "identifiable", False)
+
+    def _row(self, name: str, method: Method) -> str:
+        """Return the name of a row; what does not depend on R is the same for all models."""
+        several = len(self.restorers) > 1 and method.row not in (DEGRADED, LINEAR)
+        return f"{name}: {method.row}" if several else method.row
+
+    def _generators(self, use: str, images: range) -> list[torch.Generator]:
+        return [seeded_generator(self.x0.device, self.options.seed, use, i) for i in images]
+
+    def _degraded(self, part: slice, t: int) -> tuple[Tensor, Params]:
+        z = map_params(lambda v: v[part], self.z)
+        x_t = self.D(self.x0[part], expand_level(t, self.x0[part]), z)
+        return (quantize_8bit(x_t) if self.options.input_precision == "8bit" else x_t), z
+
+    def _measure(self, name: str, method: Method) -> tuple[Rows, int, dict[str, Any] | None]:
+        """Return the rows of one method, the calls of R for one image, and the errors along its trajectory."""
+        accumulator, R = self.evaluator.accumulator(), self.restorers[name]
+        before, sums = R.calls, []
+        parts = process_share(len(self.x0), self.options.batch_size, self.evaluator.processes)
+        for part in parts:
+            images, errors = self._restore(R, method, part, self.start)
+            accumulator.add(images, self.x0[part])
+            sums += [errors] if errors is not None else []
+        costs = gather_objects((R.calls - before, len(parts)), self.evaluator.processes)
+        cost = sum(calls for calls, _ in costs) // max(1, sum(count for _, count in costs))
+        everyone = [errors for share in gather_objects(sums, self.evaluator.processes) for errors in share]
+        return accumulator.rows(), cost, self._along(method, everyone) if everyone else None
+
+    def _along(self, method: Method, errors: Sequence[Tensor]) -> dict[str, Any]:
+        """Return the errors of x0_hat and of x_s at every visited severity, from sums of squares over batches."""
+        prediction, state = (torch.stack(list(errors)).sum(0) / self.x0.numel()).sqrt().tolist()
+        return {"t": list(method.severities[:-1]), "s": list(method.severities[1:]), "x0_hat": prediction, "x_s": state}
+
+    def _squared_error(self, name: str, method: Method, t: int) -> float:
+        sums = []
+        for part in process_share(len(self.x0), self.options.batch_size, self.evaluator.processes):
+            images, _ = self._restore(self.restorers[name], method, part, t)
+            sums.append(_squares(images.clamp(-1, 1), self.x0[part]))
+        everyone = [total for share in gather_objects(sums, self.evaluator.processes) for total in share]
+        return sum(everyone) / self.x0.numel()
+
+    def _restore(self, R: BaseRestorer, method: Method, part: slice, t: int) -> tuple[Tensor, Tensor | None]:
+        """Return the restored images of a batch, and the squared errors (2, steps) of x0_hat and x_s on the way."""
+        x_t, z = self._degraded(part, t)
+        if method.row == DEGRADED:
+            return x_t, None
+        if method.row == LINEAR:
+            invert: Any = self.D.invert  # type: ignore[attr-defined]
+            return invert(x_t, expand_level(t, x_t), z, NOISE[self.options.input_precision]), None
+        if method.sampler is None:
+            return direct(R, x_t, t), None
+        sampler: Sampler = parse_sampler(method.sampler)
+        generators = self._generators("sampler", range(len(self.x0))[part])
+        errors, x0, at = [], self.x0[part], None
+        with inference_mode(R):
+            for at in trajectory(R, sampler, x_t, z, method.severities, generators):
+                truth = self.D(x0, expand_level(at.s, x0), z)
+                errors.append((_squares(at.x0_hat.clamp(-1, 1), x0), _squares(at.x_s, truth)))
+        assert at is not None
+        return at.x_s.clone(), torch.tensor(errors, dtype=torch.float64).T
 
 
-def draw(path: Path, measured: dict[str, Any], title: str) -> Path:
-    """Save the errors over the number of calls of R: dashed where evenly spaced, solid where respaced."""
-    from matplotlib.figure import Figure  # slow to import, and nothing else needs it
-
-    figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
-    panels = {"rmse": "RMSE to the truth", "ssim": "SSIM", "rmse_to_whole": "RMSE to the whole walk"}
-    names = list(dict.fromkeys(row["sampler"] for row in measured["rows"] if row["sampler"] != "direct"))
-    for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels.items()):
-        for i, name in enumerate(names):
-            for spacing, style in zip(SPACINGS, (":", "-")):
-                points = [
-                    (row["nfe"], row[key])
-                    for row in measured["rows"]
-                    if (row["sampler"], row["spacing"]) == (name, spacing) and row[key]
-                ]
-                if points:
-                    label_once = name if spacing == SPACINGS[-1] else None
-                    axes.plot(*zip(*points), style, color=f"C{i}", marker="o", markersize=3, label=label_once)
-        if key != "rmse_to_whole":
-            axes.axhline(measured["rows"][0][key], color="gray", linewidth=1, label="direct")
-        else:
-            axes.set_yscale("log")
-        axes.set(xlabel="calls of R", title=label, xscale="log")
-        calls = [2**k for k in range(max(row["nfe"] for row in measured["rows"]).bit_length())]
-        axes.set_xticks(calls, labels=map(str, calls))
-        axes.minorticks_off()
-        axes.grid(alpha=0.3, which="both")
-    figure.axes[0].legend(fontsize=7)
-    figure.suptitle(f"{title} (dotted: even steps, solid: equal-error steps)", fontsize=10)
-    figure.savefig(path)
-    return path
+def _squares(a: Tensor, b: Tensor) -> float:
+    """Return the sum of squared differences of images in [-1, 1], on the scale of [0, 1]."""
+    return float(((a.cpu().double() - b.cpu().double()) / 2).square().sum())

@@ -10,7 +10,7 @@ anywhere. A value that cannot be computed, such as a covariance of one image, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,6 +95,22 @@ class Evaluation:
             "differences": {name: {k: _plain(d) for k, d in row.items()} for name, row in self.differences.items()},
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation that `to_dict` described."""
+
+        def read(kind: Callable[..., Any], table: Mapping[str, Any]) -> dict[str, Any]:
+            def cell(value: Mapping[str, Any]) -> Any:
+                interval = value["interval"]
+                return kind(**{**value, "interval": None if interval is None else Interval(*interval)})
+
+            return {name: {key: cell(value) for key, value in row.items()} for name, row in table.items()}
+
+        columns = tuple(Column(**column) for column in values["columns"])
+        rows, differences = read(Value, values["rows"]), read(Difference, values["differences"])
+        known = {"columns": columns, "rows": rows, "differences": differences, "notes": tuple(values["notes"])}
+        return cls(**{**values, **known})
 
 
 def _plain(value: Value | Difference) -> dict[str, Any]:
