@@ -101,9 +101,9 @@ def _data(
         return None
     network = specification.network
     values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
-    options = validated(DataOptions, {**values, "data": name, "channels": str(network.channels), "download": False})
+    options = validated(DataOptions, {**values, "data": name, "channels": str(network.in_channels), "download": False})
     try:
-        return load_data(options, network.size, stored.get("seed", seed), device, name, option)
+        return load_data(options, network.image_size, stored.get("seed", seed), device, name, option)
     except UsageError as error:
         if asked:
             raise
