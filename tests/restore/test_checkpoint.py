@@ -93,7 +93,7 @@ def test_a_checkpoint_holds_no_code(tmp_path):
     assert said["network"]["model_channels"] == 8
     assert said["versions"].keys() == {"python", "torch", "degrade-restore"}
     assert said["normalization"] == "v / 127.5 - 1"
-    assert said["format"] == 2
+    assert said["format"] == 3
 
 
 def test_prior_and_data_come_back_as_they_were(tmp_path):
