@@ -69,10 +69,14 @@ class Registry(Generic[B]):
                 )
             cls.name = name  # type: ignore[attr-defined]
             # The decorator returns cls itself, made over; its annotation says less.
-            self._classes[name] = frozen(cls)
+            self._classes[name] = self._prepare(cls)
             return cls  # type: ignore[return-value]
 
         return decorate
+
+    def _prepare(self, cls: type[Any]) -> type[Any]:
+        """Return a class as it is kept: here a validated, frozen dataclass."""
+        return frozen(cls)
 
     def names(self) -> tuple[str, ...]:
         """Return every registered name in alphabetical order, those of installed plugins included."""

@@ -10,6 +10,9 @@ from restore.guidance import Guided
 from restore.interop.diffusers import from_diffusers, to_diffusers
 from restore.losses import register_loss
 from restore.lr_schedules import register_lr_schedule
+from restore.nets.registry import make_network, network_names, register_network
+from restore.nets.res_unet import ResUNet, ResUNetConfig
+from restore.nets.residual_cnn import ResidualCNN, ResidualCNNConfig
 from restore.nets.unet import UNet, UNetConfig
 from restore.optimizers import register_optimizer
 from restore.restorer import Precision, Predict, Restorer
@@ -31,6 +34,10 @@ __all__ = [
     "MapDataset",
     "Precision",
     "Predict",
+    "ResUNet",
+    "ResUNetConfig",
+    "ResidualCNN",
+    "ResidualCNNConfig",
     "Restorer",
     "StepStats",
     "TiledRestorer",
@@ -42,9 +49,12 @@ __all__ = [
     "init_distributed",
     "latest",
     "load",
+    "make_network",
+    "network_names",
     "read_checkpoint_config",
     "register_loss",
     "register_lr_schedule",
+    "register_network",
     "register_optimizer",
     "register_timesteps",
     "register_weighting",

@@ -99,11 +99,13 @@ def _data(
     name = asked or usual
     if name is None:
         return None
-    network = specification.network
+    network = specification.network.arguments
     values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
-    options = validated(DataOptions, {**values, "data": name, "channels": str(network.in_channels), "download": False})
+    options = validated(
+        DataOptions, {**values, "data": name, "channels": str(network["in_channels"]), "download": False}
+    )
     try:
-        return load_data(options, network.image_size, stored.get("seed", seed), device, name, option)
+        return load_data(options, network["image_size"], stored.get("seed", seed), device, name, option)
     except UsageError as error:
         if asked:
             raise

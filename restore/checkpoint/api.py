@@ -15,7 +15,6 @@ favor of the one before. Reading runs no code from a file: degradations are rebu
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,7 +41,7 @@ from restore.checkpoint.config import (
 )
 from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, File, verify
 from restore.checkpoint.store import checkpoints, path_of, put, remove, remove_leftovers, step_of
-from restore.nets.unet import UNet, UNetConfig
+from restore.nets.registry import make_network
 from restore.restorer import Restorer
 from restore.training import Trainer
 
@@ -51,6 +50,7 @@ __all__ = ["latest", "load", "resume", "save"]
 A = TypeVar("A")
 WEIGHTS, EMA, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.pt"
 FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
+EQUIVALENT = ("gradient_checkpointing",)  # arguments of networks that change no result
 # With another of these the steps to come would be of another training: other images, random numbers or losses.
 SAME = ("batch_size", "micro_batch_size", "loss", "timesteps", "weighting", "cond_dropout", "quantize_input", "seed")
 
@@ -68,7 +68,7 @@ def save(
 
     Args:
         folder: made if missing.
-        training: of a restorer whose network is a `UNet`.
+        training: of a restorer whose network is registered.
         keep: how many checkpoints stay, at least 1.
         prior: where trajectories start, to be found in `read_checkpoint_config(latest(folder)).prior`.
         data: what it is trained on, which `resume` compares.
@@ -126,7 +126,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any)
 
     def read(checkpoint: Path, specification: CheckpointConfig) -> Restorer:
         degradation = make(specification.degradation.name, **specification.degradation.arguments, **runtime)
-        net = UNet(specification.network)
+        net = make_network(specification.network.name, **specification.network.arguments)
         net.load_state_dict(_tensors(checkpoint / EMA))
         restorer = Restorer(net, degradation, specification.prediction_type, specification.clip_sample)
         return restorer.eval().requires_grad_(False).to(device)
@@ -226,9 +226,13 @@ def _examine(checkpoint: Path) -> CheckpointConfig:
     return specification
 
 
-def _expect_shapes(checkpoint: Path, network: UNetConfig) -> None:
-    with torch.device("meta"):  # shapes without memory
-        expected = {name: tuple(tensor.shape) for name, tensor in UNet(network).state_dict().items()}
+def _expect_shapes(checkpoint: Path, network: ComponentConfig) -> None:
+    try:
+        with torch.device("meta"):  # shapes without memory
+            net = make_network(network.name, **network.arguments)
+    except ValueError as error:
+        raise CorruptCheckpointError(f"{error}; a plugin's network needs its module imported or installed") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     for file in (WEIGHTS, EMA):
         try:
             with safe_open(checkpoint / file, "pt") as tensors:
@@ -247,7 +251,7 @@ def _expect(checkpoint: Path, theirs: CheckpointConfig, training: Trainer, data:
     restorer, ours = training.restorer, network_of(training.restorer)
     pairs: list[tuple[str, Any, Any]] = [
         # How the backward pass goes about its work may change on the way.
-        ("network", dataclasses.replace(theirs.network, gradient_checkpointing=ours.gradient_checkpointing), ours),
+        ("network", _without(theirs.network, EQUIVALENT), _without(ours, EQUIVALENT)),
         ("degradation", theirs.degradation, ComponentConfig.of(restorer.degradation)),
         ("prediction_type", theirs.prediction_type, restorer.prediction_type),
         ("clip_sample", theirs.clip_sample, restorer.clip_sample),
@@ -259,6 +263,10 @@ def _expect(checkpoint: Path, theirs: CheckpointConfig, training: Trainer, data:
     for what, were, are in pairs:
         if were != are:
             raise ValueError(f"{checkpoint} is of another {what}: {were}, and this run asks for {are}")
+
+
+def _without(component: ComponentConfig, names: tuple[str, ...]) -> ComponentConfig:
+    return ComponentConfig(component.name, {k: v for k, v in component.arguments.items() if k not in names})
 
 
 def _files(specification: CheckpointConfig, state: dict[str, Any]) -> Iterator[File]:

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from degrade.frozen import frozen
 from degrade.serializable import Serializable
 from restore.checkpoint.integrity import CorruptCheckpointError
-from restore.nets.unet import UNet, UNetConfig
+from restore.nets.registry import network_arguments
 from restore.restorer import Predict, Restorer
 from restore.train_config import TrainConfig
 from restore.training import Trainer
@@ -48,7 +48,7 @@ def _json(value: Any) -> Any:
 
 @frozen
 class ComponentConfig:
-    """A degradation or a prior by name and arguments, which its registry makes it of again.
+    """A registered object, such as a degradation, a network or a prior, by its name and arguments.
 
     >>> ComponentConfig("standard_normal", {"shape": (3, 8, 8)}).arguments
     {'shape': [3, 8, 8]}
@@ -110,9 +110,9 @@ class CheckpointConfig:
 
     Args:
         step: optimizer steps taken.
-        network: of the restorer.
-        degradation: that it undoes.
-        prediction_type: what its network puts out.
+        network: name and arguments of the network.
+        degradation: name and arguments of the degradation that it undoes.
+        prediction_type: what the network's output means: `x0`, `eps` or `v`.
         clip_sample: whether x0_hat is clamped to [-1, 1].
         training: how it was trained.
         prior: where its trajectories start, if that is known.
@@ -123,7 +123,7 @@ class CheckpointConfig:
     """
 
     step: Annotated[int, Field(ge=0)]
-    network: UNetConfig
+    network: ComponentConfig
     degradation: ComponentConfig
     prediction_type: Predict
     clip_sample: bool
@@ -138,16 +138,15 @@ class CheckpointConfig:
 _SPECIFICATION = TypeAdapter(CheckpointConfig)
 
 
-def network_of(restorer: Restorer) -> UNetConfig:
-    """Return the configuration of a restorer's network.
+def network_of(restorer: Restorer) -> ComponentConfig:
+    """Return name and arguments of a restorer's network.
 
     Raises:
-        TypeError: if it is not a `UNet`.
+        TypeError: if its class is not registered.
     """
-    net = getattr(restorer.net, "_orig_mod", restorer.net)
-    if not isinstance(net, UNet):
-        raise TypeError(f"only a restore.UNet can be saved, not {type(net).__name__}: nothing else can be rebuilt")
-    return net.config
+    net: Any = getattr(restorer.net, "_orig_mod", restorer.net)
+    arguments = network_arguments(net)
+    return ComponentConfig(net.name, arguments)
 
 
 def describe(
@@ -156,7 +155,7 @@ def describe(
     """Return the specification of what `training` has reached.
 
     Raises:
-        TypeError: if its network is not a `UNet`.
+        TypeError: if its network is not registered.
     """
     restorer = training.restorer
     return CheckpointConfig(

@@ -14,22 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.nets.blocks import (
-    BlockConfig,
-    DownBlock,
-    MidBlock,
-    Norm,
-    Resampling,
-    ResnetBlock,
-    TimeEmbedding,
-    UpBlock,
-    zero_module,
-)
+from restore.nets.blocks import DownBlock, MidBlock, Resampling, ResnetBlock, UpBlock
+from restore.nets.layers import BlockConfig, Norm, TimeEmbedding, zero_module
+from restore.nets.registry import register_network
 from restore.nets.unet_config import UNetConfig
 
 __all__ = ["UNet", "UNetConfig"]
 
 
+@register_network("unet")
 class UNet(nn.Module):
     """The network described by a `UNetConfig`.
 
@@ -126,7 +119,8 @@ class UNet(nn.Module):
         label = torch.full_like(t, classes) if label is None else label
         if label.shape != t.shape or label.dtype != torch.int64:
             raise ValueError(f"label is {label.dtype} {tuple(label.shape)}; it must be int64 {tuple(t.shape)}")
-        return embedded + self.class_embed(label).to(embedded.dtype)
+        classes_embedded: Tensor = self.class_embed(label)
+        return embedded + classes_embedded.to(embedded.dtype)
 
     def _with_image(self, x: Tensor, image: Tensor | None) -> Tensor:
         expected = (len(x), self.config.cond_channels, *x.shape[2:])

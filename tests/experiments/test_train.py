@@ -55,7 +55,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert set(measured["samplers"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
     assert "3 unseen images, restored from severity 3" in capsys.readouterr().out
     specification = restore.read_checkpoint_config(restore.latest(out / "model"))
-    assert (specification.network.in_channels, specification.data.images) == (1, 6)
+    assert (specification.network.arguments["in_channels"], specification.data.images) == (1, 6)
     assert len(specification.data.sha256) == 64
     R = restore.load(out / "model")
     assert R.degradation == degrade.make("blur", T=3, sigmas="cifar10", kernel_size=11)

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from restore import UNet, UNetConfig
-from restore.nets.blocks import Norm, TimeEmbedding, UpsampleConv2d, attend
+from restore.nets.blocks import UpsampleConv2d
+from restore.nets.layers import Norm, TimeEmbedding, attend
 
 VARIANT = {
     "use_scale_shift_norm": True, "resblock_down": (16,), "resblock_up": (4,), "act_fn": "gelu", "num_head_channels": 3,

@@ -90,7 +90,7 @@ def test_a_checkpoint_holds_no_code(tmp_path):
     torch.load(checkpoint / "optimizer.pt", weights_only=True)
     said = json.loads((checkpoint / "model.json").read_text())
     assert said["degradation"]["name"] == "interpolation"
-    assert said["network"]["model_channels"] == 8
+    assert said["network"]["arguments"]["model_channels"] == 8
     assert said["versions"].keys() == {"python", "torch", "degrade-restore"}
     assert said["normalization"] == "v / 127.5 - 1"
     assert said["format"] == 3

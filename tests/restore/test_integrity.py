@@ -68,7 +68,7 @@ def text(checkpoint):
 
 def other_shape(checkpoint):
     tensors = load_file(checkpoint / "ema.safetensors")
-    tensors["leave.weight"] = tensors["leave.weight"][:, :4].contiguous()
+    tensors["conv_out.weight"] = tensors["conv_out.weight"][:, :4].contiguous()
     save_file(tensors, checkpoint / "ema.safetensors")
     reseal(checkpoint)
 
@@ -105,13 +105,14 @@ def damaged_files():
 PLUGIN = {"name": "vignette", "arguments": {"T": 9}}
 DAMAGES = [
     *damaged_files(),
-    ("future format", said(format=3), "model.json: format: 3 is not 2, the one this library reads"),
-    ("future format, more keys", said(format=3, another=1), "model.json: format: 3 is not 2"),
-    ("first format", first_format, "model.json: format: 1 is not 2"),
+    ("future format", said(format=4), "model.json: format: 4 is not 3, the one this library reads"),
+    ("future format, more keys", said(format=4, another=1), "model.json: format: 4 is not 3"),
+    ("first format", first_format, "model.json: format: 1 is not 3"),
     ("more keys", said(surprise=1), "model.json: surprise: Unexpected keyword argument"),
     ("no number", said(step="many"), "model.json: step: Input should be a valid integer"),
     ("other values", said(normalization="v / 255"), "model.json: normalization: "),
     ("no JSON", text, "model.json: the file: Invalid JSON"),
+    ("network missing", said(network={"name": "mine", "arguments": {}}), "no network is called 'mine'"),
     ("plugin missing", said(degradation=PLUGIN), "no degradation is called 'vignette'.*install the plugin"),
     ("other shape", other_shape, r"ema.safetensors: leave.weight has shape \(1, 4, 3, 3\), its network's has \(1, 8,"),
     ("no tensors", other_tensors, "weights.safetensors: "),
