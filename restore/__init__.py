@@ -8,6 +8,7 @@ from restore.distributed import init_distributed
 from restore.ema import EMAConfig
 from restore.guidance import Guided
 from restore.interop.diffusers import from_diffusers, to_diffusers
+from restore.linear_inverse import LinearInverse
 from restore.losses import register_loss
 from restore.lr_schedules import register_lr_schedule
 from restore.nets.registry import make_network, network_names, register_network
@@ -31,6 +32,7 @@ __all__ = [
     "EMAConfig",
     "FunctionRestorer",
     "Guided",
+    "LinearInverse",
     "MapDataset",
     "Precision",
     "Predict",

@@ -1,0 +1,104 @@
+"""Restoration without a network: the linear inverse of an affine degradation.
+
+    x0_hat = argmin_v  |D(v, t, z) - x_t|^2 / noise^2 + |v - mean|^2 / spread^2
+
+(Wiener, 1949; Tikhonov, 1963), which is `D.invert`. It is the best linear guess if clean images are N(mean, spread^2 I)
+and x_t has an error N(0, noise^2 I). Nothing is trained, so it serves images of every size, and every restoration by a
+network should be compared with it: a blur that was not rounded to 8 bits is nearly undone by a division.
+
+What `noise` has to be depends on where x_t comes from:
+
+| x_t                                              | noise                                                 |
+|--------------------------------------------------|-------------------------------------------------------|
+| rounded to 8 bits, such as a file                | 2 / 255 / sqrt(12), the default                       |
+| computed in float32, never rounded               | 1e-6 to 1e-5                                          |
+| on its way down in a sampler                     | what the guesses before it have left in it; larger    |
+| a_t x0 + b_t eps, with z = 0 in place of the eps | b_t, a value for every severity: a table of T + 1     |
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from degrade import Degradation, Params, map_params
+from degrade.functional.proximal import ROUNDING_NOISE
+from restore.base_restorer import BaseRestorer
+
+__all__ = ["LinearInverse"]
+
+
+class LinearInverse(BaseRestorer):
+    """The linear inverse of an affine degradation as a restorer: R(x_t, t) = D.invert(x_t, t, z).
+
+    Args:
+        degradation: an affine degradation.
+        noise: standard deviation of the error of x_t, above 0: one number, or a tensor (T + 1,) with a value for every
+            severity (that of severity 0 is not used) on the device of the images. By default that of rounding to 8
+            bits. The table in the module's docstring says which noise to take.
+        spread: standard deviation of the pixels of clean images, above 0.
+        z: what is random about the images at hand, as `degradation.draw` returns it: for a batch of as many images as
+            R is called with, or for one image, which then counts for all. None if nothing is random.
+        clip_sample: whether x0_hat is clamped to the data range [-1, 1].
+
+    Raises:
+        ValueError: if the degradation is not affine, or naming the argument, what it is and what was expected.
+
+    >>> import degrade, torch
+    >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+    >>> x0, t = torch.eye(8)[None, None], torch.tensor([3])
+    >>> R = LinearInverse(D, noise=1e-6)
+    >>> bool((R(D(x0, t), t) - x0).abs().max() < 1e-3)
+    True
+    """
+
+    noise: float | Tensor
+
+    def __init__(
+        self,
+        degradation: Degradation,
+        noise: float | Tensor = ROUNDING_NOISE,
+        spread: float = 0.5,
+        z: Params = None,
+        clip_sample: bool = False,
+    ) -> None:
+        super().__init__(degradation)
+        if not degradation.affine:
+            raise ValueError(
+                f"{degradation.name} is not affine, so it has no linear inverse; take a trained network, or one of "
+                "the affine degradations, such as blur, pixelate, inpaint or decolor"
+            )
+        if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 < spread < math.inf:
+            raise ValueError(f"spread is {spread!r}; it needs a number above 0")
+        noise = _checked_noise(noise, degradation.T)
+        if isinstance(noise, Tensor):
+            self.register_buffer("noise", noise, persistent=False)  # moves with the module
+        else:
+            self.noise = noise
+        self.spread = spread
+        self.z = z
+        self.clip_sample = clip_sample
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return the linear restoration of x_t (B, C, H, W) at severities t (B,), in the dtype of x_t.
+
+        Conditions are not looked at, so that this can stand in for a network that has some.
+        """
+        noise = self.noise[t] if isinstance(self.noise, Tensor) else self.noise
+        z = map_params(lambda part: part.to(x_t.device).expand(len(x_t), *part.shape[1:]), self.z)
+        x0_hat = self.degradation.invert(x_t, t, z, noise=noise, spread=self.spread)
+        return x0_hat.clamp(-1, 1) if self.clip_sample else x0_hat
+
+
+def _checked_noise(noise: float | Tensor, T: int) -> float | Tensor:
+    """Return the noise, a number above 0 or T + 1 of them of which the first is not used."""
+    expected = f"a number above 0, or a floating point tensor of T + 1 = {T + 1} such numbers, one for each severity"
+    if isinstance(noise, Tensor):
+        if noise.shape != (T + 1,) or not noise.is_floating_point():
+            raise ValueError(f"noise is {noise.dtype} {tuple(noise.shape)}; it needs {expected}")
+        if not (noise[1:].isfinite() & (noise[1:] > 0)).all():
+            raise ValueError(f"noise spans {noise[1:].min():g}..{noise[1:].max():g}; it needs {expected}")
+    elif isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 < noise < math.inf:
+        raise ValueError(f"noise is {noise!r}; it needs {expected}")
+    return noise
