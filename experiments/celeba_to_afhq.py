@@ -118,7 +118,9 @@ def main(argv: Sequence[str]) -> None:
     if training.rank:  # the first process measures and draws
         return
     D = config.degradation(sets.unseen_other)
-    study = TranslationEvaluator(D, training.ema, sets, device, config.seed, config.batch, config.sample_steps or 20)
+    study = TranslationEvaluator(
+        D, training.ema, sets, device, config.seed, config.forward_size, config.sample_steps or 20
+    )
     measured = study.measure(config.eval_images)
     pictures = [
         study.forward_strip(folder / "forward.png"),

@@ -66,7 +66,9 @@ class ModelOptions(DeviceOptions):
 
     model: Names = Field((), description="folder of a run, or of its model; several are separated by commas")
     data: str | None = Field(None, description="images, as --data of train.py (default: those of the run)")
-    other: str | None = Field(None, description="images that `interpolation` turns into (default: those of the run)")
+    partner_data: str | None = Field(
+        None, description="images that `interpolation` turns into (default: those of the run)"
+    )
     out: str | None = Field(None, description="folder of the results (default: compare, in the run)")
     images: int = Field(64, ge=2, description="number of images that are restored")
     batch: Count = Field(32, description="number of images in a forward pass")
@@ -106,7 +108,7 @@ def load_models(config: Config) -> dict[str, Model]:
     device = config.torch_device()
     found: dict[str, Model] = {}
     for path in config.model or (None,):
-        model = load_model(ModelSource(path, config.data, config.other, config.seed), device)
+        model = load_model(ModelSource(path, config.data, config.partner_data, config.seed), device)
         found[model.folder.name if model.folder.name not in found else str(path)] = model
     return found
 

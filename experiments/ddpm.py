@@ -62,52 +62,30 @@ class Config(TrainerOptions, DiffusionOptions):
 
 
 HO: dict[str, Any] = {
-    **{
-        "loss": "l2",
-        "accumulate": 1,
-        "warmup": 0,
-        "decay": "constant",
-        "max_grad_norm": None,
-        "flip": None,
-        "margin": 1.0,
-    },
+    **{"loss": "l2", "lr_schedule": "constant", "max_grad_norm": None, "flip": None, "margin": 1.0},
     **{"ema_decay": 0.9999, "ema_every": 1, "ema_start": 0, "size": 32, "patch": 1, "dropout": 0.1, "groups": 32},
     **{"log_every": 100, "save_every": 1000},
 }
 PRESETS: dict[str, Mapping[str, Any]] = {
     "demo": {
-        **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 1500, "batch": 32},
-        **{"loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8},
+        **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 1500},
+        **{"batch_size": 32, "loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8},
     },
     # A UNet of the same resolutions and attention as the tutorial's, which has 64 to 512 channels.
     "mnist": {
-        **{**HO, "data": "mnist", "fit": "pad", "width": 64, "multipliers": (1, 2, 4, 8), "blocks": 2},
-        **{"attention": (16,), "heads": 8, "lr": 2e-5, "batch": 64, "steps": 70_312},
+        **{**HO, "data": "mnist", "resize": "pad", "width": 64, "multipliers": (1, 2, 4, 8), "blocks": 2},
+        **{"attention": (16,), "heads": 8, "optimizer": "adam:lr=2e-5", "batch_size": 64, "steps": 70_312},
     },
     "cifar10": {
         **{**HO, "data": "cifar10", "flip": True, "width": 128, "multipliers": (1, 2, 2, 2), "blocks": 2},
-        **{
-            "attention": (16,),
-            "heads": 1,
-            "lr": 2e-4,
-            "warmup": 5000,
-            "max_grad_norm": 1.0,
-            "batch": 128,
-            "steps": 800_000,
-        },
+        **{"attention": (16,), "heads": 1, "optimizer": "adam:lr=2e-4", "lr_schedule": "constant:warmup=5000"},
+        **{"max_grad_norm": 1.0, "batch_size": 128, "steps": 800_000},
     },
 }
 QUICK: dict[str, Any] = {
     **{"width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), "heads": 4, "groups": 8, "dropout": 0.0},
-    **{
-        "lr": 1e-3,
-        "warmup": 100,
-        "decay": "cosine",
-        "max_grad_norm": 1.0,
-        "batch": 64,
-        "steps": 5000,
-        "ema_decay": 0.999,
-    },
+    **{"optimizer": "adam:lr=1e-3", "lr_schedule": "cosine:warmup=100", "max_grad_norm": 1.0, "batch_size": 64},
+    **{"steps": 5000, "ema_decay": 0.999},
     **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8},
 }
 
@@ -124,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
 
     def study(R: Restorer) -> DiffusionEvaluator:
-        return DiffusionEvaluator(D, R, data.validation, device, config.seed, config.batch, config.sample_steps)
+        return DiffusionEvaluator(D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps)
 
     def picture(path: Path, R: Restorer) -> Path:
         return study(R).preview(path)

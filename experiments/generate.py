@@ -71,7 +71,9 @@ class Config(PriorOptions):
     """The data."""
 
     data: str | None = Field(None, description="real images, as --data of train.py (default: those of the run)")
-    other: str | None = Field(None, description="images that `interpolation` starts from (default: those of the run)")
+    partner_data: str | None = Field(
+        None, description="images that `interpolation` starts from (default: those of the run)"
+    )
 
 
 def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
@@ -139,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
     """Generate, measure, draw."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     device = config.torch_device()
-    model = load_model(ModelSource(config.model, config.data, config.other, config.seed), device)
+    model = load_model(ModelSource(config.model, config.data, config.partner_data, config.seed), device)
     D = model.R.degradation
     step, times = read_walk(config, D)
     prior = find_prior(config, model, device)

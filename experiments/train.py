@@ -3,7 +3,7 @@
     python experiments/train.py                                                    drawn faces, minutes on a CPU
     python experiments/train.py --preset cifar10-blur --download                   as published: a GPU and days
     python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
-    python experiments/train.py --degradation snow --set T=50 strength=2 --data photos/
+    python experiments/train.py --degradation snow --degradation-args T=50 strength=2 --data photos/
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
 Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:
@@ -27,7 +27,7 @@ from degrade.seeding import seeded_generator
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.run.options import Count
-from experiments.run.presets import DEMO, PRESETS, quick
+from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.run.training import TrainerOptions, start_run, train, write_results
 from restore import Restorer
 from samplers import Prior
@@ -42,10 +42,12 @@ class DegradationOptions(DataOptions):
     """The degradation and its walks back."""
 
     degradation: str = Field("blur", description="name; `python -m degrade list` knows all, with their arguments")
-    set: KeyValues = Field(
+    degradation_args: KeyValues = Field(
         {}, description="arguments of the degradation; they add to the preset's if it is the preset's"
     )
-    other: str | None = Field(None, description="data that `interpolation` turns images into, named as --data is")
+    partner_data: str | None = Field(
+        None, description="data that `interpolation` turns images into, named as --data is"
+    )
     prior: Kind | None = Field(None, description="starts for generation, fitted and saved: auto, or a kind of prior")
     jitter: float = Field(0.0, ge=0, description="of the prior: standard deviation of what is added to x_T")
     sample_steps: Count | None = Field(None, description="steps of a walk (default: as many as there are levels)")
@@ -56,13 +58,13 @@ class DegradationOptions(DataOptions):
     def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a preset with those given over them."""
         small = given.get("quick") is True and given.get("preset", "demo") != "demo"  # which is small as it is
-        preset = quick(preset) if small else preset
+        preset = shrink(preset) if small else preset
         values = super().merge(preset, given)
         same = values.get("degradation") == preset.get("degradation")
-        own = given.get("set", {})
+        own = given.get("degradation_args", {})
         if not isinstance(own, dict):
             return values  # to be refused where all values are checked
-        return {**values, "set": {**(preset.get("set", {}) if same else {}), **own}}
+        return {**values, "degradation_args": {**(preset.get("degradation_args", {}) if same else {}), **own}}
 
 
 class Config(TrainerOptions, DegradationOptions):
@@ -78,11 +80,11 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
     try:
         fields = {field.name: field.compare for field in dataclasses.fields(get(config.degradation))}
         known = ", ".join(name for name, saved in fields.items() if saved)
-        unknown = [name for name in config.set if not fields.get(name)]
+        unknown = [name for name in config.degradation_args if not fields.get(name)]
         if unknown:
-            raise ValueError(f"it has no argument {', '.join(unknown)}; --set takes {known}")
+            raise ValueError(f"it has no argument {', '.join(unknown)}; --degradation-args takes {known}")
         runtime = {"source": _other(config, data, device)} if "source" in fields else {}
-        D = make(config.degradation, **config.set, **runtime)
+        D = make(config.degradation, **config.degradation_args, **runtime)
         x0 = data.validation(1, seeded_generator(device, config.seed, "trial"))
         D(x0, expand_level(D.T, x0), D.draw(x0, seeded_generator(device, config.seed, "trial")))
     except (ValueError, ImportError) as error:
@@ -92,13 +94,14 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
 
 def _other(config: Config, data: Datasets, device: torch.device) -> Any:
     """Return the source of the images that others turn into."""
-    name = config.other or ("drawn-animals" if data.name == "drawn" else None)
+    name = config.partner_data or ("drawn-animals" if data.name == "drawn" else None)
     if name is None:
-        raise UsageError(f"--degradation {config.degradation} turns images into others; name those with --other")
-    other = load_data(config, config.size, config.seed, device, name, "--other")
+        raise UsageError(f"--degradation {config.degradation} turns images into others; name those with --partner-data")
+    other = load_data(config, config.size, config.seed, device, name, "--partner-data")
     if other.channels != data.channels:
         raise UsageError(
-            f"--other {name} has {other.channels} channels and --data {data.name} has {data.channels}; set --channels"
+            f"--partner-data {name} has {other.channels} channels and --data {data.name} has {data.channels};"
+            " set --channels"
         )
     return other.training
 
@@ -126,7 +129,9 @@ def main(argv: Sequence[str]) -> None:
     D = degradation(config, data, device)
 
     def study(R: Restorer) -> RestorationEvaluator:
-        return RestorationEvaluator(D, R, data.validation, device, config.seed, config.batch, config.sample_steps)
+        return RestorationEvaluator(
+            D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps
+        )
 
     def picture(path: Path, R: Restorer) -> Path:
         return study(R).restoration_strip(path)

@@ -75,7 +75,7 @@ def test_commands_run(command, folder):
     if "--resume" in words:
         small = ["--steps", "8"]
     if "--preset" in words:
-        small = [*small, "--sample-steps", "10", "--accumulate", "1"]
+        small = [*small, "--sample-steps", "10", "--micro-batch-size", "none"]
     done = run([sys.executable, *words[1:], *small], folder)
     assert done.returncode == 0, done.stderr
 

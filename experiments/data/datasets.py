@@ -1,7 +1,7 @@
 """The data of an experiment: what `--data` names, as a training set and a held-out one.
 
 `drawn` (faces) and `drawn-animals` are drawn by this project, endlessly, and need no files. `mnist`, `cifar10` and so
-on are sets of torchvision, in --root or fetched into it with --download. Everything else is a zip or a folder.
+on are sets of torchvision, in --data-dir or fetched into it with --download. Everything else is a zip or a folder.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class DataOptions(Options):
 
     data: str = Field("drawn", description=f"drawn, drawn-animals, a folder, a zip, or one of {', '.join(TORCHVISION)}")
     download: bool = Field(False, description="let torchvision fetch the data")
-    root: str = Field("data", description="folder of torchvision's data")
-    fit: Literal["crop", "pad"] = Field("crop", description="pictures are scaled and cropped, or padded with black")
+    data_dir: str = Field("data", description="folder of torchvision's data")
+    resize: Literal["crop", "pad"] = Field("crop", description="pictures are scaled and cropped, or padded with black")
     margin: Annotated[float, Field(ge=1)] = Field(
         MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
     )
     flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
     channels: Literal["auto", "1", "3"] = Field("auto", description="1, 3, or auto: 1 if every picture is gray")
-    store: Literal["auto", "device", "host"] = Field(
+    data_device: Literal["auto", "device", "host"] = Field(
         "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
     )
 
     def framing(self, size: int) -> ResizePolicy:
         """Return what becomes of every picture."""
         channels: Literal[1, 3] | None = {"auto": None, "1": 1, "3": 3}[self.channels]
-        return ResizePolicy(size, self.fit, self.margin, channels)
+        return ResizePolicy(size, self.resize, self.margin, channels)
 
 
 class Datasets(NamedTuple):
@@ -88,7 +88,7 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         source = gray(drawn) if options.channels == "1" else drawn
         return Datasets(name, source, source, 1 if options.channels == "1" else 3)
     if name in TORCHVISION and not Path(name).exists():
-        pictures = from_torchvision(name, Path(options.root), options.download, option)
+        pictures = from_torchvision(name, Path(options.data_dir), options.download, option)
     else:
         pictures = from_path(Path(name), seed, option)
     framing = options.framing(size)
@@ -98,7 +98,7 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
     flip = channels == 3 if options.flip is None else options.flip
     unseen = decode(pictures.validation, framing.whole(channels), option, name)
-    training, validation = (placed(part, options.store, device) for part in (images, unseen))
+    training, validation = (placed(part, options.data_device, device) for part in (images, unseen))
     return Datasets(
         name, InMemoryImages(training, size, flip, device), InMemoryImages(validation, size, False, device), channels
     )

@@ -74,7 +74,7 @@ class ResizePolicy:
         if self.fit == "crop":
             if min(picture.size) < self.size:
                 found = f"{picture.width} x {picture.height} pixels, fewer than --size {self.size}"
-                raise ValueError(f"it has {found}; --fit pad puts it in a black square")
+                raise ValueError(f"it has {found}; --resize pad puts it in a black square")
             return ImageOps.fit(picture, square, Image.Resampling.LANCZOS)
         if max(picture.size) > self.side:
             picture = ImageOps.contain(picture, square, Image.Resampling.LANCZOS)

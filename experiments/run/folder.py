@@ -29,7 +29,7 @@ __all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 # What may differ when a run is continued: how long, how often it reports, and where it computes.
-FREE = {
+RESUMABLE = {
     "out",
     "resume",
     "device",
@@ -37,7 +37,7 @@ FREE = {
     "steps",
     "log_every",
     "save_every",
-    "sample_every",
+    "preview_every",
     "keep",
     "tensorboard",
     "sample_steps",
@@ -95,7 +95,7 @@ def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> 
     merged = validated(model, {**stored.model_dump(), **explicit, "resume": True})
     for name in explicit:
         was, now = getattr(stored, name), getattr(merged, name)
-        if name not in FREE and was != now:
+        if name not in RESUMABLE and was != now:
             raise UsageError(
                 f"--{name.replace('_', '-')} {now}: this run was started with {was}; start another with --out"
             )

@@ -161,7 +161,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _complaint(record: StepStats) -> str:
-    advice = "lower --lr or --max-grad-norm and continue with --resume from the last checkpoint"
+    advice = "lower --max-grad-norm or the lr of --optimizer, and continue with --resume"
     bad = ~record.losses.isfinite()
     if not bool(bad.any()):
         return f"the gradient is not finite at step {record.step}, its loss {float(record.loss):.4g} is; {advice}"

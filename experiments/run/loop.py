@@ -91,7 +91,7 @@ def fit(
                 _save(folder / "model", training, options.keep, prior, data_spec)
             if stop:
                 break
-            if picture and options.sample_every and step % options.sample_every == 0:
+            if picture and options.preview_every and step % options.preview_every == 0:
                 with log.picture(step) as path:
                     picture(path, training.ema)
         if training.any_rank(stopper.asked):

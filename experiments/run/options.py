@@ -1,28 +1,34 @@
-"""The options that experiments have in common."""
+"""The options that programs have in common: device and seed, run folder, network, training."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from degrade.command_line import IntList, Options, UsageError
+from degrade.options import IntList, Options, UsageError
+from degrade.registry import Registry
+from degrade.serializable import parse_key_values
 from restore import EMAConfig, TrainConfig, UNetConfig
 from restore.distributed import count_micro_batches, get_world_size, local_rank
+from restore.losses import LOSSES
 from restore.lr_schedules import LR_SCHEDULES
-from restore.optimizers import Adam
+from restore.optimizers import OPTIMIZERS
+from restore.timesteps import TIMESTEPS
+from restore.weightings import WEIGHTINGS
 
-__all__ = ["DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions"]
+__all__ = ["Count", "DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions", "make_component"]
 
 Count = Annotated[int, Field(ge=1)]
 
 
 class DeviceOptions(Options):
-    """Where, and by which dice."""
+    """Device and seed."""
 
-    device: str = Field("auto", description="cpu, cuda, mps, or auto for the best there is")
-    seed: int = Field(0, description="from which everything random follows")
+    device: str = Field("auto", description="cpu, cuda or mps; auto takes the first of cuda, mps and cpu that exists")
+    seed: int = Field(0, description="seed of all random numbers")
 
     def torch_device(self) -> torch.device:
         """Return the device asked for; of several processes each has its own.
@@ -45,26 +51,28 @@ class DeviceOptions(Options):
 
 
 class RunOptions(DeviceOptions):
-    """The run."""
+    """Run folder."""
 
-    preset: str = Field("demo", description="where all other values come from; a name that is none lists them")
+    preset: str = Field("demo", description="named set of values; an unknown name lists all presets")
     out: str | None = Field(None, description="folder of the run (default: a new one under runs/)")
     resume: bool = Field(False, description="continue the run in --out, or the newest one")
 
 
 class NetworkOptions(Options):
-    """The network."""
+    """Network."""
 
     size: Count = Field(64, description="side of the images in pixels")
     width: Count = Field(64, description="channels at the highest resolution")
-    multipliers: IntList = Field((1, 2, 3), description="channels at each level, as multiples of the width")
+    multipliers: IntList = Field((1, 2, 3), description="channels at each level, as multiples of --width")
     blocks: Count = Field(1, description="residual blocks at each level")
-    attention: IntList = Field((8,), description="sides at which self-attention is used; none for nowhere")
-    heads: Count = Field(4, description="attention heads")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
-    groups: Count = Field(8, description="groups of the group norms")
-    patch: Count = Field(4, description="pixels a side that the network sees as one")
-    checkpointing: bool = Field(False, description="less memory for a third more time, with the same results")
+    attention: IntList = Field((8,), description="resolutions in pixels with self-attention; none for no attention")
+    heads: Count = Field(4, description="number of attention heads")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability in the residual blocks")
+    groups: Count = Field(8, description="number of groups of each group norm")
+    patch: Count = Field(4, description="side of the squares of pixels that the network treats as one pixel")
+    checkpointing: bool = Field(
+        False, description="recompute activations: less memory, a third more time, the same results"
+    )
 
     def network(self, channels: int = 3) -> UNetConfig:
         """Return the network's configuration.
@@ -86,43 +94,83 @@ class NetworkOptions(Options):
 class TrainOptions(Options):
     """Training."""
 
-    steps: Count = Field(1200, description="optimizer steps")
-    batch: Count = Field(16, description="images per forward pass")
-    accumulate: Count = Field(1, description="forward passes per step, over all processes")
-    lr: float = Field(1e-3, gt=0, description="learning rate of Adam")
-    warmup: int = Field(50, ge=0, description="steps over which the learning rate rises")
-    decay: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate: constant or cosine")
-    loss: Literal["l1", "l2"] = Field("l1", description="l1 or l2")
+    steps: Count = Field(1200, description="number of optimizer steps")
+    batch_size: Count = Field(16, description="images per optimizer step, over all processes")
+    micro_batch_size: Count | None = Field(
+        None, description="images per forward pass; none for the whole share of a process"
+    )
+    optimizer: str = Field("adam:lr=0.001", description=f"name:argument=value,...; {', '.join(OPTIMIZERS.names())}")
+    lr_schedule: str = Field(
+        "cosine:warmup=50", description=f"course of the learning rate: {', '.join(LR_SCHEDULES.names())}"
+    )
+    loss: str = Field("l1", description=f"loss for each pixel: {', '.join(LOSSES.names())}")
+    timesteps: str = Field("uniform", description=f"distribution of t in training: {', '.join(TIMESTEPS.names())}")
+    weighting: str = Field("uniform", description=f"weight of the loss at each t: {', '.join(WEIGHTINGS.names())}")
     max_grad_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights")
-    ema_every: Count = Field(1, description="steps between two updates of the average")
-    ema_start: int = Field(100, ge=0, description="step from which weights are averaged")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="float32 or bfloat16")
-    compile: bool = Field(False, description="compile the network: a minute more to start with, and faster steps")
-    quantize_input: bool = Field(False, description="round what the network sees to 8 bits")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights at each update")
+    ema_every: Count = Field(1, description="steps between two updates of the averaged weights")
+    ema_start: int = Field(100, ge=0, description="step after which weights are averaged")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="type of the numbers in the network")
+    compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
+    quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
     log_every: Count = Field(20, description="steps between two lines of the log")
     save_every: Count = Field(500, description="steps between two checkpoints")
-    keep: Count = Field(2, description="checkpoints that are kept")
-    sample_every: int | None = Field(None, ge=0, description="steps between two pictures; 0 or none for no pictures")
-    tensorboard: bool = Field(False, description="write curves and pictures for TensorBoard too")
+    keep: Count = Field(2, description="number of checkpoints that are kept")
+    preview_every: int | None = Field(None, ge=0, description="steps between two previews; 0 or none for no previews")
+    tensorboard: bool = Field(False, description="also write curves and previews for TensorBoard")
+
+    @property
+    def forward_size(self) -> int:
+        """Return the number of images of one forward pass."""
+        return self.micro_batch_size or self.batch_size
+
+    @model_validator(mode="after")
+    def _check_components(self) -> TrainOptions:
+        self._components()
+        return self
+
+    def _components(self) -> dict[str, Any]:
+        registries: dict[str, Registry[Any]] = {
+            **{"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "loss": LOSSES},
+            **{"timesteps": TIMESTEPS, "weighting": WEIGHTINGS},
+        }
+        return {name: make_component(registry, getattr(self, name), name) for name, registry in registries.items()}
 
     def training(self, seed: int) -> TrainConfig:
-        """Return the training's configuration.
+        """Return the configuration of the training.
 
         Raises:
-            UsageError: if the processes cannot share a step.
+            UsageError: if the images of a step cannot be shared among the processes.
         """
         try:
-            count_micro_batches(self.batch * self.accumulate, self.batch, get_world_size())
+            count_micro_batches(self.batch_size, self.micro_batch_size, get_world_size())
         except ValueError as error:
             raise UsageError(str(error)) from None
-        names = ("steps", "loss", "max_grad_norm", "precision", "compile", "quantize_input")
+        names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "precision", "compile", "quantize_input")
         return TrainConfig(
-            batch_size=self.batch * self.accumulate,
-            micro_batch_size=self.batch,
-            optimizer=Adam(lr=self.lr),
-            lr_schedule=LR_SCHEDULES.make(self.decay, warmup=self.warmup),
             ema=EMAConfig(decay=self.ema_decay, update_every=self.ema_every, update_after=self.ema_start),
             seed=seed,
+            **self._components(),
             **{name: getattr(self, name) for name in names},
         )
+
+
+def make_component(registry: Registry[Any], text: str, option: str) -> Any:
+    """Return the registered object that a text spells as name or name:argument=value,...
+
+    Args:
+        registry: the registry in which the name is looked up.
+        text: such as `adam:lr=0.001`.
+        option: the field that holds the text, for messages.
+
+    Raises:
+        ValueError: for an unknown name or argument, or a value out of range.
+
+    >>> make_component(LR_SCHEDULES, "cosine:warmup=50", "lr_schedule")
+    Cosine(warmup=50)
+    """
+    name, _, words = text.partition(":")
+    try:
+        return registry.make(name, **parse_key_values(filter(None, re.split(r",(?=\w+=)", words))))
+    except ValueError as error:
+        raise ValueError(f"--{option.replace('_', '-')} {text}: {error}") from None

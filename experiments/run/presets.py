@@ -2,10 +2,11 @@
 
 Restoration presets are called by data set and degradation, `cifar10-blur`; the four `generation-...` presets train on
 faces of 128 pixels (CelebA, or with --data the animals of AFHQ) and then start from nothing. Training is the same for
-all: L1, Adam 2e-5, batches of 32 accumulated twice, 700,000 steps, EMA 0.995 every 10 steps after 2,000. The original
-networks are ConvNeXt UNets, for CIFAR-10 the UNet of DDPM; here all are our UNet, of the same widths and levels.
+all: L1, Adam 2e-5, 64 images a step in two forward passes, 700,000 steps, EMA 0.995 every 10 steps after 2,000. The
+    original networks are ConvNeXt UNets, for CIFAR-10 the UNet of DDPM; here all are our UNet, of the same widths and
+    levels.
 
-`quick` makes of any preset a run of minutes on a CPU: the same degradation, a small network, a short training.
+`shrink` makes of any preset a run of minutes on a CPU: the same degradation, a small network, a short training.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEMO", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS", "QUICK", "quick"]
+__all__ = ["DEMO", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS", "QUICK", "shrink"]
 
 Values = Mapping[str, Any]
 
 PAPER_TRAINING: Values = {
-    **{"loss": "l1", "steps": 700_000, "batch": 32, "accumulate": 2, "lr": 2e-5, "warmup": 0, "decay": "constant"},
+    **{
+        "loss": "l1",
+        "steps": 700_000,
+        "batch_size": 64,
+        "micro_batch_size": 32,
+        "optimizer": "adam:lr=2e-5",
+        "lr_schedule": "constant",
+    },
     **{"max_grad_norm": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
     **{"eval_images": 1000, "log_every": 100, "save_every": 1000},
 }
@@ -32,7 +40,7 @@ PAPER_NETWORK: Values = {
 }
 DDPM_UNET: Values = {**PAPER_NETWORK, "width": 128, "multipliers": (1, 2, 2, 2), "heads": 1, "dropout": 0.1}
 
-MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "fit": "pad", "flip": False}
+MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "resize": "pad", "flip": False}
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}
 
@@ -54,12 +62,12 @@ TO_MEAN: Values = {
 
 
 def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> Values:
-    return {**base, "degradation": degradation, "set": dict(arguments), **more}
+    return {**base, "degradation": degradation, "degradation_args": dict(arguments), **more}
 
 
 DEMO: Values = {
-    **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 600, "batch": 32},
-    **{"degradation": "blur", "set": {"T": 20, "sigmas": "cifar10", "kernel_size": 11}},
+    **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 600, "batch_size": 32},
+    **{"degradation": "blur", "degradation_args": {"T": 20, "sigmas": "cifar10", "kernel_size": 11}},
 }
 PRESETS: dict[str, Values] = {
     "mnist-blur": _preset(MNIST, "blur", DIGIT_BLUR),
@@ -83,17 +91,24 @@ PRESETS: dict[str, Values] = {
 
 QUICK: Values = {
     **{"width": 48, "multipliers": (1, 2), "blocks": 2, "heads": 4, "groups": 8, "dropout": 0.0},
-    **{"loss": "l1", "steps": 2000, "batch": 32, "accumulate": 1, "lr": 1e-3, "warmup": 50, "decay": "cosine"},
+    **{
+        "loss": "l1",
+        "steps": 2000,
+        "batch_size": 32,
+        "micro_batch_size": None,
+        "optimizer": "adam:lr=1e-3",
+        "lr_schedule": "cosine:warmup=50",
+    },
     **{"max_grad_norm": 1.0, "ema_decay": 0.99, "ema_every": 1, "ema_start": 100, "precision": "bfloat16"},
     **{"eval_images": 128, "sample_steps": 20, "log_every": 20, "save_every": 250},
 }
 
 
-def quick(preset: Values) -> Values:
+def shrink(preset: Values) -> Values:
     """Return the preset for minutes on a CPU: at most 64 pixels, which the network sees as 16 x 16.
 
-    >>> values = quick(PRESETS["celeba-blur"])
-    >>> values["size"], values["patch"], values["attention"], values["set"]["T"]
+    >>> values = shrink(PRESETS["celeba-blur"])
+    >>> values["size"], values["patch"], values["attention"], values["degradation_args"]["T"]
     (64, 4, (8,), 200)
     """
     size = min(64, preset.get("size", 64))

@@ -30,7 +30,7 @@ from tests.photographs import photographs
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
 NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
-TRAINING = ["--batch", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
+TRAINING = ["--batch-size", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
 TINY = [*NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
 
@@ -178,8 +178,8 @@ BAD = [
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),
     ("--attention 5", r"attention at [5]: the levels have sides [8, 4]"),
-    ("--lr fast", "--lr fast: input should be a valid number"),
-    ("--lr nan", "--lr nan: input should be"),
+    ("--dropout fast", "--dropout fast: input should be a valid number"),
+    ("--optimizer adam:lr=nan", "--optimizer adam:lr=nan: adam: lr = input should be"),
     ("--multipliers 1,x", "--multipliers x: input should be a valid integer"),
     ("--out {0}/full", "--out {0}/full already holds files"),
     ("--out {0}/file.txt", "--out {0}/file.txt is a file"),
@@ -209,10 +209,10 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
 
 def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"T": 50, "lr": 0.5, "multipliers": [1, 2]}))
-    presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--lr", "0.25"]
+    file.write_text(json.dumps({"T": 50, "dropout": 0.5, "multipliers": [1, 2]}))
+    presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--dropout", "0.25"]
     config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
-    assert (config.size, config.T, config.lr, config.multipliers) == (128, 50, 0.25, (1, 2))
+    assert (config.size, config.T, config.dropout, config.multipliers) == (128, 50, 0.25, (1, 2))
     assert config.max_grad_norm is None
 
 

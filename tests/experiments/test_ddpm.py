@@ -23,7 +23,7 @@ from samplers.applications.likelihood import bits_per_dim
 from tests.oracles import GaussianMean
 
 NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
-TRAINING = ["--batch", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
+TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
 TINY = [*NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def config(*arguments):
 
 def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
     out = tmp_path / "out"
-    run("--out", out, "--sample-every", 4, "--sample-steps", 3)
+    run("--out", out, "--preview-every", 4, "--sample-steps", 3)
     pictures = {"samples.png", "reverse.png", "learning_curve.png"}
     assert {p.name for p in out.glob("*.png")} == pictures
     assert [p.name for p in (out / "samples").iterdir()] == ["step-00000004.png"]
@@ -128,7 +128,7 @@ def test_presets_are_what_was_published(name, parameters):
         assert (training.optimizer.lr, training.batch_size, training.steps, given.flip) == (2e-4, 128, 800_000, True)
         assert given.framing(32).side == 32
     else:
-        assert (training.optimizer.lr, training.batch_size, given.fit, given.heads) == (2e-5, 64, "pad", 8)
+        assert (training.optimizer.lr, training.batch_size, given.resize, given.heads) == (2e-5, 64, "pad", 8)
         assert training.steps == 75 * 60_000 // 64
     with torch.device("meta"):
         net = UNet(given.network(3 if name == "cifar10" else 1))

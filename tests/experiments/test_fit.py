@@ -63,7 +63,7 @@ def test_lines_checkpoints_and_pictures_come_when_they_are_due(tmp_path):
 
     training = start(9)
     prior = ComponentConfig("standard_normal", {"shape": [1, 16, 16]})
-    fit(training, data, tmp_path, options(keep=3, sample_every=3), picture, FACES, prior)
+    fit(training, data, tmp_path, options(keep=3, preview_every=3), picture, FACES, prior)
     assert steps(tmp_path) == [4, 8, 9]
     assert [row["step"] for row in log(tmp_path)] == [2, 4, 6, 8, 9]
     assert [name for name, _ in seen] == [f"step-{step:08d}.png" for step in (3, 6, 9)]
@@ -89,7 +89,7 @@ def test_no_picture_is_drawn_before_it_is_due(tmp_path, every):
     def never(path, restorer):
         raise AssertionError("a picture was drawn")
 
-    fit(start(1), data, tmp_path, options(sample_every=every), never)
+    fit(start(1), data, tmp_path, options(preview_every=every), never)
     assert not (tmp_path / "samples").exists()
 
 
@@ -225,7 +225,7 @@ def test_a_full_disk_ends_in_one_message_and_the_checkpoint_before_is_intact(tmp
     if what == "checkpoint":
         monkeypatch.setattr(restore.checkpoint.integrity, "_write", fails)
     with pytest.raises(UsageError, match=r"No space left on device; the (one before|last checkpoint) is intact$"):
-        fit(training, source, tmp_path, options(sample_every=3), fails if what == "picture" else None)
+        fit(training, source, tmp_path, options(preview_every=3), fails if what == "picture" else None)
     assert steps(tmp_path) == [2]
     restore.load(tmp_path)
 
@@ -266,7 +266,7 @@ def test_tensorboard_shows_what_the_log_says_and_goes_on_where_the_run_does(tmp_
         return path
 
     def run(training):
-        fit(training, data, tmp_path, options(tensorboard=True, sample_every=4), picture)
+        fit(training, data, tmp_path, options(tensorboard=True, preview_every=4), picture)
 
     run(start(4))
     with SummaryWriter(tmp_path / "tensorboard") as writer:

@@ -107,7 +107,7 @@ def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
 
 def test_from_another_set(tmp_path):
     D = degrade.make("interpolation", T=3, schedule="rectified", source=DrawnAnimals(SIZE))
-    made(run(tmp_path, D, config={"data": "drawn", "other": None}))
+    made(run(tmp_path, D, config={"data": "drawn", "partner_data": None}))
     assert result(tmp_path / "generate", "prior.json")["name"] == "degraded_zero"
 
 
@@ -221,7 +221,7 @@ def test_models_that_are_not_there_or_not_enough(colored, tmp_path, monkeypatch,
     with pytest.raises(UsageError, match="blur leaves something of an image at T = 4; name images to fit it to with"):
         made(blind)
     alone = run(tmp_path / "alone", degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE)))
-    with pytest.raises(UsageError, match="starts from images of another set; name them with --other"):
+    with pytest.raises(UsageError, match="starts from images of another set; name them with --partner-data"):
         made(alone)
     monkeypatch.setattr(sys, "argv", ["generate.py", "--images", "many"])
     assert run_main(generate.main, "generate.py") == 2

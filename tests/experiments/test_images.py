@@ -223,7 +223,7 @@ def test_a_broken_image_is_named_skipped_and_counted(tmp_path, capsys):
     assert len(decode(entries, ResizePolicy(16), "--data", "faces")) == 2
     said = capsys.readouterr().err
     assert re.search(r"skipped \S*faces/1.png: .*(truncated|broken)", said)
-    assert "faces/2.png: it has 15 x 100 pixels, fewer than --size 16; --fit pad puts it in a black square" in said
+    assert "faces/2.png: it has 15 x 100 pixels, fewer than --size 16; --resize pad puts it in a black square" in said
     assert "skipped 2 of 4 images" in said
 
 
@@ -265,12 +265,12 @@ def test_decoding_leaves_the_filters_of_warnings_as_they_were():
                 yield entry
 
     def first():
-        first_runs.set()
+        first_runs.degradation_args()
         assert second_runs.wait(5)
         return Image.new("L", (8, 8))
 
     def second():
-        second_runs.set()
+        second_runs.degradation_args()
         time.sleep(0.2)
         return Image.new("L", (8, 8))
 

@@ -19,13 +19,17 @@ def config(*argv):
 
 
 def test_the_text_of_a_command_line_becomes_numbers():
-    numbers = config("--steps", "7", "--lr", "1", "--dropout", ".5", "--max-grad-norm", "none", "--multipliers", "1,2")
-    assert (numbers.steps, numbers.lr, numbers.dropout, numbers.max_grad_norm) == (7, 1.0, 0.5, None)
+    numbers = config(
+        "--steps", "7", "--ema-decay", "0", "--dropout", ".5", "--max-grad-norm", "none", "--multipliers", "1,2"
+    )
+    assert (numbers.steps, numbers.ema_decay, numbers.dropout, numbers.max_grad_norm) == (7, 0.0, 0.5, None)
     assert (numbers.multipliers, config("--attention", "none").attention) == ((1, 2), ())
-    assert isinstance(numbers.lr, float)
-    texts = config("--data", "7", "--out", "none", "--channels", "3", "--set", "T=3", "growth=.5", "mean_at_T=True")
+    assert isinstance(numbers.ema_decay, float)
+    texts = config(
+        "--data", "7", "--out", "none", "--channels", "3", "--degradation-args", "T=3", "growth=.5", "mean_at_T=True"
+    )
     assert (texts.data, texts.out, texts.channels) == ("7", None, "3")
-    assert texts.set == {**DEMO["set"], "T": 3, "growth": 0.5, "mean_at_T": True}
+    assert texts.degradation_args == {**DEMO["degradation_args"], "T": 3, "growth": 0.5, "mean_at_T": True}
     values = explicit_values(generate.Config, ["--sweep", "0,0.01"], "generate.py", "")
     assert validated(generate.Config, values).sweep == (0.0, 0.01)
     for text, severity in (("5", 5), ("auto", "auto")):
@@ -39,12 +43,12 @@ def test_the_text_of_a_command_line_becomes_numbers():
         ({"steps": "7"}, "--steps 7: input should be a valid integer"),
         ({"steps": True}, "--steps True: input should be a valid integer"),
         ({"steps": 7.0}, "--steps 7.0: input should be a valid integer"),
-        ({"lr": "1e-3"}, "--lr 1e-3: input should be a valid number"),
+        ({"dropout": "1e-3"}, "--dropout 1e-3: input should be a valid number"),
         ({"compile": "no"}, "--compile no: input should be a valid boolean"),
         ({"quick": 1}, "--quick 1: input should be a valid boolean"),
         ({"multipliers": [1, "2"]}, "--multipliers 2: input should be a valid integer"),
         ({"data": 7}, "--data 7: input should be a valid string"),
-        ({"set": 3}, "--set 3: input should be a valid dictionary"),
+        ({"degradation_args": 3}, "--degradation-args 3: input should be a valid dictionary"),
         ({"preset": ["demo"]}, r"--preset \['demo'\]: choose from demo"),
     ],
 )
@@ -61,8 +65,21 @@ def test_text_that_is_no_whole_number_is_refused(text):
 
 
 def test_a_file_of_options_may_give_what_json_spells(tmp_path):
-    given = {"steps": 7, "lr": 1, "multipliers": [1, 2], "max_grad_norm": None, "set": {"T": 3}, "attention": []}
+    given = {
+        "steps": 7,
+        "ema_decay": 0,
+        "multipliers": [1, 2],
+        "max_grad_norm": None,
+        "degradation_args": {"T": 3},
+        "attention": [],
+    }
     (tmp_path / "options.json").write_text(json.dumps(given))
     read = config("--config", str(tmp_path / "options.json"))
-    assert (read.steps, read.lr, read.multipliers, read.max_grad_norm, read.attention) == (7, 1.0, (1, 2), None, ())
+    assert (read.steps, read.ema_decay, read.multipliers, read.max_grad_norm, read.attention) == (
+        7,
+        0.0,
+        (1, 2),
+        None,
+        (),
+    )
     assert validated(Config, json.loads(json.dumps(read.model_dump(mode="json")))) == read

@@ -17,7 +17,7 @@ from experiments.data.datasets import Datasets
 from experiments.data.drawn import DrawnFaces
 from experiments.evaluation.metrics import rmse, thumbnail_distance
 from experiments.evaluation.restoration import RestorationEvaluator
-from experiments.run.presets import DEMO, PRESETS, quick
+from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.train import Config
 from restore import EMAConfig, UNet
 from restore.losses import L1
@@ -26,7 +26,7 @@ from samplers import load_prior
 from tests.photographs import photographs
 
 NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
-TRAINING = ["--batch", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
+TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
 TINY = [*NETWORK, *TRAINING, "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
 FACES = Datasets("drawn", DrawnFaces(16), DrawnFaces(16), 3)
@@ -47,7 +47,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
         for i in range(n):
             Image.linear_gradient("L").resize((12, 12)).rotate(30 * i).save(tmp_path / "set" / part / f"{i}.png")
     out = tmp_path / "out"
-    run("--data", tmp_path / "set", "--fit", "pad", "--set", "T=3", "--out", out, "--sample-every", 2)
+    run("--data", tmp_path / "set", "--resize", "pad", "--degradation-args", "T=3", "--out", out, "--preview-every", 2)
     assert sorted(p.name for p in out.glob("*.png")) == ["forward.png", "learning_curve.png", "restored.png"]
     assert sorted(p.name for p in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
     measured = json.loads((out / "metrics.json").read_text())
@@ -64,7 +64,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
 
 def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
     faces = photographs(tmp_path / "faces", n=9, size=20)
-    run("--data", faces, "--out", tmp_path / "whole", "--set", "T=3")
+    run("--data", faces, "--out", tmp_path / "whole", "--degradation-args", "T=3")
     stop = restore.Trainer.run
 
     def stopped(training, data):
@@ -76,8 +76,8 @@ def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(restore.Trainer, "run", stopped)
         with pytest.raises(KeyboardInterrupt):
-            run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3")
-    run("--data", faces, "--out", tmp_path / "parts", "--set", "T=3", "--resume")
+            run("--data", faces, "--out", tmp_path / "parts", "--degradation-args", "T=3")
+    run("--data", faces, "--out", tmp_path / "parts", "--degradation-args", "T=3", "--resume")
     whole, parts = (restore.load(tmp_path / name / "model").state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert (tmp_path / "whole" / "metrics.json").read_text() == (tmp_path / "parts" / "metrics.json").read_text()
@@ -86,7 +86,7 @@ def test_a_run_resumed_equals_one_in_a_piece_and_knows_its_data(tmp_path):
     with pytest.raises(UsageError, match="--resume"):
         run("--data", faces, "--out", tmp_path / "parts", "--resume", "--steps", 6)
     with pytest.raises(UsageError, match="this run was started with"):
-        run("--data", faces, "--out", tmp_path / "parts", "--resume", "--set", "T=5")
+        run("--data", faces, "--out", tmp_path / "parts", "--resume", "--degradation-args", "T=5")
 
 
 @degrade.register("fade_of_test_train")
@@ -101,16 +101,18 @@ class Fade(degrade.Degradation):
 
 
 def test_a_plugin_and_a_mixture_train_like_the_built_in(tmp_path):
-    run("--degradation", "fade_of_test_train", "--set", "floor=0.5", "T=2", "--out", tmp_path / "fade")
+    run("--degradation", "fade_of_test_train", "--degradation-args", "floor=0.5", "T=2", "--out", tmp_path / "fade")
     assert restore.load(tmp_path / "fade" / "model").degradation == Fade(T=2, floor=0.5)
-    run("--degradation", "interpolation", "--set", "T=3", "schedule=rectified", "--out", tmp_path / "morph")
+    run(
+        "--degradation", "interpolation", "--degradation-args", "T=3", "schedule=rectified", "--out", tmp_path / "morph"
+    )
     R = restore.load(tmp_path / "morph" / "model", source=DrawnFaces(16))
     assert (R.degradation.T, R.degradation.schedule.name) == (3, "rectified")
 
 
 @pytest.mark.parametrize("name", degrade.names())
 def test_every_registered_degradation_is_built_and_tried(name):
-    D = train.degradation(config("--size", 16, "--degradation", name, "--set", "T=2"), FACES, CPU)
+    D = train.degradation(config("--size", 16, "--degradation", name, "--degradation-args", "T=2"), FACES, CPU)
     assert (D.name, D.T) == (name, 2)
 
 
@@ -144,15 +146,20 @@ def test_a_single_image_and_images_that_are_all_the_same_can_be_measured():
 
 def test_a_prior_is_fitted_and_saved_with_the_model(tmp_path):
     arguments = ["T=4", "mean_at_T=true", "kernel_size=5"]
-    run("--set", *arguments, "--prior", "auto", "--jitter", 0.002, "--out", tmp_path / "out")
+    run("--degradation-args", *arguments, "--prior", "auto", "--jitter", 0.002, "--out", tmp_path / "out")
     prior = load_prior(tmp_path / "out" / "model")
     assert (prior.name, prior.k, prior.jitter) == ("low_resolution", 1, 0.002)
 
 
 def test_arguments_add_to_those_of_the_preset_of_the_same_degradation():
-    assert config("--preset", "mnist-blur", "--set", "T=9").set == {**PRESETS["mnist-blur"]["set"], "T": 9}
-    assert config("--preset", "mnist-blur", "--degradation", "snow", "--set", "strength=2").set == {"strength": 2}
-    assert config("--preset", "mnist-blur", "--degradation", "snow").set == {}
+    assert config("--preset", "mnist-blur", "--degradation-args", "T=9").degradation_args == {
+        **PRESETS["mnist-blur"]["degradation_args"],
+        "T": 9,
+    }
+    assert config(
+        "--preset", "mnist-blur", "--degradation", "snow", "--degradation-args", "strength=2"
+    ).degradation_args == {"strength": 2}
+    assert config("--preset", "mnist-blur", "--degradation", "snow").degradation_args == {}
 
 
 PUBLISHED = {
@@ -175,7 +182,7 @@ def test_presets_are_what_was_published(name):
     data, size, degradation, arguments = PUBLISHED[name]
     given = config("--preset", name)
     assert (given.data, given.size, given.degradation) == (data, size, degradation)
-    assert degrade.make(degradation, **given.set).arguments.items() >= arguments.items()
+    assert degrade.make(degradation, **given.degradation_args).arguments.items() >= arguments.items()
     training = given.training(0)
     assert (training.loss, training.optimizer, training.steps) == (L1(), Adam(lr=2e-5), 700_000)
     assert (training.batch_size, training.micro_batch_size) == (64, 32)
@@ -186,14 +193,14 @@ def test_presets_are_what_was_published(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_whole_and_has_a_quick_variant(name):
-    small = Config(**quick(PRESETS[name]))
+    small = Config(**shrink(PRESETS[name]))
     for given in (Config(**PRESETS[name]), small):
-        D = degrade.make(given.degradation, **given.set)
+        D = degrade.make(given.degradation, **given.degradation_args)
         with torch.device("meta"):
             UNet(given.network(1 if given.data == "mnist" else 3))
         assert given.prior != "auto" or D.T > 0
     assert isinstance(PRESETS[name], Mapping)
-    assert small.set == PRESETS[name]["set"]
+    assert small.degradation_args == PRESETS[name]["degradation_args"]
     assert small.steps < 5000
 
 
@@ -206,22 +213,25 @@ def test_the_network_of_cifar_has_the_published_size():
 BAD = [
     ("--data nowhere", "--data nowhere does not exist"),
     ("--degradation blurr", "no degradation is called 'blurr': did you mean 'blur'"),
-    ("--set T", "--set: 'T' is no option and no key=value"),
-    ("--set kernel=3", "blur: it has no argument kernel; --set takes T, sigmas, growth"),
-    ("--set kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
-    ("--degradation pixelate --set T=9", "--degradation pixelate: pixelate: x0 is 16 x 16, too small"),
-    ("--degradation mask_to_color --set T=3 color=[0.5]", "mask_to_color"),
-    ("--degradation interpolation --set source=1", "it has no argument source"),
-    ("--degradation interpolation --other nowhere", "--other nowhere does not exist"),
-    ("--degradation interpolation --data {0}/gray", "turns images into others; name those with --other"),
-    ("--degradation interpolation --data {0}/gray --other {0}/color", "--other {0}/color has 3 channels"),
+    ("--degradation-args T", "--degradation-args: 'T' is no option and no key=value"),
+    ("--degradation-args kernel=3", "blur: it has no argument kernel; --degradation-args takes T, sigmas, growth"),
+    ("--degradation-args kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
+    ("--degradation pixelate --degradation-args T=9", "--degradation pixelate: pixelate: x0 is 16 x 16, too small"),
+    ("--degradation mask_to_color --degradation-args T=3 color=[0.5]", "mask_to_color"),
+    ("--degradation interpolation --degradation-args source=1", "it has no argument source"),
+    ("--degradation interpolation --partner-data nowhere", "--partner-data nowhere does not exist"),
+    ("--degradation interpolation --data {0}/gray", "turns images into others; name those with --partner-data"),
+    ("--degradation interpolation --data {0}/gray --partner-data {0}/color", "--partner-data {0}/color has 3 channels"),
     ("--data {0}/gray --channels 2", "--channels 2: input should be 'auto', '1' or '3'"),
     ("--data {0}/gray --margin 0.5", "--margin 0.5: input should be greater than or equal to 1"),
-    ("--data {0}/gray --fit squeeze", "--fit squeeze: input should be 'crop' or 'pad'"),
+    ("--data {0}/gray --resize squeeze", "--resize squeeze: input should be 'crop' or 'pad'"),
     ("--prior guess", "--prior guess: input should be"),
-    ("--prior low_resolution --degradation inpaint --set T=3", "--prior low_resolution: inpaint leaves more"),
+    (
+        "--prior low_resolution --degradation inpaint --degradation-args T=3",
+        "--prior low_resolution: inpaint leaves more",
+    ),
     ("--preset mnist-blurr", "--preset mnist-blurr: choose from demo, mnist-blur"),
-    ("--data {0}/small", "fewer than --size 16; --fit pad puts it in a black square"),
+    ("--data {0}/small", "fewer than --size 16; --resize pad puts it in a black square"),
 ]
 
 
