@@ -163,7 +163,8 @@ def read_text(text: Any, annotation: Any) -> Any:
     adapter = TypeAdapter[Any](annotation, config=ConfigDict(strict=True))
     for value in ([None] if text == "none" else []) + [text, parse_value(text)]:
         with suppress(ValidationError):
-            return adapter.validate_python(value)
+            adapter.validate_python(value)
+            return value
     return text
 
 

@@ -44,25 +44,27 @@ AFHQ_ADVICE = (
 
 
 class DataOptions(Options):
-    """The data."""
+    """Data."""
 
     celeba: str | None = Field(None, description="folder or zip of faces (default: drawn faces)")
     afhq: str | None = Field(None, description="folder or zip of animals (default: drawn animals)")
-    download: bool = Field(False, description="fetch CelebA into data/ with torchvision")
-    restore: Literal["celeba", "afhq"] = Field("celeba", description="the set that is restored, celeba or afhq")
+    download: bool = Field(False, description="download CelebA into data/ with torchvision")
+    restore: Literal["celeba", "afhq"] = Field("celeba", description="data set that is restored; the other one gives z")
 
 
 class DegradationOptions(DataOptions):
-    """The degradation and its walks back."""
+    """Degradation and sampling."""
 
     T: Count = Field(200, description="number of severity levels")
     schedule: Literal["cosine", "linear_beta", "rectified"] = Field(
         "cosine", description="cosine, linear_beta or rectified"
     )
-    coupling: Coupling = Field("optimal", description="of faces and animals: independent or optimal")
-    sampler: str = Field("algorithm2-fixed", description=f"of the animation: {', '.join(SAMPLERS)}, or any other")
-    sample_steps: Count | None = Field(None, description="steps of a walk (default: 20, or T if that is less)")
-    eval_images: int = Field(48, ge=2, description="images that are measured")
+    coupling: Coupling = Field("optimal", description="pairs of faces and animals: independent or by optimal transport")
+    sampler: str = Field(
+        "algorithm2-fixed", description=f"sampler of the animation: {', '.join(SAMPLERS)}, or any other"
+    )
+    sample_steps: Count | None = Field(None, description="number of sampling steps (default: 20, or T if that is less)")
+    eval_images: int = Field(48, ge=2, description="number of images in the evaluation")
 
     @model_validator(mode="after")
     def _fitting(self) -> DegradationOptions:

@@ -49,7 +49,7 @@ class DiffusionOptions(DataOptions):
     samples: Count = Field(64, description="images drawn by each sampler")
     bound_images: int = Field(32, ge=0, description="unseen images whose bound is evaluated; 0 for none")
     bound_times: Count | None = Field(None, description="random severities of the bound, noisy if few (default: all)")
-    quick: bool = Field(False, description="make of the preset a small network and a short training")
+    quick: bool = Field(False, description="small network and short training: minutes on a CPU")
 
     @classmethod
     def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

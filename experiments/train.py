@@ -39,20 +39,22 @@ PROGRAM = "train"
 
 
 class DegradationOptions(DataOptions):
-    """The degradation and its walks back."""
+    """Degradation and sampling."""
 
-    degradation: str = Field("blur", description="name; `python -m degrade list` knows all, with their arguments")
+    degradation: str = Field("blur", description="name of the degradation; `python -m degrade list` prints all names")
     degradation_args: KeyValues = Field(
-        {}, description="arguments of the degradation; they add to the preset's if it is the preset's"
+        {}, description="arguments of the degradation; they add to those of a preset with the same degradation"
     )
     partner_data: str | None = Field(
-        None, description="data that `interpolation` turns images into, named as --data is"
+        None, description="images that `interpolation` turns the data into; same values as --data"
     )
-    prior: Kind | None = Field(None, description="starts for generation, fitted and saved: auto, or a kind of prior")
-    jitter: float = Field(0.0, ge=0, description="of the prior: standard deviation of what is added to x_T")
-    sample_steps: Count | None = Field(None, description="steps of a walk (default: as many as there are levels)")
-    eval_images: Count = Field(64, description="images that are measured")
-    quick: bool = Field(False, description="make of the preset a small network and a short training")
+    prior: Kind | None = Field(
+        None, description="prior over x_T, fitted and saved for generation: auto, or a kind of prior"
+    )
+    jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")
+    sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
+    eval_images: Count = Field(64, description="number of images in the evaluation")
+    quick: bool = Field(False, description="small network and short training: minutes on a CPU")
 
     @classmethod
     def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

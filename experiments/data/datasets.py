@@ -29,7 +29,7 @@ DRAWN: dict[str, type[DrawnFaces | DrawnAnimals]] = {"drawn": DrawnFaces, "drawn
 
 
 class DataOptions(Options):
-    """The data."""
+    """Data."""
 
     data: str = Field("drawn", description=f"drawn, drawn-animals, a folder, a zip, or one of {', '.join(TORCHVISION)}")
     download: bool = Field(False, description="let torchvision fetch the data")

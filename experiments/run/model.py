@@ -67,10 +67,10 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
         other = None
         if live:
-            usual = stored.get("other") or ("drawn-animals" if stored.get("data") == "drawn" else None)
-            other = _data(source.other, usual, "--other", stored, specification, source.seed, device)
+            usual = stored.get("partner_data") or ("drawn-animals" if stored.get("data") == "drawn" else None)
+            other = _data(source.other, usual, "--partner-data", stored, specification, source.seed, device)
             if other is None:
-                raise UsageError("this model starts from images of another set; name them with --other")
+                raise UsageError("this model starts from images of another set; name them with --partner-data")
         runtime = {"source": other.validation} if other else {}
         return Model(load(source.model, device, **runtime), specification, run, data, other)
     except (OSError, ValueError) as error:

@@ -179,7 +179,7 @@ BAD = [
     ("--size 17", "size 17 does not divide by 4"),
     ("--attention 5", r"attention at [5]: the levels have sides [8, 4]"),
     ("--dropout fast", "--dropout fast: input should be a valid number"),
-    ("--optimizer adam:lr=nan", "--optimizer adam:lr=nan: adam: lr = input should be"),
+    ("--optimizer adam:lr=nan", "--optimizer adam:lr=nan: adam: lr = 'nan'"),
     ("--multipliers 1,x", "--multipliers x: input should be a valid integer"),
     ("--out {0}/full", "--out {0}/full already holds files"),
     ("--out {0}/file.txt", "--out {0}/file.txt is a file"),
@@ -287,7 +287,7 @@ def test_help_reads_well(capsys):
         celeba_to_afhq.main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    for heading in ("The run:", "The data:", "The degradation and its walks back:", "The network:", "Training:"):
+    for heading in ("Run folder:", "Data:", "Degradation and sampling:", "Network:", "Training:"):
         assert heading in said
-    assert re.search(r"--sample-steps STEPS +steps of a walk", said)
+    assert re.search(r"--sample-steps int +number of sampling steps", said)
     assert max(map(len, said.splitlines())) <= 130

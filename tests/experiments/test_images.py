@@ -244,7 +244,7 @@ def test_sets_of_torchvision_by_name(tmp_path, monkeypatch):
             return Image.new("L", (28, 28), self.levels[i]), 0
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Digits)
-    data = load("mnist", 32, root=str(tmp_path), download=True, fit="pad")
+    data = load("mnist", 32, data_dir=str(tmp_path), download=True, resize="pad")
     assert asked == [(str(tmp_path), True, True), (str(tmp_path), True, False)]
     assert (data.channels, len(data.training), len(data.validation)) == (1, 5, 2)
     assert data.training.at(torch.arange(5)).shape == (5, 1, 32, 32)
