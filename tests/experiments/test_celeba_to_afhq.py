@@ -177,7 +177,7 @@ BAD = [
     ("--preset big", "--preset big: choose from demo, paper"),
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),
-    ("--attention 5", r"attention at [5]: the levels have sides [8, 4]"),
+    ("--attention 5", r"attention_resolutions at [5]: the levels have sides [8, 4]"),
     ("--dropout fast", "--dropout fast: input should be a valid number"),
     ("--optimizer adam:lr=nan", "--optimizer adam:lr=nan: adam: lr = 'nan'"),
     ("--multipliers 1,x", "--multipliers x: input should be a valid integer"),
