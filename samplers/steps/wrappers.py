@@ -172,6 +172,19 @@ class MaskReplacement(_Wrapper):
         mask: (B or 1, C or 1, H, W) bool, or in [0, 1]; true (1) where the image is missing; a runtime field, too.
         rule: `forward`, which keeps the known part where the forward process has it, or `guidance`; see the module.
 
+    With a trained model (drawn faces of 32 pixels, T = 200, x0 predicted, 1,200 steps of batch 16; 50 steps of `DDPM`,
+    a hole of 12 x 16 pixels in 32 unseen faces): the RMSE in the hole, the mean difference of neighbors across its edge
+    (0.157 in the faces themselves), and the standard deviation between two samples. The mean face has RMSE 0.416. So
+    `guidance` is nearer to the face and has the weaker seam, `forward` has more variety, and more repeats help neither:
+    the errors of a model that is trained for minutes add up over 250 predictions.
+
+    | rule, repeats | RMSE  | edge  | std   |
+    |---------------|-------|-------|-------|
+    | forward, 1    | 0.477 | 0.220 | 0.302 |
+    | guidance, 1   | 0.433 | 0.186 | 0.182 |
+    | forward, 5    | 0.608 | 0.286 | 0.312 |
+    | guidance, 5   | 0.560 | 0.270 | 0.230 |
+
     >>> import degrade
     >>> from samplers import sample
     >>> R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), degrade.make("gaussian_noise", T=10))
