@@ -62,15 +62,17 @@ class NetworkOptions(Options):
     """Network."""
 
     size: Count = Field(64, description="side of the images in pixels")
-    width: Count = Field(64, description="channels at the highest resolution")
-    multipliers: IntList = Field((1, 2, 3), description="channels at each level, as multiples of --width")
-    blocks: Count = Field(1, description="residual blocks at each level")
-    attention: IntList = Field((8,), description="resolutions in pixels with self-attention; none for no attention")
-    heads: Count = Field(4, description="number of attention heads")
+    model_channels: Count = Field(64, description="channels at the highest resolution")
+    channel_mult: IntList = Field((1, 2, 3), description="channels at each level, as multiples of --model-channels")
+    num_res_blocks: Count = Field(1, description="residual blocks at each level")
+    attention_resolutions: IntList = Field(
+        (8,), description="resolutions in pixels with self-attention; none for no attention"
+    )
+    num_heads: Count = Field(4, description="number of attention heads")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability in the residual blocks")
-    groups: Count = Field(8, description="number of groups of each group norm")
-    patch: Count = Field(4, description="side of the squares of pixels that the network treats as one pixel")
-    checkpointing: bool = Field(
+    norm_groups: Count = Field(8, description="number of groups of each group norm")
+    patch_size: Count = Field(4, description="side of the squares of pixels that the network treats as one pixel")
+    gradient_checkpointing: bool = Field(
         False, description="recompute activations: less memory, a third more time, the same results"
     )
 
@@ -82,10 +84,11 @@ class NetworkOptions(Options):
         """
         try:
             return UNetConfig(
-                image_size=self.size, in_channels=channels, model_channels=self.width, channel_mult=self.multipliers,
-                num_res_blocks=self.blocks, attention_resolutions=self.attention, num_heads=self.heads,
-                dropout=self.dropout, norm_groups=self.groups, patch_size=self.patch,
-                gradient_checkpointing=self.checkpointing,
+                image_size=self.size, in_channels=channels, model_channels=self.model_channels,
+                channel_mult=self.channel_mult, num_res_blocks=self.num_res_blocks,
+                attention_resolutions=self.attention_resolutions, num_heads=self.num_heads, dropout=self.dropout,
+                norm_groups=self.norm_groups, patch_size=self.patch_size,
+                gradient_checkpointing=self.gradient_checkpointing,
             )  # fmt: skip
         except ValidationError as error:
             raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None

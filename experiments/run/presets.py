@@ -31,14 +31,20 @@ PAPER_TRAINING: Values = {
     **{"eval_images": 1000, "log_every": 100, "save_every": 1000},
 }
 PAPER_NETWORK: Values = {
-    "width": 64,
-    "multipliers": (1, 2, 4, 8),
-    "blocks": 2,
-    "attention": (16,),
-    "patch": 1,
-    "groups": 32,
+    "model_channels": 64,
+    "channel_mult": (1, 2, 4, 8),
+    "num_res_blocks": 2,
+    "attention_resolutions": (16,),
+    "patch_size": 1,
+    "norm_groups": 32,
 }
-DDPM_UNET: Values = {**PAPER_NETWORK, "width": 128, "multipliers": (1, 2, 2, 2), "heads": 1, "dropout": 0.1}
+DDPM_UNET: Values = {
+    **PAPER_NETWORK,
+    "model_channels": 128,
+    "channel_mult": (1, 2, 2, 2),
+    "num_heads": 1,
+    "dropout": 0.1,
+}
 
 MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "resize": "pad", "flip": False}
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
@@ -66,7 +72,15 @@ def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> V
 
 
 DEMO: Values = {
-    **{"size": 32, "width": 48, "multipliers": (1, 2), "patch": 2, "attention": (8,), "steps": 600, "batch_size": 32},
+    **{
+        "size": 32,
+        "model_channels": 48,
+        "channel_mult": (1, 2),
+        "patch_size": 2,
+        "attention_resolutions": (8,),
+        "steps": 600,
+        "batch_size": 32,
+    },
     **{"degradation": "blur", "degradation_args": {"T": 20, "sigmas": "cifar10", "kernel_size": 11}},
 }
 PRESETS: dict[str, Values] = {
@@ -90,7 +104,14 @@ PRESETS: dict[str, Values] = {
 }
 
 QUICK: Values = {
-    **{"width": 48, "multipliers": (1, 2), "blocks": 2, "heads": 4, "groups": 8, "dropout": 0.0},
+    **{
+        "model_channels": 48,
+        "channel_mult": (1, 2),
+        "num_res_blocks": 2,
+        "num_heads": 4,
+        "norm_groups": 8,
+        "dropout": 0.0,
+    },
     **{
         "loss": "l1",
         "steps": 2000,
@@ -108,8 +129,14 @@ def shrink(preset: Values) -> Values:
     """Return the preset for minutes on a CPU: at most 64 pixels, which the network sees as 16 x 16.
 
     >>> values = shrink(PRESETS["celeba-blur"])
-    >>> values["size"], values["patch"], values["attention"], values["degradation_args"]["T"]
+    >>> values["size"], values["patch_size"], values["attention_resolutions"], values["degradation_args"]["T"]
     (64, 4, (8,), 200)
     """
     size = min(64, preset.get("size", 64))
-    return {**preset, **QUICK, "size": size, "patch": max(1, size // 16), "attention": (min(8, size // 2),)}
+    return {
+        **preset,
+        **QUICK,
+        "size": size,
+        "patch_size": max(1, size // 16),
+        "attention_resolutions": (min(8, size // 2),),
+    }

@@ -29,7 +29,20 @@ from tests.photographs import photographs
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
-NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+NETWORK = [
+    "--size",
+    "16",
+    "--patch-size",
+    "2",
+    "--model-channels",
+    "8",
+    "--channel-mult",
+    "1,2",
+    "--attention-resolutions",
+    "4",
+    "--norm-groups",
+    "4",
+]
 TRAINING = ["--batch-size", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
 TINY = [*NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
@@ -95,8 +108,8 @@ def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path,
 
 def test_resuming_with_another_network_is_refused(finished):
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
-    with pytest.raises(UsageError, match="--width 16: this run was started with 8"):
-        run("--out", finished, "--resume", "--width", 16)
+    with pytest.raises(UsageError, match="--model-channels 16: this run was started with 8"):
+        run("--out", finished, "--resume", "--model-channels", 16)
     assert before == {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
 
 
@@ -177,10 +190,10 @@ BAD = [
     ("--preset big", "--preset big: choose from demo, paper"),
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),
-    ("--attention 5", r"attention_resolutions at [5]: the levels have sides [8, 4]"),
+    ("--attention-resolutions 5", r"attention_resolutions at [5]: the levels have sides [8, 4]"),
     ("--dropout fast", "--dropout fast: input should be a valid number"),
     ("--optimizer adam:lr=nan", "--optimizer adam:lr=nan: adam: lr = 'nan'"),
-    ("--multipliers 1,x", "--multipliers x: input should be a valid integer"),
+    ("--channel-mult 1,x", "--channel-mult x: input should be a valid integer"),
     ("--out {0}/full", "--out {0}/full already holds files"),
     ("--out {0}/file.txt", "--out {0}/file.txt is a file"),
     ("--out {0}/file.txt/deeper", "cannot be written"),
@@ -209,17 +222,17 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
 
 def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"T": 50, "dropout": 0.5, "multipliers": [1, 2]}))
+    file.write_text(json.dumps({"T": 50, "dropout": 0.5, "channel_mult": [1, 2]}))
     presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--dropout", "0.25"]
     config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
-    assert (config.size, config.T, config.dropout, config.multipliers) == (128, 50, 0.25, (1, 2))
+    assert (config.size, config.T, config.dropout, config.channel_mult) == (128, 50, 0.25, (1, 2))
     assert config.max_grad_norm is None
 
 
 def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
     argv = ["--config", str(finished / "config.json"), "--out", str(tmp_path / "new")]
     config, _ = parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
-    assert (config.resume, config.size, config.multipliers) == (False, 16, (1, 2))
+    assert (config.resume, config.size, config.channel_mult) == (False, 16, (1, 2))
     assert {"out", "resume"}.isdisjoint(json.loads((finished / "config.json").read_text()))
 
 

@@ -22,7 +22,20 @@ from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim
 from tests.oracles import GaussianMean
 
-NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+NETWORK = [
+    "--size",
+    "16",
+    "--patch-size",
+    "2",
+    "--model-channels",
+    "8",
+    "--channel-mult",
+    "1,2",
+    "--attention-resolutions",
+    "4",
+    "--norm-groups",
+    "4",
+]
 TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
 TINY = [*NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
 CPU = torch.device("cpu")
@@ -128,7 +141,7 @@ def test_presets_are_what_was_published(name, parameters):
         assert (training.optimizer.lr, training.batch_size, training.steps, given.flip) == (2e-4, 128, 800_000, True)
         assert given.framing(32).side == 32
     else:
-        assert (training.optimizer.lr, training.batch_size, given.resize, given.heads) == (2e-5, 64, "pad", 8)
+        assert (training.optimizer.lr, training.batch_size, given.resize, given.num_heads) == (2e-5, 64, "pad", 8)
         assert training.steps == 75 * 60_000 // 64
     with torch.device("meta"):
         net = UNet(given.network(3 if name == "cifar10" else 1))
@@ -160,5 +173,5 @@ def test_bad_input_ends_in_one_line_and_leaves_no_folder(arguments, message, tmp
 def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.json").write_text('{"quick": true}')
-    assert config("--preset", "mnist").width == 64
-    assert config("--preset", "mnist", *given).width == ddpm.QUICK["width"]
+    assert config("--preset", "mnist").model_channels == 64
+    assert config("--preset", "mnist", *given).model_channels == ddpm.QUICK["model_channels"]

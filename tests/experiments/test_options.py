@@ -20,10 +20,10 @@ def config(*argv):
 
 def test_the_text_of_a_command_line_becomes_numbers():
     numbers = config(
-        "--steps", "7", "--ema-decay", "0", "--dropout", ".5", "--max-grad-norm", "none", "--multipliers", "1,2"
+        "--steps", "7", "--ema-decay", "0", "--dropout", ".5", "--max-grad-norm", "none", "--channel-mult", "1,2"
     )
     assert (numbers.steps, numbers.ema_decay, numbers.dropout, numbers.max_grad_norm) == (7, 0.0, 0.5, None)
-    assert (numbers.multipliers, config("--attention", "none").attention) == ((1, 2), ())
+    assert (numbers.channel_mult, config("--attention-resolutions", "none").attention_resolutions) == ((1, 2), ())
     assert isinstance(numbers.ema_decay, float)
     texts = config(
         "--data", "7", "--out", "none", "--channels", "3", "--degradation-args", "T=3", "growth=.5", "mean_at_T=True"
@@ -46,7 +46,7 @@ def test_the_text_of_a_command_line_becomes_numbers():
         ({"dropout": "1e-3"}, "--dropout 1e-3: input should be a valid number"),
         ({"compile": "no"}, "--compile no: input should be a valid boolean"),
         ({"quick": 1}, "--quick 1: input should be a valid boolean"),
-        ({"multipliers": [1, "2"]}, "--multipliers 2: input should be a valid integer"),
+        ({"channel_mult": [1, "2"]}, "--channel-mult 2: input should be a valid integer"),
         ({"data": 7}, "--data 7: input should be a valid string"),
         ({"degradation_args": 3}, "--degradation-args 3: input should be a valid dictionary"),
         ({"preset": ["demo"]}, r"--preset \['demo'\]: choose from demo"),
@@ -68,14 +68,14 @@ def test_a_file_of_options_may_give_what_json_spells(tmp_path):
     given = {
         "steps": 7,
         "ema_decay": 0,
-        "multipliers": [1, 2],
+        "channel_mult": [1, 2],
         "max_grad_norm": None,
         "degradation_args": {"T": 3},
-        "attention": [],
+        "attention_resolutions": [],
     }
     (tmp_path / "options.json").write_text(json.dumps(given))
     read = config("--config", str(tmp_path / "options.json"))
-    assert (read.steps, read.ema_decay, read.multipliers, read.max_grad_norm, read.attention) == (
+    assert (read.steps, read.ema_decay, read.channel_mult, read.max_grad_norm, read.attention_resolutions) == (
         7,
         0.0,
         (1, 2),

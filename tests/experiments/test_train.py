@@ -25,7 +25,20 @@ from restore.optimizers import Adam
 from samplers import load_prior
 from tests.photographs import photographs
 
-NETWORK = ["--size", "16", "--patch", "2", "--width", "8", "--multipliers", "1,2", "--attention", "4", "--groups", "4"]
+NETWORK = [
+    "--size",
+    "16",
+    "--patch-size",
+    "2",
+    "--model-channels",
+    "8",
+    "--channel-mult",
+    "1,2",
+    "--attention-resolutions",
+    "4",
+    "--norm-groups",
+    "4",
+]
 TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
 TINY = [*NETWORK, *TRAINING, "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
@@ -261,5 +274,5 @@ def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, mo
     (tmp_path / "small.json").write_text('{"quick": true}')
     assert config("--preset", "mnist-blur").steps == 700_000
     small = config("--preset", "mnist-blur", *given)
-    assert (small.steps, small.width) == (2000, 48)
+    assert (small.steps, small.model_channels) == (2000, 48)
     assert config(*given).steps == DEMO["steps"]
