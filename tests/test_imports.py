@@ -209,6 +209,19 @@ def test_no_file_can_run_code_and_no_device_is_named():
     assert everywhere(unsafe, *LAYERS) == {}
 
 
+def test_programs_import_no_programs():
+    programs = {file.removesuffix(".py").replace("/", ".") for file in SOURCES if file.count("/") == 1}
+    programs = {name for name in programs if name.startswith("experiments.") and not name.endswith("__init__")}
+    found = {}
+    for file, tree in SOURCES.items():
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "experiments"]
+        names = {f"experiments.{alias.name}" for node in nodes for alias in node.names} | set(imports(tree, ""))
+        if names & programs:
+            found[file] = names & programs
+    assert "experiments.train" in programs
+    assert found == {}
+
+
 def test_nothing_changes_the_import_path():
     assert everywhere(path_tricks, *LAYERS) == {}
 
