@@ -221,7 +221,8 @@ class Degradation(Serializable):
 
             argmin_v  |D(v, t, z) - x_t|^2 / noise^2 + |v - mean|^2 / spread^2,    rho = (noise / spread)^2
 
-        the mean of x0 given x_t, if x0 ~ N(mean, spread^2 I) and x_t has an error N(0, noise^2 I).
+        the mean of x0 given x_t, if x0 ~ N(mean, spread^2 I) and x_t has an error N(0, noise^2 I). Both norms are
+        Euclidean, except under a blur with reflected borders: there the end pixels of an axis weigh half.
 
         Args:
             x_t: (B, C, H, W) degraded images.
@@ -248,7 +249,10 @@ class Degradation(Serializable):
         near = torch.zeros_like(x_t) if mean is None else mean.to(x_t)
         if near.ndim > 4 or any(m not in (1, n) for m, n in zip(near.shape[::-1], x_t.shape[::-1])):
             raise ValueError(f"{self.name}: mean is {tuple(near.shape)}; it must broadcast to x_t, {tuple(x_t.shape)}")
-        return self.prox(near.expand_as(x_t), x_t, t, z, ratio.square().flatten().expand(len(x_t)))
+        with _no_autocast(x_t.device):
+            dtype = compute_dtype(x_t.dtype)
+            rho = ratio.square().clamp(min=torch.finfo(dtype).eps ** 2)
+            return self._invert(near.to(dtype).expand_as(x_t), x_t.to(dtype), t, z, rho).to(x_t.dtype)
 
     def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor | None:
         """Return a where D(x, t, z) = a x + b pixel by pixel, so that `adjoint` and `prox` are a product; else None."""
@@ -271,6 +275,10 @@ class Degradation(Serializable):
         differentiated = type(self)._adjoint is Degradation._adjoint  # then one pullback serves every iteration
         adjoint = transpose(apply, x) if differentiated else lambda u: self._adjoint(u, t, z)
         return proximal(apply, adjoint, x, x_t, rho)
+
+    def _invert(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
+        """Return the linear restoration near x; by default `_prox`, or in a norm that suits the structure."""
+        return self._prox(x, x_t, t, z, rho)
 
     def _validate_affine(self, verb: str, x: Tensor, t: Tensor) -> None:
         self._validate(x, t)

@@ -98,14 +98,13 @@ class Decolor(Degradation):
         length = w.square().sum().sqrt()
         e_1, e_2 = torch.full_like(w, C**-0.5), w / torch.where(length > 0, length, 1)
         k = (1 - s_t) * C**0.5 * length
-        r = x_t - self.apply(x, t, z)
-        r_1, r_2 = (r * e_1).sum(1, keepdim=True), (r * e_2).sum(1, keepdim=True)
         determinant = (s_t.square() + rho) * (1 + rho) + rho * k.square()
-        d_1 = ((s_t.square() + rho) * r_1 - k * s_t * r_2) / determinant
-        d_2 = (rho * k * r_1 + (1 + rho) * s_t * r_2) / determinant
-        f = damped(s_t, rho)
-        step: Tensor = f * r + (d_1 - f * r_1) * e_1 + (d_2 - f * r_2) * e_2
-        return x + step
+        e = torch.cat([e_1, e_2], 1)[:, :, 0].mT  # (2, C), one basis vector in each row
+        rows = [[s_t.square() + rho, -k * s_t], [rho * k, (1 + rho) * s_t]]
+        inner = torch.stack([torch.cat(row, -1)[:, 0, 0] for row in rows], 1) / determinant[:, 0]
+        eye = torch.eye(C, dtype=x.dtype, device=x.device)
+        matrix = damped(s_t, rho)[:, 0] * (eye - e.mT @ e) + e.mT @ inner @ e  # (B, C, C)
+        return x + torch.einsum("bij,bjhw->bihw", matrix, x_t - self.apply(x, t, z))
 
     def _weights(self, x: Tensor) -> Tensor:
         """Return w (C, 1, 1)."""

@@ -160,7 +160,7 @@ def test_what_a_mask_hides_keeps_the_value_it_was_given():
     assert D.invert(x_t, t, mean=x)[middle] == x[middle]
 
 
-@each
+@pytest.mark.parametrize(("name", "arguments", "shape"), ONE_EACH[1:], ids=str)
 def test_invert_is_prox_of_the_mean(name, arguments, shape):
     D = build(name, arguments, shape)
     mean, t, z = batch(D, shape)
@@ -170,6 +170,22 @@ def test_invert_is_prox_of_the_mean(name, arguments, shape):
     torch.testing.assert_close(found, D.prox(mean, x_t, t, z, (noise / 0.7) ** 2), rtol=0, atol=1e-12)
     expected = D.prox(torch.zeros_like(x_t), x_t, t, z, (2 / 255 / math.sqrt(12) / 0.5) ** 2)
     torch.testing.assert_close(D.invert(x_t, t, z), expected, rtol=0, atol=1e-8)
+
+
+def test_invert_under_reflected_borders_weighs_end_pixels_half():
+    """It minimizes |A v - x_t|^2 + rho |v - mean|^2 in the norm where the first and the last of an axis count half."""
+    D, shape = build("blur", {"T": 9}, (2, 13, 9)), (2, 13, 9)
+    mean, t, z = batch(D, shape)
+    x_t = images(4, *shape, seed=7)
+    found = D.invert(x_t, t, z, noise=0.1, mean=mean)
+    weight = torch.ones(shape).double()
+    for edge in (weight[:, 0], weight[:, -1], weight[:, :, 0], weight[:, :, -1]):
+        edge *= 0.5
+    W = weight.flatten()
+    for i, A, _ in rows(D, shape):
+        v = found[i].flatten()
+        gradient = A.T @ (W * (A @ v - x_t[i].flatten())) + 0.04 * W * (v - mean[i].flatten())
+        assert gradient.abs().max() < 1e-10
 
 
 @each
