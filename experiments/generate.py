@@ -156,10 +156,9 @@ def main(argv: Sequence[str]) -> None:
     study = GenerationEvaluator(D, model.R, step, prior, times, config.seed, config.batch)
     made = {value: study.images(config.images, value) for value in dict.fromkeys([jitter, *config.sweep])}
     unseen = model.data.validation if model.data else None
-    real, about_real = study.real(unseen, config.images) if unseen else (None, None)
     measured: dict[str, Any] = {
         **{"model": str(config.model), "trained_steps": model.specification.step, "images": config.images},
-        **{"sampler": config.sampler, "steps": len(times) - 1, "made": study.measure(made, real), "real": about_real},
+        **{"sampler": config.sampler, "steps": len(times) - 1, "evaluation": study.measure(made, unseen)},
         "prior": {"name": prior.name, "jitter": jitter, "k": getattr(prior, "k", None)},
         "prior_report": prior_report(prior, D, unseen, seed=config.seed, device=device) if unseen else None,
     }

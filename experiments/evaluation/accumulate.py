@@ -87,6 +87,8 @@ class Accumulator:
             other = truth if "truth" in metric.needs else start
             if metric.needs & {"features", "logits"} or (metric.needs & {"truth", "start"} and other is None):
                 continue
+            if min(images.shape[-2:]) < metric.minimum_size:
+                continue
             part[metric.column()] = metric.observe(images, other).cpu()
         self._parts.append(part)
 

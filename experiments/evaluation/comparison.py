@@ -267,8 +267,7 @@ class Comparison:
         if method.row == DEGRADED:
             return x_t, None
         if method.row == LINEAR:
-            invert: Any = self.D.invert  # type: ignore[attr-defined]
-            return invert(x_t, expand_level(t, x_t), z, NOISE[self.options.input_precision]), None
+            return self.D.invert(x_t, expand_level(t, x_t), z, NOISE[self.options.input_precision]), None
         if method.sampler is None:
             return direct(R, x_t, t), None
         sampler: Sampler = parse_sampler(method.sampler)

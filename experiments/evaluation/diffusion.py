@@ -15,7 +15,8 @@ from degrade import GaussianNoise, Source
 from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
-from experiments.evaluation.metrics import thumbnail_distance
+from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.tables import render_evaluation, render_table
 from restore import FunctionRestorer, Restorer
 from samplers import DDIM, DDPM, GenerateOptions, Sampler, StandardNormal, generate_images, spaced_timesteps, trajectory
 from samplers.applications.likelihood import bits_per_dim
@@ -23,6 +24,7 @@ from samplers.applications.likelihood import bits_per_dim
 __all__ = ["SHOWN", "DiffusionEvaluator", "summary"]
 
 SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
+METRICS = ("frechet_distance", "kernel_distance", "pairwise_rmse")
 TERMS = ("L_T", "L_between", "L_0", "total")
 VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
 
@@ -87,15 +89,13 @@ class DiffusionEvaluator:
         )
 
     def measure(self, made: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the Fréchet distance of each sampler's images, and of unseen images, to other unseen images."""
+        """Return the evaluation of each sampler's images, and of unseen images, against other unseen images."""
         n = len(next(iter(made.values())))
         real = self.images(2 * n, "real")
         half = len(real) // 2
-        distances = {name: thumbnail_distance(x, real[half:]) for name, x in made.items()}
-        return {
-            "samples": n,
-            "thumbnail_distance": {**distances, "unseen images": thumbnail_distance(real[:half], real[half:])},
-        }
+        sets = {**made, "unseen images": real[:half]}
+        evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
+        return {"samples": n, "evaluation": evaluator.evaluate(sets, reference=real[half:]).to_dict()}
 
     def bound(self, n: int, times: int | None) -> dict[str, Any]:
         """Return the means over n unseen images of the bound and its terms, in bits per dimension.
@@ -143,14 +143,15 @@ class DiffusionEvaluator:
 
 def summary(measured: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that a run ends with."""
-    yield f"Fréchet distance of {measured['samples']} samples to unseen images, on 8 x 8 thumbnails:"
-    for name, distance in measured["thumbnail_distance"].items():
-        yield f"  {name:<28}{distance:>8.3f}"
+    title = f"{measured['samples']} samples, compared with unseen images:"
+    yield render_evaluation(Evaluation.from_dict(measured["evaluation"]), title)
     if "bits_per_dim" in measured:
         bound = measured["bits_per_dim"]
-        yield f"bits per dimension of {bound['images']} unseen images, {len(bound['times'])} terms between evaluated:"
+        found = f"{bound['images']} unseen images, {len(bound['times'])} terms between evaluated"
+        rows = []
         for variance in VARIANCES:
             row = bound[variance]
             between = row["total"] - row["L_T"] - row["L_0"]
-            terms = f"L_T {row['L_T']:.5f} + L_1..T-1 {between:.3f} + L_0 {row['L_0']:.3f}"
-            yield f"  {variance + ' variance':<28}{row['total']:>8.3f} = {terms}"
+            rows.append([variance, f"{row['total']:.3f}", f"{row['L_T']:.5f}", f"{between:.3f}", f"{row['L_0']:.3f}"])
+        headings = ["variance", "total", "L_T", "L_1..T-1", "L_0"]
+        yield render_table(headings, rows, f"bits per dimension of {found}:")

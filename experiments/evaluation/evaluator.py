@@ -218,15 +218,17 @@ class Evaluator:
         for metric in metrics:
             key, against = metric.column(self.features), _against(metric, reference)
             for name, own in rows.items():
+                if _key(metric) not in own:  # this set has no truth or start
+                    continue
                 try:
-                    table[name][key] = self._measured(metric, _rows_of(metric, own), against)
+                    table[name][key] = self._measured(metric, own[_key(metric)], against)
                 except ValueError as error:
                     table[name][key] = Value(None)
                     notes.append(f"{key} of {name}: {error}")
             for name in differences:
-                a, b = table[name][key].value, table[baseline or ""][key].value
+                a, b = (table[row].get(key, Value(None)).value for row in (name, baseline or ""))
                 if a is not None and b is not None:
-                    pair = (_rows_of(metric, rows[name]), _rows_of(metric, rows[baseline or ""]))
+                    pair = (rows[name][_key(metric)], rows[baseline or ""][_key(metric)])
                     differences[name][key] = self._difference(metric, a - b, pair, against)
         counts = [len(next(iter(own.values()))) for own in rows.values() if own]
         features = self.features.name if any(m.needs & {"features", "logits"} for m in metrics) else None
@@ -262,12 +264,6 @@ def _key(metric: Metric) -> str:
     if "logits" in metric.needs:
         return "logits"
     return "features" if "features" in metric.needs else metric.column()
-
-
-def _rows_of(metric: Metric, rows: Rows) -> Tensor:
-    if _key(metric) not in rows:
-        raise ValueError("this set has no truth or start to compare with")
-    return rows[_key(metric)]
 
 
 def _against(metric: Metric, reference: Rows) -> Tensor | None:

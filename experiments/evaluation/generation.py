@@ -21,14 +21,17 @@ from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pil_image
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
-from experiments.evaluation.metrics import pairwise_rmse, thumbnail_distance
+from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.metrics import Metric, make_metric, measure
 from experiments.evaluation.plots import animate
+from experiments.evaluation.tables import render_evaluation
 from restore import Restorer
 from samplers import DegradedData, DegradedPrior, GenerateOptions, Prior, Sampler, generate_images, trajectory
 from samplers.loop import inference_mode
 
 __all__ = ["GenerationEvaluator", "prior_report", "table"]
 
+METRICS = ("pairwise_rmse", "frechet_distance", "kernel_distance")
 REPORTED = 512  # draws of a prior that are looked at
 
 
@@ -46,7 +49,7 @@ def prior_report(
         device: where images live.
 
     Returns:
-        `thumbnail_distance` of the draws, `floor` of a second half of n images, and of both the first two moments.
+        `frechet_distance_thumbnail` of the draws, `floor` of a second half of n images, and two moments of both.
     """
     degraded = DegradedData(D, source)
     halves = [degraded(n, seeded_generator("cpu", seed, "report", half)).x_T.to(device) for half in range(2)]
@@ -54,10 +57,10 @@ def prior_report(
     described = {
         name: {"mean": float(x.mean()), "std": float(x.std())} for name, x in (("draws", x_T), ("images", halves[0]))
     }
-    distances = {
-        "thumbnail_distance": thumbnail_distance(x_T, halves[0]),
-        "floor": thumbnail_distance(halves[1], halves[0]),
-    }
+    evaluator = Evaluator(["frechet_distance"])
+    found = evaluator.evaluate({"draws": x_T, "floor": halves[1]}, reference=halves[0])
+    key = found.columns[0].key
+    distances = {key: found.value("draws", key), "floor": found.value("floor", key)}
     return {"draws_of_each": n, **distances, **described}
 
 
@@ -111,18 +114,16 @@ class GenerationEvaluator:
             steps = trajectory(self.R, self.step, x_T, z, self.times, generators)
             return {self.times[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
 
-    def measure(self, made: dict[float, Tensor], real: Tensor | None) -> list[dict[str, float]]:
-        """Return, for the images made with each jitter, how they differ from each other and from real ones."""
-        rows = []
-        for jitter, x in made.items():
-            far = {} if real is None else {"thumbnail_distance": thumbnail_distance(x, real)}
-            rows.append({"jitter": jitter, **_diversities(x), **far})
-        return rows
-
-    def real(self, source: Source, n: int) -> tuple[Tensor, dict[str, float]]:
-        """Return n real images, and what `measure` says of n others."""
-        x, y = (source(n, seeded_generator("cpu", self.seed, "real", half)).cpu() for half in range(2))
-        return x, {**_diversities(y), "thumbnail_distance": thumbnail_distance(y, x)}
+    def measure(self, made: dict[float, Tensor], source: Source | None) -> dict[str, Any]:
+        """Return the evaluation of the images made with each jitter, and of real images, against other real ones."""
+        n = len(next(iter(made.values())))
+        sets = {f"jitter {jitter:g}": x for jitter, x in made.items()}
+        real = None
+        if source is not None:
+            x, y = (source(n, seeded_generator("cpu", self.seed, "real", half)).cpu() for half in range(2))
+            sets["real images"], real = y, x
+        metrics: list[str | Metric] = [*METRICS, make_metric("pairwise_rmse", colors=False)]
+        return Evaluator(metrics, batch_size=self.batch, seed=self.seed).evaluate(sets, reference=real).to_dict()
 
     def grid(self, path: Path, x: Tensor) -> Path:
         """Save images as a square grid."""
@@ -157,7 +158,7 @@ class GenerationEvaluator:
             SeverityRow(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()
         ]
         alike = {jitter: self.siblings(n, jitter) for jitter in made}
-        found = {jitter: pairwise_rmse(x) for jitter, x in alike.items() if x is not None}
+        found = {jitter: measure("pairwise_rmse", x) for jitter, x in alike.items() if x is not None}
         rows += [
             SeverityRow(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)
             for jitter, x in alike.items()
@@ -174,10 +175,6 @@ class GenerationEvaluator:
         return _saved([SeverityRow(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
 
 
-def _diversities(x: Tensor) -> dict[str, float]:
-    return {"pairwise_rmse": pairwise_rmse(x), "diversity_without_colors": pairwise_rmse(x, colors=False)}
-
-
 def _scale(x: Tensor) -> int:
     return max(1, 96 // x.shape[-1])
 
@@ -188,20 +185,14 @@ def _saved(rows: list[SeverityRow], path: Path) -> Path:
 
 
 def table(measured: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines that a program ends with."""
-    real, report, alike = measured["real"], measured["prior_report"], measured["diversity_from_one_start"]
-    yield f"{measured['images']} images in {measured['steps']} steps of {measured['sampler']}:"
-    yield f"{'':<16}{'pairwise_rmse':>11}{'without colors':>16}{'distance':>11}"
-    rows = {f"jitter {row['jitter']:g}": row for row in measured["made"]} | ({"real images": real} if real else {})
-    for name, row in rows.items():
-        distance = f"{row['thumbnail_distance']:>11.3f}" if "thumbnail_distance" in row else ""
-        yield f"{name:<16}{row['pairwise_rmse']:>11.3f}{row['diversity_without_colors']:>16.3f}{distance}"
-    if real:
-        yield "distance: Fréchet, of 8 x 8 thumbnails, to real images."
+    """Yield the table and the lines that a program ends with."""
+    report, alike = measured["prior_report"], measured["diversity_from_one_start"]
+    title = f"{measured['images']} images in {measured['steps']} steps of {measured['sampler']}:"
+    yield render_evaluation(Evaluation.from_dict(measured["evaluation"]), title)
     if alike:
-        yield "diversity from one start: " + ", ".join(f"{value:.3f} with jitter {j:g}" for j, value in alike.items())
+        found = ", ".join(f"{value:.3f} with jitter {jitter:g}" for jitter, value in alike.items())
+        yield f"pairwise RMSE from one start: {found}"
     if report:
-        yield (
-            f"prior {measured['prior']['name']}: {report['thumbnail_distance']:.3f} from degraded images, which are "
-            f"{report['floor']:.3f} from each other ({report['draws_of_each']} of each)"
-        )
+        distance = f"{report['frechet_distance_thumbnail']:.3f} from degraded images (Fréchet distance, thumbnail)"
+        floor = f"{report['floor']:.3f} from each other ({report['draws_of_each']} of each)"
+        yield f"prior {measured['prior']['name']}: {distance}, which are {floor}"

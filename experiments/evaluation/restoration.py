@@ -14,12 +14,14 @@ from degrade import Degradation, Params, Source, expand_level, map_params
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
-from experiments.evaluation.metrics import rmse, ssim, thumbnail_distance
+from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.tables import render_evaluation
 from restore import Restorer
 from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_timesteps
 
 __all__ = ["RestorationEvaluator", "table"]
 
+METRICS = ("rmse", "psnr", "ssim", "frechet_distance")
 WALKS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
 
 
@@ -73,13 +75,11 @@ class RestorationEvaluator:
         return {name: torch.cat(parts) for name, parts in made.items()}
 
     def measure(self, n: int) -> dict[str, Any]:
-        """Return RMSE, SSIM and the Fréchet distance to the truth for n images, or as many as there are."""
+        """Return the evaluation of n restored images, or of as many as there are, with differences to `direct`."""
         x0, z = self.images(n)
-        rows = {
-            name: {"rmse": rmse(x, x0), "ssim": ssim(x, x0), "thumbnail_distance": thumbnail_distance(x, x0)}
-            for name, x in self.restored(x0, z).items()
-        }
-        return {"images": len(x0), "severity": self.D.T, "steps": len(self.times) - 1, "samplers": rows}
+        evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
+        evaluation = evaluator.evaluate(self.restored(x0, z), truth=x0, reference=x0, baseline="direct")
+        return {"severity": self.D.T, "steps": len(self.times) - 1, "evaluation": evaluation.to_dict()}
 
     def forward_strip(self, path: Path, n: int = 5) -> Path:
         """Save rows of x0 -> D(x0, t, z)."""
@@ -110,10 +110,7 @@ def _saved(rows: list[SeverityRow], path: Path) -> Path:
 
 
 def table(measured: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of the table that a run ends with."""
-    n, T, steps = measured["images"], measured["severity"], measured["steps"]
-    yield f"{n} unseen images, restored from severity {T}, iterated in {steps} steps:"
-    yield f"{'':<14}{'RMSE':>8}{'SSIM':>8}{'distance':>11}"
-    for name, row in measured["samplers"].items():
-        yield f"{name:<14}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{row['thumbnail_distance']:>11.3f}"
-    yield "distance: Fréchet, of 8 x 8 thumbnails, to the truth."
+    """Yield the table that a run ends with."""
+    evaluation = Evaluation.from_dict(measured["evaluation"])
+    title = f"{evaluation.images} unseen images, restored from severity {measured['severity']}"
+    yield render_evaluation(evaluation, f"{title}, iterated in {measured['steps']} steps:")

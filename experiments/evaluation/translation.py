@@ -13,13 +13,15 @@ from tqdm import tqdm
 from degrade import Degradation, Source, expand_level
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
-from experiments.evaluation.metrics import centered_correlation, rmse, ssim, thumbnail_distance
+from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.plots import animate
+from experiments.evaluation.tables import render_evaluation
 from restore import Restorer
 from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps, trajectory
 
 __all__ = ["SAMPLERS", "Sets", "TranslationEvaluator", "report"]
 
+METRICS = ("rmse", "ssim", "frechet_distance", "centered_correlation")
 # The samplers of the table and of the picture, as `parse_sampler` reads them, and their captions there.
 SAMPLERS = {
     "algorithm1": ("Algorithm 1", "z estimated"),
@@ -78,18 +80,18 @@ class TranslationEvaluator:
         x_half = self.D(x0, expand_level(half, x0), z)
         starts, _ = DatasetPrior(self.sets.unseen_other)(n, self.generator("starts"))
         real = self.sets.clean(n, self.generator("real"))
-        table = {}
+        restored, made = {}, {}
         for name in tqdm(["direct", *SAMPLERS], "measuring", disable=None, leave=False):
-            restored = self.walk(name, x_half, z, half)
-            made = self.walk(name, starts, starts, self.D.T)
-            table[name] = {
-                "rmse": rmse(restored, x0),
-                "ssim": ssim(restored, x0),
-                "thumbnail_distance": thumbnail_distance(made, real),
-                "centered_correlation": centered_correlation(made, starts),
-            }
-        floor = thumbnail_distance(self.sets.clean(n, self.generator("real again")), real)
-        return {"half_way": half, "images": n, "samplers": table, "frechet_of_real_images": floor}
+            restored[name] = self.walk(name, x_half, z, half)
+            made[name] = self.walk(name, starts, starts, self.D.T)
+        evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
+        rows = {name: evaluator.observe(x, start=starts) for name, x in made.items()}
+        rows["real images"] = evaluator.observe(self.sets.clean(n, self.generator("real again")))
+        return {
+            "half_way": half,
+            "restored": evaluator.evaluate(restored, truth=x0, baseline="direct").to_dict(),
+            "made": evaluator.summarize(rows, evaluator.reference(real)).to_dict(),
+        }
 
     def walk(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
         """Return the images at the end of the sampler's walk from severity `start`, in batches."""
@@ -151,12 +153,8 @@ class TranslationEvaluator:
 
 
 def report(measured: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of the table that a run ends with."""
-    half, n = measured["half_way"], measured["images"]
-    yield f"{n} unseen images; restored from severity {half} against the truth, and made from partners alone:"
-    yield f"{'':<18}{'RMSE':>8}{'SSIM':>8}{'distance':>11}{'centered_correlation':>13}"
-    for name, row in measured["samplers"].items():
-        sets = f"{row['thumbnail_distance']:>11.2f}{row['centered_correlation']:>13.2f}"
-        yield f"{name:<18}{row['rmse']:>8.3f}{row['ssim']:>8.3f}{sets}"
-    yield f"{'real images':<18}{'':>16}{measured['frechet_of_real_images']:>11.2f}"
-    yield "RMSE, SSIM: a fixed z is the true partner. distance: Fréchet, of 8 x 8 thumbnails, to the real images."
+    """Yield the tables that a run ends with."""
+    restored, made = (Evaluation.from_dict(measured[name]) for name in ("restored", "made"))
+    title = f"{restored.images} unseen images, restored from severity {measured['half_way']}"
+    yield render_evaluation(restored, f"{title} (a fixed z is the true partner):")
+    yield render_evaluation(made, f"{made.images} images made from partners alone, compared with real images:")

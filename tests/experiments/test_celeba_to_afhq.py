@@ -74,9 +74,13 @@ def test_a_run_leaves_everything_it_promises(finished, capsys):
 
 def test_the_measurements_are_those_of_the_samplers(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
-    rows = metrics["samplers"]
+    rows = {
+        name: {key: found["value"] for key, found in (row | metrics["made"]["rows"][name]).items()}
+        for name, row in metrics["restored"]["rows"].items()
+    }
+    assert set(metrics["made"]["rows"]) == {*rows, "real images"}
     assert set(rows) == {"direct", "algorithm1", "algorithm1-fixed", "algorithm2", "algorithm2-fixed"}
-    for key in ("rmse", "ssim", "thumbnail_distance", "centered_correlation"):
+    for key in ("rmse", "ssim", "frechet_distance_thumbnail", "centered_correlation"):
         # On a mixture the two algorithms agree when z is estimated, and differ when it is fixed.
         assert rows["algorithm1"][key] == pytest.approx(rows["algorithm2"][key], rel=1e-3, abs=1e-4)
     assert rows["algorithm1-fixed"]["rmse"] > 1.01 * rows["algorithm2-fixed"]["rmse"]
@@ -148,7 +152,7 @@ def test_photographs_from_a_folder_and_a_zip(tmp_path, capsys):
     animals = photographs(tmp_path / "animals", drawn=DrawnAnimals)
     archive = shutil.make_archive(str(tmp_path / "animals"), "zip", animals)
     run("--celeba", faces, "--afhq", archive, "--out", tmp_path / "out", "--restore", "afhq", "--coupling", "optimal")
-    assert "centered_correlation" in capsys.readouterr().out
+    assert "Correlation to start" in capsys.readouterr().out
     assert (tmp_path / "out" / "reverse.png").is_file()
 
 

@@ -116,7 +116,6 @@ def test_degraded_images_are_rounded_to_8_bits_unless_told_otherwise():
     assert (compared["input_precision"], compared["severity"]) == ("float32", {})
 
 
-@pytest.mark.skipif(not hasattr(degrade.Degradation, "invert"), reason="operators cannot be inverted yet")
 def test_the_linear_inverse_is_a_row_of_affine_degradations_and_depends_on_the_input_precision():
     D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
     found = {}

@@ -60,7 +60,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
             assert min(picture.size) > 60
     measured = json.loads((out / "metrics.json").read_text())
     names = ["ancestral, small variance", "ancestral, large variance", "ancestral, 3 steps", "DDIM, 3 steps"]
-    assert list(measured["thumbnail_distance"]) == [*names, "unseen images"]
+    assert list(measured["evaluation"]["rows"]) == [*names, "unseen images"]
     bound = measured["bits_per_dim"]
     assert (bound["images"], bound["times"]) == (3, [2, 3, 4, 5, 6])
     for variance in ("small", "large"):

@@ -11,11 +11,10 @@ from PIL import Image
 
 import degrade
 from degrade.command_line import UsageError, run_main
-from degrade.seeding import seeded_generator
 from experiments import generate
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.evaluation.generation import GenerationEvaluator, prior_report
-from experiments.evaluation.metrics import pairwise_rmse
+from experiments.evaluation.metrics import measure
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
 from restore.optimizers import Adam
 from samplers import (
@@ -85,7 +84,7 @@ def test_from_blur_with_a_fitted_color(blurred, capsys):
     assert {file.name for file in folder.iterdir()} == NAMES | {"sweep.png"}
     prior, metrics = result(folder, "prior.json"), result(folder, "metrics.json")
     assert (prior["name"], prior["arguments"]["k"], prior["arguments"]["jitter"]) == ("low_resolution", 1, 0.002)
-    assert [row["jitter"] for row in metrics["made"]] == [0.002, 0.0, 0.1]
+    assert list(metrics["evaluation"]["rows"]) == ["jitter 0.002", "jitter 0", "jitter 0.1", "real images"]
     alike = metrics["diversity_from_one_start"]
     assert alike["0.0"] == 0 < 0.01 < alike["0.1"]
     assert metrics["prior_report"]["floor"] < 0.1
@@ -93,7 +92,7 @@ def test_from_blur_with_a_fitted_color(blurred, capsys):
         assert grid.size[0] > 2 * 96
         assert walks.format == "GIF"
     printed = capsys.readouterr().out
-    assert "diversity from one start: 0.000 with jitter 0, " in printed
+    assert "pairwise RMSE from one start: 0.000 with jitter 0, " in printed
     assert "prior low_resolution:" in printed
 
 
@@ -101,7 +100,8 @@ def test_from_masks_to_a_color_without_any_images(colored, tmp_path):
     made(colored / "model", "--out", tmp_path / "here", "--sampler", "algorithm2-fixed", "--sample-steps", 2)
     assert result(tmp_path / "here", "prior.json")["name"] == "degraded_zero"
     metrics = result(tmp_path / "here", "metrics.json")
-    assert metrics["real"] is metrics["prior_report"] is None
+    assert metrics["prior_report"] is None
+    assert "real images" not in metrics["evaluation"]["rows"]
     assert metrics["steps"] == 2
 
 
@@ -121,7 +121,7 @@ def test_a_saved_prior_is_used_and_given_its_images(tmp_path, kind):
     )
     made(run(tmp_path, D, prior, {"data": "drawn"}))
     assert result(tmp_path / "generate", "prior.json") == {"name": kind, "arguments": {"jitter": 0.25}}
-    assert result(tmp_path / "generate", "metrics.json")["made"][0]["jitter"] == 0.25
+    assert result(tmp_path / "generate", "metrics.json")["prior"]["jitter"] == 0.25
 
 
 def test_a_saved_prior_gives_way_to_the_one_asked_for(tmp_path):
@@ -141,7 +141,7 @@ def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
     folder = run(tmp_path, degrade.make("mask_to_color", T=3, growth=2.0), config={"data": str(tmp_path / "gone.zip")})
     made(folder)
     assert "going without the images of the run: --data" in capsys.readouterr().err
-    assert result(folder / "generate", "metrics.json")["real"] is None
+    assert "real images" not in result(folder / "generate", "metrics.json")["evaluation"]["rows"]
 
 
 @pytest.fixture(scope="module")
@@ -160,17 +160,10 @@ def test_pictures_and_numbers_are_of_the_same_images(study):
 
 
 def test_images_from_one_start_differ_by_jitter_alone(study):
-    assert pairwise_rmse(study.siblings(4, 0.0)) < 1e-6
-    small, large = (pairwise_rmse(study.siblings(4, jitter)) for jitter in (0.01, 0.1))
+    assert measure("pairwise_rmse", study.siblings(4, 0.0)) < 1e-6
+    small, large = (measure("pairwise_rmse", study.siblings(4, jitter)) for jitter in (0.01, 0.1))
     assert 0 < small < large
-    assert pairwise_rmse(study.images(4, 0.0)) > 0.01
-
-
-def test_diversity_is_the_distance_of_pairs():
-    x = torch.rand(6, 3, 4, 4, generator=seeded_generator("cpu", 0), dtype=torch.float64) * 2 - 1
-    pairs = [(x[i] - x[j]).div(2).pow(2).mean() for i in range(6) for j in range(i)]
-    assert pairwise_rmse(x) == pytest.approx(float(torch.stack(pairs).mean().sqrt()))
-    assert pairwise_rmse(x + 0.0, colors=False) < pairwise_rmse(x)
+    assert measure("pairwise_rmse", study.images(4, 0.0)) > 0.01
 
 
 def test_the_report_tells_a_good_prior_from_a_bad_one():
@@ -178,7 +171,7 @@ def test_the_report_tells_a_good_prior_from_a_bad_one():
     good, bad = fit_prior(D, faces), UniformColor(D, (3, SIZE, SIZE), (-1.0,) * 3, (1.0,) * 3)
     reports = [prior_report(prior, D, faces, n=200) for prior in (good, bad)]
     assert reports[0]["floor"] == reports[1]["floor"] > 0
-    assert reports[0]["thumbnail_distance"] < 5 * reports[0]["floor"] < reports[1]["thumbnail_distance"]
+    assert reports[0]["frechet_distance_thumbnail"] < 5 * reports[0]["floor"] < reports[1]["frechet_distance_thumbnail"]
     assert reports[0]["draws"]["mean"] == pytest.approx(reports[0]["images"]["mean"], abs=0.05)
 
 

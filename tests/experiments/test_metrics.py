@@ -163,6 +163,8 @@ def test_pairwise_rmse_and_correlation_in_closed_form():
     u = (x + 1) / 2
     pairs = torch.stack([(u[i] - u[j]).square().mean() for i in range(7) for j in range(7) if i != j]).mean().sqrt()
     assert measure("pairwise_rmse", x) == pytest.approx(float(pairs), rel=1e-9)
+    colors = make_metric("pairwise_rmse", colors=False)
+    assert colors.compute(colors.observe(x, None)) < measure("pairwise_rmse", x)
     assert measure("centered_correlation", x, x) == pytest.approx(1.0)
     assert abs(measure("centered_correlation", x, images(7, 3, 12, 12, seed=5))) < 0.3
 

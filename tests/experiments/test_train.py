@@ -15,7 +15,8 @@ from degrade.command_line import UsageError, parse
 from experiments import train
 from experiments.data.datasets import Datasets
 from experiments.data.drawn import DrawnFaces
-from experiments.evaluation.metrics import rmse, thumbnail_distance
+from experiments.evaluation.evaluator import Evaluator
+from experiments.evaluation.metrics import measure
 from experiments.evaluation.restoration import RestorationEvaluator
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.train import Config
@@ -64,8 +65,8 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert sorted(p.name for p in out.glob("*.png")) == ["forward.png", "learning_curve.png", "restored.png"]
     assert sorted(p.name for p in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
     measured = json.loads((out / "metrics.json").read_text())
-    assert (measured["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
-    assert set(measured["samplers"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
+    assert (measured["evaluation"]["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
+    assert set(measured["evaluation"]["rows"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
     assert "3 unseen images, restored from severity 3" in capsys.readouterr().out
     specification = restore.read_checkpoint_config(restore.latest(out / "model"))
     assert (specification.network.arguments["in_channels"], specification.data.images) == (1, 6)
@@ -139,21 +140,20 @@ def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_of
     study = RestorationEvaluator(D, R, DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
     x0, z = study.images(5)
     truth["x0"] = x0
-    rows = study.measure(5)["samplers"]
-    expected = rmse(D(x0, degrade.expand_level(6, x0), z), x0)
-    assert rows.pop("degraded")["rmse"] == pytest.approx(expected)
+    rows = study.measure(5)["evaluation"]["rows"]
+    expected = measure("rmse", D(x0, degrade.expand_level(6, x0), z), x0)
+    assert rows.pop("degraded")["rmse"]["value"] == pytest.approx(expected)
     assert expected > 0.05
     for name, row in rows.items():
-        assert row["rmse"] < 1e-6, name
-        assert row["ssim"] == pytest.approx(1), name
-        assert row["thumbnail_distance"] < 1e-6, name
+        assert row["rmse"]["value"] < 1e-6, name
+        assert row["ssim"]["value"] == pytest.approx(1), name
+        assert row["frechet_distance_thumbnail"]["value"] < 1e-6, name
 
 
-def test_a_single_image_and_images_that_are_all_the_same_can_be_measured():
-    x = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert thumbnail_distance(x, x) == pytest.approx(0, abs=1e-9)
+def test_images_that_are_all_the_same_can_be_measured():
     same = torch.full((4, 3, 16, 16), 0.2) + 1e-8 * torch.randn(4, 3, 16, 16)
-    shifted = thumbnail_distance(same, same + 0.4)  # 192 numbers, each off by 0.2 of 1
+    found = Evaluator(["frechet_distance"]).evaluate({"same": same + 0.4}, reference=same)
+    shifted = found.value("same", "frechet_distance_thumbnail")  # 192 numbers, each off by 0.2 of 1
     assert shifted == pytest.approx(192 * 0.2**2, rel=1e-4)
 
 

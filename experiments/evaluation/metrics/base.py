@@ -45,11 +45,13 @@ class Metric(Serializable):
     Class attributes:
         higher_is_better: None where neither direction is better.
         needs: what must be given beside the images; a metric without it is left out.
+        minimum_size: smallest side in pixels of images that it can measure; of smaller ones it is left out.
     """
 
     higher_is_better: ClassVar[bool | None] = None
     needs: ClassVar[frozenset[Needs]] = frozenset()
     title: ClassVar[str] = ""
+    minimum_size: ClassVar[int] = 1
 
     def column(self, features: FeatureNetwork | None = None) -> str:
         """Return the key under which values are stored, with the name of the features if they take part."""

@@ -55,16 +55,15 @@ class PSNR(PairedMetric):
 class SSIM(PairedMetric):
     """Mean structural similarity (Wang et al., 2004), Gaussian window of 11 x 11 pixels and sigma 1.5."""
 
-    higher_is_better, title = True, "SSIM"
+    higher_is_better, title, minimum_size = True, "SSIM", 11
 
     def per_image(self, x: Tensor, truth: Tensor) -> Tensor:
         """Return similarities (B,), at most 1."""
         from torchmetrics.functional.image import structural_similarity_index_measure  # slow to import
 
-        if min(x.shape[-2:]) < 11:
-            raise ValueError(
-                f"images of {x.shape[-2]} x {x.shape[-1]} pixels; the window of SSIM needs 11 x 11 or more"
-            )
+        if min(x.shape[-2:]) < self.minimum_size:
+            found = f"images of {x.shape[-2]} x {x.shape[-1]} pixels"
+            raise ValueError(f"{found}; the window of SSIM needs {self.minimum_size} x {self.minimum_size} or more")
         similarity = structural_similarity_index_measure(x, truth, data_range=1.0, reduction="none")
         assert isinstance(similarity, Tensor)
         return similarity

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.evaluation import distances
-from experiments.evaluation.feature_networks import to_unit
+from experiments.evaluation.feature_networks import FeatureNetwork, to_unit
 from experiments.evaluation.intervals import Interval
 from experiments.evaluation.metrics.base import METRICS, Metric, SetMetric, check_finite, check_pairs
 
@@ -143,6 +143,14 @@ class PairwiseRMSE(Metric):
 
     title = "Pairwise RMSE"
     colors: bool = True
+
+    def column(self, features: FeatureNetwork | None = None) -> str:
+        """Return the key, which says whether colors count."""
+        return self.name if self.colors else f"{self.name}_without_colors"
+
+    def heading(self, features: FeatureNetwork | None = None) -> str:
+        """Return the title, which says whether colors count."""
+        return self.title if self.colors else f"{self.title} without colors"
 
     def observe(self, x: Tensor, other: Tensor | None) -> Tensor:
         """Return the pixels, without their mean color if colors do not count."""
