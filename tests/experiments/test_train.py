@@ -137,7 +137,7 @@ def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_of
     def R(x_t, t):
         return truth["x0"][: len(x_t)]
 
-    study = RestorationEvaluator(D, R, DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
+    study = RestorationEvaluator(D, restore.FunctionRestorer(R, D), DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
     x0, z = study.images(5)
     truth["x0"] = x0
     rows = study.measure(5)["evaluation"]["rows"]
