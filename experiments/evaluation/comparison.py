@@ -219,7 +219,7 @@ class Comparison:
     @property
     def _invertible(self) -> bool:
         """Whether the row of the linear inverse makes sense: not where z is noise, which no restorer is told."""
-        return self.D.affine and hasattr(self.D, "invert") and not getattr(self.D, "identifiable", False)
+        return self.D.affine and type(self.D).estimate is Degradation.estimate
 
     def _row(self, name: str, method: Method) -> str:
         """Return the name of a row; what does not depend on R is the same for all models."""
