@@ -18,15 +18,16 @@ from degrade.linear_probe import ProbeResult, linear_probe
 from degrade.operators.blur import Blur
 from degrade.operators.color import Decolor
 from degrade.operators.compose import Compose, ComposePart
-from degrade.operators.inpaint import Inpaint
+from degrade.operators.interpolation import Interpolation
 from degrade.operators.jpeg import Jpeg
-from degrade.operators.mask_to_color import MaskToColor
+from degrade.operators.masking import Inpaint, MaskToColor
 from degrade.operators.motion_blur import MotionBlur
-from degrade.operators.noise import AffinePath, GaussianNoise, Interpolation
+from degrade.operators.noise import AffinePath, GaussianNoise
 from degrade.operators.pixelate import Pixelate
 from degrade.operators.snow import Snow
 from degrade.random import Generators, Source
-from degrade.registry import get, make, names, register
+from degrade.registry import from_dict, get, make, names, register
+from degrade.serializable import runtime_field
 
 __all__ = [
     "AffinePath",
@@ -52,6 +53,7 @@ __all__ = [
     "Source",
     "check",
     "expand_level",
+    "from_dict",
     "get",
     "linear_probe",
     "make",
@@ -60,4 +62,5 @@ __all__ = [
     "names",
     "quantize_8bit",
     "register",
+    "runtime_field",
 ]

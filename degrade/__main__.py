@@ -29,6 +29,7 @@ from degrade.image_io import load_image
 from degrade.laws import measure
 from degrade.registry import build, get, names
 from degrade.rendering import render_rows, severity_row
+from degrade.serializable import is_runtime
 
 __all__ = ["Check", "List", "Show", "main"]
 
@@ -43,7 +44,7 @@ class List(Command):
         width = max(map(len, names())) + 2
         for name in names():
             cls = get(name)
-            runtime = {field.name for field in dataclasses.fields(cls) if not field.compare}
+            runtime = {field.name for field in dataclasses.fields(cls) if is_runtime(field)}
             fields: dict[str, FieldInfo] = cls.__pydantic_fields__  # type: ignore[attr-defined]
             words = [_describe(key, field) for key, field in fields.items() if key not in runtime]
             print(f"{name:<{width}}{(cls.__doc__ or '').strip().partition(chr(10))[0]}")

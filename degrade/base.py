@@ -11,7 +11,7 @@ it is opaque to everyone but its degradation, and None where nothing is random. 
     D.estimate(x_t, x0, t, z)   the z that would explain x_t if x0 were the clean image; where that makes no sense, z
 
 Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
-degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys ten laws,
+degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys eleven laws,
 which `degrade.laws` runs:
 
 1. identity      D(x0, 0, z) = x0
@@ -25,6 +25,7 @@ which `degrade.laws` runs:
 8. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
 9. adjoint       <A u, v> = <u, D.adjoint(v, t, z)>, for an affine D, which is D(x, t, z) = A x + b
 10. prox         A^T (D(v, t, z) - x_t) + rho (v - x) = 0 at v = D.prox(x, x_t, t, z, rho), for an affine D
+11. declarations what D declares about itself (`affine`, `identifiable`, `size_divisor`, `missing`, ...) is true
 
 An affine degradation has three more verbs, `adjoint`, `prox` and `invert`, all derived from `apply`; `affine = True` is
 all that its author declares.
@@ -98,9 +99,34 @@ class Degradation(Serializable):
 
     T: NumLevels
 
+    # What a degradation declares about itself, so that no sampler asks for its class; `degrade.laws` tests it.
     affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
+    additive: ClassVar[bool] = False  # x_t = a_t x0 + b_t z, and `coefficients(t, like)` returns (a_t, b_t)
+    gaussian: ClassVar[bool] = False  # z ~ N(0, I), shaped like x0
+    identifiable: ClassVar[bool] = False  # `estimate` finds a z that explains x_t, whatever z is passed to it
+    position_dependent: ClassVar[bool] = False  # what happens to a pixel depends on its place in the image
     bounded: ClassVar[bool] = True  # D(x0, t, z) of x0 in [-1, 1] is a picture again, but for what a filter overshoots
     tables: ClassVar[LevelLookup]  # set on the instance, but no argument: it follows from them
+
+    @property
+    def random(self) -> bool:
+        """Whether `draw` returns anything; by default, whether the class defines `draw`."""
+        return type(self).draw is not Degradation.draw
+
+    @property
+    def size_divisor(self) -> int:
+        """What the height and the width of an image must be multiples of, 1 by default."""
+        return 1
+
+    def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor | None:
+        """Return where the image is missing at level t, true there, (B, 1, H, W) bool; None if it never is.
+
+        Args:
+            x: (B, C, H, W) images, for their size and device.
+            t: (B,) int64 severities.
+            z: what `draw` returned for a batch like x.
+        """
+        return None
 
     def __post_init__(self) -> None:
         # Not on first use: what cannot be tabulated is refused where it was chosen, and torch.compile sees a value.

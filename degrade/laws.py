@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from degrade.base import Degradation, Params, expand_level, map_params
+from degrade.declarations import Deviation, largest_difference, measure_declarations
 from degrade.registry import make
 
 __all__ = ["LAWS", "LawError", "LawResult", "check", "measure"]
@@ -69,17 +70,9 @@ class Case(NamedTuple):
         return expand_level(t, self.x0)
 
 
-Deviation = tuple[float, str]
-
-
-def _gap(a: Tensor, b: Tensor) -> float:
-    """Return the largest absolute difference, infinite where shapes differ, nan where a value is not a number."""
-    return float((a.double() - b.double()).abs().max()) if a.shape == b.shape else math.inf
-
-
 def identity(case: Case) -> Iterator[Deviation]:
     """D(x0, 0, z) = x0."""
-    yield _gap(case.D(case.x0, case.expand_level(0), case.z), case.x0), "t = 0"
+    yield largest_difference(case.D(case.x0, case.expand_level(0), case.z), case.x0), "t = 0"
 
 
 def function(case: Case) -> Iterator[Deviation]:
@@ -89,9 +82,9 @@ def function(case: Case) -> Iterator[Deviation]:
     for t in case.levels(0):
         x_t = D(x0, case.expand_level(t), case.z)
         yield (0.0 if x_t.shape == x0.shape else math.inf), f"shape {tuple(x_t.shape)} at t = {t}"
-        yield _gap(x_t, D(x0, case.expand_level(t), case.z)), f"the same call twice, t = {t}"
-        yield _gap(x_t, D(x0, case.expand_level(t), case.draw())), f"z drawn twice from one seed, t = {t}"
-    yield _gap(x0, before), "x0 changed in place"
+        yield largest_difference(x_t, D(x0, case.expand_level(t), case.z)), f"the same call twice, t = {t}"
+        yield largest_difference(x_t, D(x0, case.expand_level(t), case.draw())), f"z drawn twice from one seed, t = {t}"
+    yield largest_difference(x0, before), "x0 changed in place"
     same = torch.equal(host_state, torch.random.get_rng_state())
     yield (0.0 if same else math.inf), "numbers taken from torch's global generator"
 
@@ -101,7 +94,7 @@ def consistency(case: Case) -> Iterator[Deviation]:
     for t in case.levels(1):
         x_t = case.D(case.x0, case.expand_level(t), case.z)
         z = case.D.estimate(x_t, case.x0, case.expand_level(t), case.z)
-        yield _gap(case.D(case.x0, case.expand_level(t), z), x_t), f"t = {t}"
+        yield largest_difference(case.D(case.x0, case.expand_level(t), z), x_t), f"t = {t}"
 
 
 def independence(case: Case) -> Iterator[Deviation]:
@@ -114,7 +107,7 @@ def independence(case: Case) -> Iterator[Deviation]:
         mixed = case.expand_level(t)
         mixed[1:] = D.T - t
         alone = D(x0, case.expand_level(t), case.z)[:1]
-        yield _gap(D(others, mixed, z_others)[:1], alone), f"image 0 at t = {t}, all others changed"
+        yield largest_difference(D(others, mixed, z_others)[:1], alone), f"image 0 at t = {t}, all others changed"
 
 
 def batching(case: Case) -> Iterator[Deviation]:
@@ -127,7 +120,7 @@ def batching(case: Case) -> Iterator[Deviation]:
         for i in range(len(x0)):
             row = slice(i, i + 1)
             alone = D(x0[row], t[row], map_params(operator.itemgetter(row), z))
-            yield _gap(batch[row], alone), f"image {i} of {len(x0)}, t = {int(t[i])}"
+            yield largest_difference(batch[row], alone), f"image {i} of {len(x0)}, t = {int(t[i])}"
     for dtype in (torch.float32, torch.bfloat16):
         x_t = D(x0.to(dtype), case.expand_level(D.T), z)
         kept = x_t.dtype == dtype and x_t.device == x0.device
@@ -141,7 +134,7 @@ def difference(case: Case) -> Iterator[Deviation]:
     pairs = [(case.expand_level(t), case.expand_level(s)) for t, s in [*pairwise(levels[::-1]), (D.T, 0), (0, D.T)]]
     mixed = [torch.tensor([values[i % len(values)] for i in range(len(x0))]) for values in (levels[::-1], levels)]
     for t, s in [*pairs, (mixed[0].to(x0.device), mixed[1].to(x0.device))]:
-        yield _gap(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z)), f"t = {t.tolist()}, s = {s.tolist()}"
+        yield largest_difference(D.delta(x0, t, s, z), D(x0, s, z) - D(x0, t, z)), f"t = {t.tolist()}, s = {s.tolist()}"
 
 
 def adjointness(case: Case) -> Iterator[Deviation]:
@@ -162,8 +155,8 @@ def proximity(case: Case) -> Iterator[Deviation]:
         level, x_t = case.expand_level(t), x.flip(-1)
         v = D.prox(x, x_t, level, z, rho=0.1)
         gradient = D.adjoint(D(v, level, z) - x_t, level, z) + 0.1 * (v - x)
-        yield _gap(gradient, torch.zeros_like(x)), f"gradient of the objective at prox, t = {t}"
-        yield _gap(D.prox(x, x_t, level, z, rho=1e12), x), f"rho = 1e12, t = {t}"
+        yield largest_difference(gradient, torch.zeros_like(x)), f"gradient of the objective at prox, t = {t}"
+        yield largest_difference(D.prox(x, x_t, level, z, rho=1e12), x), f"rho = 1e12, t = {t}"
 
 
 def drawing(case: Case) -> Iterator[Deviation]:
@@ -184,7 +177,10 @@ def drawing(case: Case) -> Iterator[Deviation]:
         z = map_params(operator.itemgetter(row), together)
         for t in case.levels(1):
             level = case.expand_level(t)[row]
-            yield _gap(D(x0[row], level, z), D(x0[row], level, alone)), f"z of image {i} drawn alone, t = {t}"
+            yield (
+                largest_difference(D(x0[row], level, z), D(x0[row], level, alone)),
+                f"z of image {i} drawn alone, t = {t}",
+            )
 
 
 def rebuilding(case: Case) -> Iterator[Deviation]:
@@ -195,22 +191,21 @@ def rebuilding(case: Case) -> Iterator[Deviation]:
         return
     again = make(D.name, **D.arguments, **D.runtime)
     yield (0.0 if again == D else math.inf), f"{D!r} became {again!r}"
-    yield _gap(again(case.x0, case.expand_level(D.T), case.z), D(case.x0, case.expand_level(D.T), case.z)), f"t = {D.T}"
+    x_T, x_T_again = (each(case.x0, case.expand_level(D.T), case.z) for each in (D, again))
+    yield largest_difference(x_T_again, x_T), f"t = {D.T}"
+
+
+def declarations(case: Case) -> Iterator[Deviation]:
+    """What D declares about itself is true."""
+    other_z = case._replace(seed=case.seed + 1).draw()
+    yield from measure_declarations(case.D, case.x0, case.z, other_z, case.levels(1))
 
 
 LAWS: dict[str, Callable[[Case], Iterator[Deviation]]] = {
     law.__name__: law
     for law in (
-        identity,
-        function,
-        consistency,
-        independence,
-        batching,
-        difference,
-        drawing,
-        rebuilding,
-        adjointness,
-        proximity,
+        *(identity, function, consistency, independence, batching, difference, drawing, rebuilding),
+        *(adjointness, proximity, declarations),
     )
 }
 AFFINE_ONLY = {"adjointness", "proximity"}  # laws of the verbs that only an affine degradation has
@@ -251,8 +246,8 @@ def check(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
 
     >>> import degrade
     >>> x0 = torch.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=torch.float64).view(2, 3, 8, 8)
-    >>> [result.law for result in check(degrade.make("gaussian_noise", T=4), x0)][-4:]
-    ['drawing', 'rebuilding', 'adjointness', 'proximity']
+    >>> [result.law for result in check(degrade.make("gaussian_noise", T=4), x0)][:4]
+    ['identity', 'function', 'consistency', 'independence']
     """
     results = measure(D, x0, seed)
     broken = [str(result) for result in results if not result.passed]

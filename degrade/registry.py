@@ -8,6 +8,7 @@ its classes as it goes.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import warnings
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pydantic import Field, ValidationError
 from degrade.base import Degradation
 from degrade.frozen import frozen
 
-__all__ = ["PLUGIN_GROUP", "Registry", "build", "get", "make", "names", "register"]
+__all__ = ["PLUGIN_GROUP", "Registry", "build", "from_dict", "get", "make", "names", "register"]
 
 PLUGIN_GROUP = "degrade.plugins"
 
@@ -104,6 +105,24 @@ class Registry(Generic[B]):
             ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
         """
         return build(self.get(name), **arguments)
+
+    def from_dict(self, value: Any, **runtime: Any) -> B:
+        """Return the object that `value` describes: itself, its name, or {"name": ..., "arguments": {...}}.
+
+        Args:
+            value: an object of this kind, a registered name, or what `to_dict` returned.
+            **runtime: values of the runtime fields, which are not saved.
+
+        Raises:
+            ValueError: for anything else, an unknown name, or arguments that are unknown or out of range.
+        """
+        if isinstance(value, self.base):
+            return dataclasses.replace(value, **runtime) if runtime else value  # type: ignore[type-var]
+        if isinstance(value, str):
+            return self.make(value, **runtime)
+        if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
+            return self.make(value["name"], **value.get("arguments", {}), **runtime)
+        raise ValueError(f'{value!r} is no {self.kind}: give one, its name, or {{"name": ..., "arguments": {{...}}}}')
 
     def _load_plugins(self) -> None:
         if self._loaded:
@@ -191,3 +210,20 @@ def make(name: str, **arguments: Any) -> Degradation:
     ValueError: gaussian_noise: T = 0: input should be greater than or equal to 1
     """
     return DEGRADATIONS.make(name, **arguments)
+
+
+def from_dict(value: Any, **runtime: Any) -> Degradation:
+    """Return the degradation that `value` describes: itself, its name, or {"name": ..., "arguments": {...}}.
+
+    Args:
+        value: a degradation, a registered name, or what `Degradation.to_dict` returned.
+        **runtime: values of its runtime fields, which are not saved, such as `source`.
+
+    Raises:
+        ValueError: for anything else, an unknown name, or arguments that are unknown or out of range.
+
+    >>> D = make("gaussian_noise", T=10)
+    >>> from_dict(D.to_dict()) == D
+    True
+    """
+    return DEGRADATIONS.from_dict(value, **runtime)

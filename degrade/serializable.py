@@ -1,7 +1,8 @@
 """Named things: what a name and JSON arguments rebuild, so that a configuration or a checkpoint can hold it.
 
-Degradations, sampler steps and priors are dataclasses of this kind, and `degrade.registry.Registry` makes them. A field
-that takes no part in comparison holds a live object, such as a source of images: it is injected, not saved.
+Degradations, samplers and priors are dataclasses of this kind, and `degrade.registry.Registry` makes them. The one form
+of all of them in files is {"name": ..., "arguments": {...}} (`to_dict`, `Registry.from_dict`). A field that is declared
+with `runtime_field` holds an object of the running program, such as a source of images: it is not saved.
 """
 
 from __future__ import annotations
@@ -15,7 +16,33 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-__all__ = ["Serializable", "parse_key_values", "parse_value"]
+__all__ = ["Serializable", "is_runtime", "parse_key_values", "parse_value", "runtime_field"]
+
+
+def runtime_field(default: Any = None, *, compare: bool = True) -> Any:
+    """Declare a field of a `Serializable` that holds an object of the running program and is not saved.
+
+    Args:
+        default: its value where none is given; `dataclasses.MISSING` makes the field required.
+        compare: whether two objects are equal only if this field is equal, too. Set it to False for what cannot be
+            compared, such as a tensor.
+
+    >>> import degrade
+    >>> @degrade.register("paste_example")
+    ... class Paste(degrade.Degradation):
+    ...     '''A picture covers the image.'''
+    ...
+    ...     T: degrade.NumLevels = 1
+    ...     picture: object = degrade.runtime_field(compare=False)
+    >>> Paste(picture="x0").arguments
+    {'T': 1}
+    """
+    return dataclasses.field(default=default, compare=compare, hash=False, repr=False, metadata={"runtime": True})
+
+
+def is_runtime(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field was declared with `runtime_field`."""
+    return bool(field.metadata.get("runtime"))
 
 
 class Serializable:
@@ -35,15 +62,29 @@ class Serializable:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments that rebuild this object, as JSON values; what was injected is left out."""
+        """The arguments that rebuild this object, as JSON values; runtime fields are left out."""
         values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json", exclude=set(self.runtime))
         return values
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """The live objects it was given (fields that take no part in comparison), such as a source of images."""
+        """The objects in its runtime fields, such as a source of images, by the name of the field."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return {f.name: getattr(self, f.name) for f in fields if not f.compare}
+        return {field.name: getattr(self, field.name) for field in fields if is_runtime(field)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return {"name": ..., "arguments": {...}}, JSON values from which `Registry.from_dict` makes an equal object.
+
+        Raises:
+            ValueError: if its class is not registered under a name.
+
+        >>> import degrade
+        >>> degrade.make("decolor", T=3, weights="luma").to_dict()["name"]
+        'decolor'
+        """
+        if not self.registered:
+            raise ValueError(f"the class {type(self).__name__} has no name to be saved under: register it under one")
+        return {"name": self.name, "arguments": self.arguments}
 
 
 _CONSTANTS = {"True": True, "False": False, "None": None}

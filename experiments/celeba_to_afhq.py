@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from degrade import Degradation, Source, make
 from degrade.command_line import Options, UsageError, run_main, validated
-from degrade.operators.coupling import Coupling
+from degrade.operators.interpolation import Coupling
 from experiments.data.datasets import DataOptions as Reading
 from experiments.data.datasets import load_data
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report

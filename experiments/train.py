@@ -24,6 +24,7 @@ from pydantic import Field
 from degrade import Degradation, expand_level, get, make
 from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.seeding import seeded_generator
+from degrade.serializable import is_runtime
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.run.options import Count
@@ -80,7 +81,7 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
         UsageError: for an unknown name, or arguments that are unknown, out of range or do not suit the images.
     """
     try:
-        fields = {field.name: field.compare for field in dataclasses.fields(get(config.degradation))}
+        fields = {field.name: not is_runtime(field) for field in dataclasses.fields(get(config.degradation))}
         known = ", ".join(name for name, saved in fields.items() if saved)
         unknown = [name for name in config.degradation_args if not fields.get(name)]
         if unknown:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from degrade.command_line import Command, run_commands
+from degrade.serializable import is_runtime
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
 from samplers.commands.image import RestoreImage
@@ -34,7 +35,7 @@ class ListSamplers(Command):
         for name in names:
             cls = SAMPLERS.get(name)
             print(f"{name:<{width}}{(cls.__doc__ or '').strip().partition(chr(10))[0]}")
-            fields = [field for field in dataclasses.fields(cls) if field.compare]
+            fields = [field for field in dataclasses.fields(cls) if not is_runtime(field)]
             if fields:
                 print(" " * width + "  ".join(f"{field.name}={_default(field.default)}" for field in fields))
 

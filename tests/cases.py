@@ -98,7 +98,7 @@ def live(name: str, arguments: dict[str, Any], shape: tuple[int, int, int]) -> d
     """The objects that a degradation must be given beside its arguments, to draw z for images of `shape`."""
     if name == "compose":
         parts = degrade.make(name, **arguments).parts
-        return {"live": tuple(live(part.name, part.degradation.arguments, shape) for part in parts)}
+        return {"part_runtime": tuple(live(part.name, part.degradation.arguments, shape) for part in parts)}
     return {"source": partners(*shape)} if name == "interpolation" else {}
 
 

@@ -21,6 +21,7 @@ alone can, and where its level is 0, it has done nothing that could be estimated
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, Any
 
 import torch
@@ -33,6 +34,7 @@ from degrade.functional.curves import Curve, Ramp
 from degrade.functional.levels import LevelTables, compute_dtype
 from degrade.random import Generators
 from degrade.registry import make, register
+from degrade.serializable import runtime_field
 
 __all__ = ["Compose", "ComposePart"]
 
@@ -102,8 +104,8 @@ def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
 class Compose(Degradation):
     """Degradations in sequence, each along a curve of its own; `noise_fraction` moves from the first ones to the last.
 
-    `parts` may be given as live degradations, as names, or as {"name", "arguments", "curve"}. The live objects that
-    parts were injected with are kept in `live`, one dict per part, and are not among the arguments that are saved.
+    `parts` may be given as degradations, as names, or as {"name", "arguments", "curve"}. The runtime objects of the
+    parts, such as the source of an interpolation, are kept in `part_runtime`, one dict per part, and are not saved.
 
     >>> fog = make("interpolation", source=lambda n, generator: torch.ones(n, 1, 4, 4))
     >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), noise_fraction=0.25)
@@ -117,25 +119,53 @@ class Compose(Degradation):
     T: NumLevels = 200
     parts: Parts = Field(default_factory=blur_then_noise)
     noise_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    live: tuple[dict[str, Any], ...] | None = dataclasses.field(default=None, compare=False, repr=False)
+    part_runtime: tuple[dict[str, Any], ...] | None = runtime_field(compare=False)
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:  # not a field's min_length, which would blame it for every fault inside a part
             raise ValueError(f"parts has {len(self.parts)}; a composition takes two at least")
-        if self.live is not None:
-            object.__setattr__(self, "parts", self._inject(self.live))
-        object.__setattr__(self, "live", tuple(part.degradation.runtime for part in self.parts))
-        for declared in ("affine", "bounded"):
-            object.__setattr__(self, declared, all(getattr(part.degradation, declared) for part in self.parts))
+        if self.part_runtime is not None:
+            object.__setattr__(self, "parts", self._inject(self.part_runtime))
+        object.__setattr__(self, "part_runtime", tuple(part.degradation.runtime for part in self.parts))
+        *first, last = (part.degradation for part in self.parts)
+        declared = {
+            "affine": all(D.affine for D in (*first, last)),
+            "bounded": all(D.bounded for D in (*first, last)),
+            "position_dependent": any(D.position_dependent for D in (*first, last)),
+            "identifiable": last.identifiable and not any(D.random for D in first),
+        }
+        for name, value in declared.items():
+            object.__setattr__(self, name, value)
         super().__post_init__()
 
-    def _inject(self, live: tuple[dict[str, Any], ...]) -> tuple[ComposePart, ...]:
-        """Return the parts with the objects of `live` put in."""
-        if len(live) != len(self.parts):
-            raise ValueError(f"live has {len(live)} entries for {len(self.parts)} parts; it needs one dict for each")
+    @property
+    def random(self) -> bool:
+        """Whether any part is random."""
+        return any(part.degradation.random for part in self.parts)
+
+    @property
+    def size_divisor(self) -> int:
+        """The least common multiple of those of the parts."""
+        return math.lcm(*(part.degradation.size_divisor for part in self.parts))
+
+    def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor | None:
+        """Return where any part misses the image at its level, (B, 1, H, W) bool; None if no part has a mask."""
+        masks = [
+            mask
+            for part, level, z_part in zip(self.parts, self.levels(t, x), self._split_params(z))
+            if (mask := part.degradation.missing(x, level, z_part)) is not None
+        ]
+        return torch.stack(masks).any(0) if masks else None
+
+    def _inject(self, part_runtime: tuple[dict[str, Any], ...]) -> tuple[ComposePart, ...]:
+        """Return the parts with the objects of `part_runtime` put in."""
+        if len(part_runtime) != len(self.parts):
+            raise ValueError(
+                f"part_runtime has {len(part_runtime)} entries for {len(self.parts)} parts; it needs one dict for each"
+            )
         return tuple(
             dataclasses.replace(part, degradation=dataclasses.replace(part.degradation, **objects))
-            for part, objects in zip(self.parts, live)
+            for part, objects in zip(self.parts, part_runtime)
         )
 
     def precompute(self) -> LevelTables:
@@ -159,7 +189,7 @@ class Compose(Degradation):
         Raises:
             ValueError: if z is neither None nor one entry per part.
         """
-        return self._apply_first(len(self.parts), x0, self.levels(t, x0), self._latents(z))
+        return self._apply_first(len(self.parts), x0, self.levels(t, x0), self._split_params(z))
 
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return u after the adjoint of every part, from the last to the first."""
@@ -169,7 +199,7 @@ class Compose(Degradation):
 
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> tuple[Params, ...]:
         """Return z with the last part's entry re-estimated, where its level is at least 1."""
-        *held, kept = self._latents(z)
+        *held, kept = self._split_params(z)
         levels = self.levels(t, x0)
         handed = self._apply_first(len(held), x0.to(compute_dtype(x0.dtype)), levels, (*held, kept))
         # Level 1 stands in for 0, where an estimate may divide by zero; nothing of it is used.
@@ -182,7 +212,7 @@ class Compose(Degradation):
             x = part.degradation(x, level, z_part)
         return x
 
-    def _latents(self, z: Params) -> tuple[Params, ...]:
+    def _split_params(self, z: Params) -> tuple[Params, ...]:
         """Return z, one entry for each part."""
         if z is None:
             return (None,) * len(self.parts)

@@ -1,18 +1,12 @@
-"""Mixtures: x_t = a_t x0 + b_t z, from an image towards noise or towards another image.
+"""Gaussian noise, and the affine path x_t = a_t x0 + b_t z that it shares with interpolation.
 
-`gaussian_noise` and `interpolation` are one degradation that differs only in where z comes from:
-
-* `gaussian_noise`: z = eps ~ N(0, I); the forward process of DDPM (Ho et al., arXiv 2006.11239, 2020, eq. 4)
-* `interpolation`: z is an image of another set, drawn by an injected source and paired with x0 by a coupling; with the
-  cosine schedule this is the animorphosis of Bansal et al. (arXiv 2208.09392, 2022, section 5.2)
-
-Given x0, a mixture can be solved for z, so `estimate` is exact: z = (x_t - a_t x0) / b_t.
+`AffinePath` is the class of both; they differ only in where z comes from. In `gaussian_noise` z = eps ~ N(0, I), the
+forward process of DDPM (Ho et al., arXiv 2006.11239, 2020, eq. 4). Given x0 the equation can be solved for z, so
+`estimate` is exact: z = (x_t - a_t x0) / b_t for t >= 1, where every schedule has b_t > 0.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -20,12 +14,11 @@ from torch import Tensor
 from degrade.base import Degradation, NumLevels, Params, check_image_params
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelTables
-from degrade.functional.schedules import Cosine, LinearBeta, Schedule
-from degrade.operators.coupling import Coupling, pair
-from degrade.random import Generators, Source, randn_like, sample_source
+from degrade.functional.schedules import LinearBeta, Schedule
+from degrade.random import Generators, randn_like
 from degrade.registry import register
 
-__all__ = ["AffinePath", "GaussianNoise", "Interpolation", "Source"]
+__all__ = ["AffinePath", "GaussianNoise"]
 
 
 @frozen
@@ -35,6 +28,8 @@ class AffinePath(Degradation):
     schedule: Schedule
 
     affine: ClassVar[bool] = True
+    additive: ClassVar[bool] = True
+    identifiable: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
 
     def precompute(self) -> LevelTables:
@@ -56,7 +51,7 @@ class AffinePath(Degradation):
         return self.coefficients(t, x)[0]
 
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return (x_t - a_t x0) / b_t, for t >= 1; the z passed in is not looked at."""
+        """Return (x_t - a_t x0) / b_t, for t >= 1; the z passed in is not used."""
         a_t, b_t = self.coefficients(t, x_t)
         return (x_t - a_t * x0) / b_t
 
@@ -81,51 +76,8 @@ class GaussianNoise(AffinePath):
     T: NumLevels = 1000
     schedule: Schedule = LinearBeta()
 
+    gaussian: ClassVar[bool] = True
+
     def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return eps ~ N(0, I), shaped like `x0`."""
         return randn_like(x0, generator)
-
-
-@register("interpolation")
-class Interpolation(AffinePath):
-    """One image turns into another: x_t = a_t x0 + b_t z, z from another set.
-
-    `source(n, generator)` returns n images in [-1, 1]; it is live, so it is not among the arguments that are saved.
-    `coupling` says which partner goes to which image of a batch: `independent` (as drawn) or `optimal` (the
-    one-to-one pairing of the batch with the least total squared distance). What an image with a generator of its own
-    draws does not depend on its batch, so there the partner stays as drawn.
-
-    >>> import torch
-    >>> D = Interpolation(T=4, schedule="rectified", source=lambda n, generator: torch.ones(n, 1, 2, 2))
-    >>> x0 = -torch.ones(1, 1, 2, 2)
-    >>> [D(x0, torch.tensor([t]), D.draw(x0)).mean().item() for t in range(5)]
-    [-1.0, -0.5, 0.0, 0.5, 1.0]
-    """
-
-    T: NumLevels = 200
-    schedule: Schedule = Cosine()
-    coupling: Coupling = "independent"
-    source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        a, b = self.schedule(self.T)
-        object.__setattr__(self, "bounded", bool((a + b <= 1 + 1e-6).all()))  # |a_t x0 + b_t z| <= a_t + b_t
-        super().__post_init__()
-
-    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
-        """Return one partner image for each image of `x0`.
-
-        Raises:
-            ValueError: if no source was given, or if its images are not shaped like x0.
-        """
-        if self.source is None:
-            raise ValueError(
-                "interpolation has no source to draw partners from; give it one: "
-                "make('interpolation', source=...) or dataclasses.replace(D, source=...)"
-            )
-        z = sample_source(self.source, len(x0), generator).to(x0)
-        if z.shape != x0.shape:
-            raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
-        # Images that have a generator each are batches of one, which leave nothing to pair.
-        alone = isinstance(generator, Sequence)
-        return z if alone else pair(self.coupling, x0, z)

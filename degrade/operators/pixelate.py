@@ -53,6 +53,20 @@ class Pixelate(Degradation):
     affine: ClassVar[bool] = True
     factors: ClassVar[SizedLevelTables]
 
+    @property
+    def size_divisor(self) -> int:
+        """2^T for halving without rounding, else 1."""
+        return 2**self.T if self._exact else 1
+
+    @property
+    def position_dependent(self) -> bool:  # type: ignore[override]
+        """Whether the grids of the levels fit the image only at its own size, as all but exact halving do."""
+        return not self._exact
+
+    @property
+    def _exact(self) -> bool:
+        return self.sizes == "halve" and not self.allow_uneven
+
     def precompute(self) -> SizedLevelTables:
         """Return the matrices P (T + 1, H, H) and Q (T + 1, W, W) for each size of image."""
         if isinstance(self.sizes, tuple):

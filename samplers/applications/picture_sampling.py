@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from degrade import Blur, Degradation, GaussianNoise, expand_level
-from degrade.operators.mask import Mask, center_index
+from degrade.operators.masking import Mask, center_index
 from degrade.operators.pixelate import Pixelate
 from degrade.random import Generators
 from restore import BaseRestorer

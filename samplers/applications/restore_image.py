@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from degrade import expand_level
-from degrade.operators.mask import Mask
+from degrade.operators.masking import Mask
 from degrade.random import Generators
 from restore import BaseRestorer
 from restore.tiling import TiledRestorer

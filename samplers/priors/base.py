@@ -35,7 +35,7 @@ from degrade import AffinePath, Degradation, Params, Source, expand_level
 from degrade.frozen import frozen
 from degrade.random import Generators, rand, randn_like, sample_source
 from degrade.registry import Registry
-from degrade.serializable import Serializable
+from degrade.serializable import Serializable, runtime_field
 
 __all__ = [
     "PRIORS",
@@ -109,8 +109,7 @@ P = TypeVar("P", bound=Prior)
 def register_prior(name: str) -> Callable[[type[P]], type[P]]:
     """Return a class decorator that turns a `Prior` into a validated, frozen dataclass known as `name`.
 
-    Fields made with `dataclasses.field(compare=False)` are runtime fields: they are not saved, and are given again when
-    the prior is rebuilt.
+    Fields made with `degrade.runtime_field` are not saved, and are given again when the prior is rebuilt.
 
     Raises:
         ValueError: if the name belongs to another class, or the class has a name.
@@ -133,7 +132,7 @@ class StandardNormal(Prior):
     """
 
     shape: Shape
-    device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
+    device: Device = runtime_field("cpu", compare=False)
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
@@ -154,7 +153,7 @@ class DatasetPrior(Prior):
         source: (n, generator) -> images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = dataclasses.field(compare=False, repr=False)
+    source: Source = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
@@ -174,7 +173,7 @@ class DegradedPrior(Prior):
         D: the degradation; a runtime field, not saved.
     """
 
-    D: Degradation = dataclasses.field(compare=False, repr=False)
+    D: Degradation = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw x0 (n, C, H, W)."""
@@ -198,7 +197,7 @@ class DegradedData(DegradedPrior):
         source: (n, generator) -> clean images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = dataclasses.field(compare=False, repr=False)
+    source: Source = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw images of the set."""
@@ -222,7 +221,7 @@ class DegradedZero(DegradedPrior):
     """
 
     shape: Shape
-    device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
+    device: Device = runtime_field("cpu", compare=False)
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Return empty images, mid-gray."""
@@ -250,7 +249,7 @@ class UniformColor(DegradedPrior):
     shape: Shape
     low: tuple[float, ...]
     high: tuple[float, ...]
-    device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
+    device: Device = runtime_field("cpu", compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.low) == len(self.high) == self.shape[0]:

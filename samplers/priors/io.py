@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from degrade import make
+from degrade.serializable import is_runtime
 from restore import latest
 from restore.checkpoint.config import read_checkpoint_config
 from samplers.priors.base import PRIORS, Prior
@@ -32,7 +33,7 @@ def load_prior(folder: str | Path, **live: Any) -> Prior:
     if spec is None:
         raise ValueError(f"{checkpoint} holds no prior: fit one with samplers.fit_prior(D, images)")
     cls = PRIORS.get(spec.name)
-    fields = {field.name: field for field in dataclasses.fields(cls) if not field.compare}
+    fields = {field.name: field for field in dataclasses.fields(cls) if is_runtime(field)}
     given = {name: value for name, value in live.items() if name in fields}
     if "D" in fields and "D" not in given:
         given["D"] = make(specification.degradation.name, **specification.degradation.arguments)

@@ -25,6 +25,7 @@ from torch.nn.functional import interpolate
 from degrade.functional.boundary import boundary_basis
 from degrade.functional.levels import LevelTables
 from degrade.random import Generators, rand, randn
+from degrade.serializable import runtime_field
 from samplers.priors.base import DegradedPrior, Device, Shape, register_prior
 
 __all__ = ["ENLARGEMENTS", "MOST", "Enlargement", "LowResolution", "enlarge", "enlarging", "reduce"]
@@ -96,7 +97,7 @@ class LowResolution(DegradedPrior):
     weights: tuple[Annotated[float, Field(ge=0)], ...]
     means: tuple[tuple[float, ...], ...] = dataclasses.field(repr=False)
     covariances: tuple[tuple[tuple[float, ...], ...], ...] = dataclasses.field(repr=False)
-    device: Device = dataclasses.field(default="cpu", compare=False, repr=False)
+    device: Device = runtime_field("cpu", compare=False)
 
     tables: ClassVar[LevelTables]  # set on the instance, but no argument: it follows from them
 

@@ -55,7 +55,6 @@ mean of the other pixel is 0.48:
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any, Literal
 
 import torch
@@ -65,6 +64,7 @@ from torch import Tensor
 from degrade import Degradation, GaussianNoise, Params
 from degrade.frozen import frozen
 from degrade.random import Generators, randn_like
+from degrade.serializable import runtime_field
 from restore import BaseRestorer, FunctionRestorer
 from samplers.base import Sampler, StepInput, StepOutput
 from samplers.registry import AnySampler, register_sampler
@@ -195,8 +195,8 @@ class MaskReplacement(_Wrapper):
     """
 
     sampler: AnySampler = Algorithm2()
-    image: Any = dataclasses.field(default=None, compare=False, repr=False)
-    mask: Any = dataclasses.field(default=None, compare=False, repr=False)
+    image: Any = runtime_field(compare=False)
+    mask: Any = runtime_field(compare=False)
     rule: Literal["forward", "guidance"] = "forward"
 
     def check_compatible(self, D: Degradation) -> None:

@@ -83,7 +83,7 @@ def test_live_sources_survive_saving_and_rebuilding():
     inner = degrade.make("compose", T=5, parts=["decolor", fog])
     D = degrade.make("compose", T=7, parts=[COLD, inner])
     saved = json.loads(json.dumps(D.arguments))
-    assert "live" not in saved
+    assert "part_runtime" not in saved
     again = degrade.make("compose", **saved, **D.runtime)
     assert again == D == dataclasses.replace(D) == degrade.make("compose", **saved)
     x0, z, t = case(D)
@@ -112,7 +112,7 @@ def test_affine_parts_make_an_affine_whole():
         ({"parts": ["blur", {**HOT, "curve": "bent"}]}, "'ramp'"),
         ({"parts": ["blur", {**HOT, "curve": {"name": "ramp", "start": 0.5, "stop": 0.5}}]}, "is empty"),
         ({"noise_fraction": 1.5}, "noise_fraction = 1.5"),
-        ({"live": ({},)}, "1 entries for 2 parts"),
+        ({"part_runtime": ({},)}, "1 entries for 2 parts"),
     ],
     ids=str,
 )

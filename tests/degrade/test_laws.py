@@ -29,7 +29,7 @@ def test_every_name_has_cases():
 def test_laws(name, arguments, shape, dtype):
     D = build(name, arguments, shape)
     results = degrade.check(D, images(4, *shape, dtype=dtype))
-    assert len(results) == (10 if D.affine else 8)
+    assert len(results) == (11 if D.affine else 9)
     assert all(result.passed for result in results)
 
 
@@ -152,3 +152,77 @@ def test_an_unregistered_class_is_told_how_to_register():
 
     with pytest.raises(degrade.LawError, match=re.escape("@degrade.register")):
         degrade.check(Nameless(T=3), images(2, 1, 4, 4))
+
+
+@degrade.register("liar_base_for_test")
+class Liar(degrade.Degradation):
+    """Darkens the image towards its right border and adds z; its declarations are set by the tests."""
+
+    T: int = 3
+
+    def draw(self, x0, generator=None):
+        return degrade.random.rand(tuple(x0.shape), x0, generator)
+
+    def apply(self, x0, t, z):
+        u = (t / self.T).view(-1, 1, 1, 1)
+        return x0 * (1 - u * torch.linspace(0, 1, x0.shape[-1]).to(x0)) + 0 * u * z
+
+    def coefficients(self, t, like):
+        u = (t / self.T).view(-1, 1, 1, 1).to(like)
+        return 1 - u, u
+
+
+def says(base=Liar, **declared):
+    """A registered degradation with these declarations."""
+    cls = type("Says", (base,), {**declared, "__module__": __name__, "__doc__": "A liar.", "__annotations__": {}})
+    return degrade.register("liar_for_test")(cls)()
+
+
+class Squared(Liar):
+    def apply(self, x0, t, z):
+        return torch.where(t.view(-1, 1, 1, 1) > 0, x0**2, x0)
+
+
+class Uneven(Liar):
+    draw = degrade.Degradation.draw
+
+    def apply(self, x0, t, z):
+        if x0.shape[-1] % 4:
+            raise ValueError("its sides must be multiples of 4")
+        return x0
+
+
+class Adds(Liar):
+    def apply(self, x0, t, z):
+        return x0 + (t / self.T).view(-1, 1, 1, 1) * z
+
+
+@pytest.mark.parametrize(
+    ("base", "declared", "message"),
+    [
+        (Liar, {}, "position_dependent = False"),
+        (Liar, {"position_dependent": True, "random": False}, "random = False"),
+        (Squared, {"position_dependent": True, "affine": True}, "affine = True"),
+        (Liar, {"position_dependent": True, "additive": True}, "additive = True"),
+        (Liar, {"position_dependent": True, "gaussian": True}, "gaussian = True"),
+        (Adds, {"identifiable": True}, "identifiable = True"),
+        (Uneven, {}, "size_divisor = 1, but 17 x 17 is refused"),
+        (Liar, {"position_dependent": True, "missing": lambda D, x, t, z=None: x[:, :1] > -9}, "still shows"),
+        (Liar, {"position_dependent": True, "missing": lambda D, x, t, z=None: x > -9}, "needs bool"),
+    ],
+)
+def test_a_wrong_declaration_is_caught(base, declared, message):
+    with pytest.raises(degrade.LawError, match=rf"declarations +BROKEN .*{message}"):
+        degrade.check(says(base, **declared), images(3, 2, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("base", "declared"),
+    [
+        (Liar, {"position_dependent": True, "affine": True}),
+        (Adds, {"affine": True}),
+        (Uneven, {"size_divisor": 4}),
+    ],
+)
+def test_a_true_declaration_passes(base, declared):
+    degrade.check(says(base, **declared), images(3, 2, 16, 16))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import degrade
 from degrade.functional.schedules import Cosine, LinearBeta, Rectified
-from degrade.operators.coupling import pair
+from degrade.operators.interpolation import pair
 from tests.cases import images, partners
 
 SCHEDULES = [

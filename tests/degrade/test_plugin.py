@@ -51,7 +51,7 @@ def test_it_is_found_by_its_entry_point_listed_and_drawn(site, tmp_path):
 def test_it_obeys_the_laws_on_the_command_line(site):
     run = python(site, "-m", "degrade", "check", "swirl", "turns=0.5")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count(" holds ") == 10
+    assert run.stdout.count(" holds ") == 11
 
 
 def test_a_broken_plugin_only_warns(tmp_path):

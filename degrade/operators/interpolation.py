@@ -1,0 +1,103 @@
+"""Interpolation: one image turns into another, x_t = a_t x0 + b_t z with an image z of another set.
+
+With the cosine schedule this is the animorphosis of Bansal et al. (arXiv 2208.09392, 2022, section 5.2). Two unpaired
+sets can be paired in many ways, the couplings:
+
+* `independent`   z as it was drawn, as in animorphosis
+* `optimal`       the permutation p of the batch with the least sum_i |x0_i - z_p(i)|^2, minibatch optimal transport
+                  (Tong et al., arXiv 2302.00482, 2023; Pooladian et al., arXiv 2304.14772, 2023); paths from x0 to z
+                  get shorter, and a restored image resembles its start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from degrade.base import NumLevels
+from degrade.functional.schedules import Cosine, Schedule
+from degrade.operators.noise import AffinePath
+from degrade.optional import require
+from degrade.random import Generators, Source, sample_source
+from degrade.registry import register
+from degrade.serializable import runtime_field
+
+__all__ = ["Coupling", "Interpolation", "pair"]
+
+Coupling = Literal["independent", "optimal"]
+
+
+@register("interpolation")
+class Interpolation(AffinePath):
+    """One image turns into another: x_t = a_t x0 + b_t z, z from another set.
+
+    Args:
+        T: number of levels.
+        schedule: the tables (a, b).
+        coupling: how the partners of a batch are paired with its images. Images with a generator each keep the
+            partner that was drawn, because it must not depend on the batch.
+        source: called as source(n, generator), returns n partner images in [-1, 1]. It is a runtime object: it is not
+            saved, and two interpolations with different sources are not equal.
+
+    >>> import torch
+    >>> D = Interpolation(T=4, schedule="rectified", source=lambda n, generator: torch.ones(n, 1, 2, 2))
+    >>> x0 = -torch.ones(1, 1, 2, 2)
+    >>> [D(x0, torch.tensor([t]), D.draw(x0)).mean().item() for t in range(5)]
+    [-1.0, -0.5, 0.0, 0.5, 1.0]
+    """
+
+    T: NumLevels = 200
+    schedule: Schedule = Cosine()
+    coupling: Coupling = "independent"
+    source: Source | None = runtime_field()
+
+    def __post_init__(self) -> None:
+        a, b = self.schedule(self.T)
+        object.__setattr__(self, "bounded", bool((a + b <= 1 + 1e-6).all()))  # |a_t x0 + b_t z| <= a_t + b_t
+        super().__post_init__()
+
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
+        """Return one partner image for each image of `x0`.
+
+        Raises:
+            ValueError: if no source was given, or if its images are not shaped like x0.
+        """
+        if self.source is None:
+            raise ValueError(
+                "interpolation has no source to draw partners from; give it one: "
+                "make('interpolation', source=...) or dataclasses.replace(D, source=...)"
+            )
+        z = sample_source(self.source, len(x0), generator).to(x0)
+        if z.shape != x0.shape:
+            raise ValueError(f"interpolation: its source gave images {tuple(z.shape)} for x0 {tuple(x0.shape)}")
+        # Images that have a generator each are batches of one, which leave nothing to pair.
+        return z if isinstance(generator, Sequence) else pair(self.coupling, x0, z)
+
+
+def pair(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
+    """Return the images of `z` in the order in which they are partners of `x0`.
+
+    Args:
+        coupling: `independent` or `optimal`.
+        x0: (B, ...) images.
+        z: (B, ...) partners.
+
+    Raises:
+        ImportError: for `optimal` without SciPy.
+
+    >>> pair("optimal", torch.tensor([[0.0], [5.0]]), torch.tensor([[4.0], [1.0]])).flatten().tolist()
+    [1.0, 4.0]
+    """
+    return z if coupling == "independent" else z[_assignment(x0, z)]
+
+
+def _assignment(x0: Tensor, z: Tensor) -> Tensor:
+    assign = require("scipy.optimize", "coupling 'optimal'", extra="optimal").linear_sum_assignment
+    # |x0 - z|^2 without the terms that no permutation changes. The assignment is solved on the host, which is the one
+    # place where training waits for the device.
+    cost = -(x0.flatten(1).double() @ z.flatten(1).double().T)
+    _, order = assign(cost.cpu().numpy())
+    return torch.from_numpy(order).to(z.device)
