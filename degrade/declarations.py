@@ -55,6 +55,7 @@ def measure_declarations(
     if bool(_parts(z)) != D.random:
         yield math.inf, f"random = {D.random}, but draw returned {z!r:.40}"
         return  # the other tests rely on it
+    yield 0.0, f"random = {D.random}"
     for test in (_affine, _additive, _gaussian, _identifiable, _missing, _size_divisor, _position_dependent):
         yield from test(trial)
 

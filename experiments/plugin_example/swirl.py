@@ -24,6 +24,8 @@ from degrade.random import rand
 class Swirl(degrade.Degradation):
     """Pixels turn around a random center, the more the nearer they are to it."""
 
+    position_dependent = True
+
     T: degrade.NumLevels = 50
     turns: float = 1.0
     radius: Annotated[float, Field(gt=0)] = 0.5

@@ -68,7 +68,7 @@ def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
     assert main(["check", "tests.degrade.test_laws:Broken", "law=independence"]) == 1
     out = capsys.readouterr().out
     assert "independence  BROKEN off by " in out
-    assert out.count("\n") == 8
+    assert out.count("\n") == 9
     assert main(["check", "degrade.operators.noise:GaussianNoise", "T=3", "--channels", "1"]) == 0
 
 
