@@ -193,7 +193,7 @@ class Compose(Degradation):
 
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return u after the adjoint of every part, from the last to the first."""
-        for part, level, z_part in reversed(list(zip(self.parts, self.levels(t, u), self._latents(z)))):
+        for part, level, z_part in reversed(list(zip(self.parts, self.levels(t, u), self._split_params(z)))):
             u = part.degradation.adjoint(u, level, z_part)
         return u
 

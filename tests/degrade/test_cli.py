@@ -64,7 +64,7 @@ def test_the_text_of_a_command_line_becomes_numbers(words, expected):
 
 def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
     assert main(["check", "mask_to_color", "T=3", "--size", "16"]) == 0
-    assert capsys.readouterr().out.count(" holds ") == 10
+    assert capsys.readouterr().out.count(" holds ") == 11
     assert main(["check", "tests.degrade.test_laws:Broken", "law=independence"]) == 1
     out = capsys.readouterr().out
     assert "independence  BROKEN off by " in out
