@@ -36,12 +36,10 @@ of (x0, t), by the explicit z.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.amp import is_autocast_available
 
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelLookup, compute_dtype
@@ -56,6 +54,7 @@ from degrade.params import (
     expand_level,
     map_params,
 )
+from degrade.precision import no_autocast
 from degrade.random import Generators
 from degrade.serializable import Serializable
 
@@ -70,11 +69,6 @@ __all__ = [
     "expand_level",
     "map_params",
 ]
-
-
-def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context without autocast on `device`, which may know none, as the device `meta`."""
-    return torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
 
 
 @frozen
@@ -119,13 +113,7 @@ class Degradation(Serializable):
         return 1
 
     def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor | None:
-        """Return where the image is missing at level t, true there, (B, 1, H, W) bool; None if it never is.
-
-        Args:
-            x: (B, C, H, W) images, for their size and device.
-            t: (B,) int64 severities.
-            z: what `draw` returned for a batch like x.
-        """
+        """Return (B, 1, H, W) bool, true where images like `x` are missing at levels `t`; None if they never are."""
         return None
 
     def __post_init__(self) -> None:
@@ -172,14 +160,14 @@ class Degradation(Serializable):
             ValueError: naming the argument, what it is and what was expected.
         """
         self._validate(x0, t)
-        with _no_autocast(x0.device):
+        with no_autocast(x0.device):
             return self.apply(x0.to(compute_dtype(x0.dtype)), t, z).to(x0.dtype)
 
     def delta(self, x0: Tensor, t: Tensor, s: Tensor, z: Params = None) -> Tensor:
         """Return D(x0, s, z) - D(x0, t, z), the change from levels t to levels s (B,); otherwise as in a call."""
         self._validate(x0, t)
         self._validate(x0, s)
-        with _no_autocast(x0.device):
+        with no_autocast(x0.device):
             return self._difference(x0.to(compute_dtype(x0.dtype)), t, s, z).to(x0.dtype)
 
     def adjoint(self, u: Tensor, t: Tensor, z: Params = None) -> Tensor:
@@ -203,7 +191,7 @@ class Degradation(Serializable):
         True
         """
         self._validate_affine("adjoint", u, t)
-        with _no_autocast(u.device):
+        with no_autocast(u.device):
             return self._adjoint(u.to(compute_dtype(u.dtype)), t, z).to(u.dtype)
 
     def prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: float | Tensor) -> Tensor:
@@ -229,7 +217,7 @@ class Degradation(Serializable):
         if x_t.shape != x.shape or x_t.dtype != x.dtype or x_t.device != x.device:
             found, expected = (f"{v.dtype} {tuple(v.shape)} on {v.device}" for v in (x_t, x))
             raise ValueError(f"{self.name}: x_t is {found}; it needs what x is, {expected}")
-        with _no_autocast(x.device):
+        with no_autocast(x.device):
             dtype = compute_dtype(x.dtype)
             weight = per_image("rho", rho, x).clamp(min=torch.finfo(dtype).eps ** 2)
             return self._prox(x.to(dtype), x_t.to(dtype), t, z, weight).to(x.dtype)

@@ -1,10 +1,15 @@
-"""Float64 on every device: what is measured in float64 is measured on the CPU where the device has no float64 (MPS)."""
+"""Precision on every device: no autocast where it would lose digits, and float64 on the CPU where a device has none."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-__all__ = ["to_float64"]
+import torch
+from torch import Tensor
+from torch.amp import is_autocast_available
+
+__all__ = ["no_autocast", "to_float64"]
 
 
 def to_float64(x: Tensor) -> Tensor:
@@ -15,3 +20,8 @@ def to_float64(x: Tensor) -> Tensor:
     tensor([1., 0.], dtype=torch.float64)
     """
     return x.cpu().double() if x.device.type == "mps" else x.double()
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context without autocast on `device`, which may know none, as the device `meta`."""
+    return torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
