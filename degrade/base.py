@@ -10,9 +10,8 @@ it is opaque to everyone but its degradation, and None where nothing is random. 
     D.draw(x0, generator)    draw a fresh z for a batch like x0
     D.estimate(x_t, x0, t, z)   the z that would explain x_t if x0 were the clean image; where that makes no sense, z
 
-Because a sampler re-estimates z through the degradation, no sampler and no training loop needs to know which
-degradation it was given. A new degradation implements `apply` (and `draw`, when it is random) and obeys eleven laws,
-which `degrade.laws` runs:
+So no sampler needs to know which degradation it was given. A new one implements `apply` (and `draw`, when it is
+random) and obeys eleven laws, which `degrade.laws` runs:
 
 1. identity      D(x0, 0, z) = x0
 2. function      equal arguments give equal results, shape and dtype are kept, randomness lives in `draw` alone and
