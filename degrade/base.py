@@ -29,8 +29,7 @@ random) and obeys eleven laws, which `degrade.laws` runs:
 An affine degradation has three more verbs, `adjoint`, `prox` and `invert`, all derived from `apply`; `affine = True` is
 all that its author declares.
 
-The contract generalizes Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022), whose D is a deterministic function
-of (x0, t), by the explicit z.
+The contract adds z to the deterministic D(x0, t) of Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022).
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ from degrade.params import (
     map_params,
 )
 from degrade.precision import no_autocast
+from degrade.properties import Declarations
 from degrade.random import Generators
 from degrade.serializable import Serializable
 
@@ -71,7 +71,7 @@ __all__ = [
 
 
 @frozen
-class Degradation(Serializable):
+class Degradation(Declarations, Serializable):
     """A family of operators D(., t, z) of growing severity t; see the module for the contract and its laws.
 
     A subclass declares its arguments as annotated fields, implements `apply`, and is registered under a name:
@@ -92,28 +92,12 @@ class Degradation(Serializable):
 
     T: NumLevels
 
-    # What a degradation declares about itself, so that no sampler asks for its class; `degrade.laws` tests it.
-    affine: ClassVar[bool] = False  # for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant
-    additive: ClassVar[bool] = False  # x_t = a_t x0 + b_t z, and `coefficients(t, like)` returns (a_t, b_t)
-    gaussian: ClassVar[bool] = False  # z ~ N(0, I), shaped like x0
-    identifiable: ClassVar[bool] = False  # `estimate` finds a z that explains x_t, whatever z is passed to it
-    position_dependent: ClassVar[bool] = False  # what happens to a pixel depends on its place in the image
-    bounded: ClassVar[bool] = True  # D(x0, t, z) of x0 in [-1, 1] is a picture again, but for what a filter overshoots
     tables: ClassVar[LevelLookup]  # set on the instance, but no argument: it follows from them
 
     @property
     def random(self) -> bool:
         """Whether `draw` returns anything; by default, whether the class defines `draw`."""
         return type(self).draw is not Degradation.draw
-
-    @property
-    def size_divisor(self) -> int:
-        """What the height and the width of an image must be multiples of, 1 by default."""
-        return 1
-
-    def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor | None:
-        """Return (B, 1, H, W) bool, true where images like `x` are missing at levels `t`; None if they never are."""
-        return None
 
     def __post_init__(self) -> None:
         # Not on first use: what cannot be tabulated is refused where it was chosen, and torch.compile sees a value.
@@ -262,7 +246,7 @@ class Degradation(Serializable):
         near = torch.zeros_like(x_t) if mean is None else mean.to(x_t)
         if near.ndim > 4 or any(m not in (1, n) for m, n in zip(near.shape[::-1], x_t.shape[::-1])):
             raise ValueError(f"{self.name}: mean is {tuple(near.shape)}; it must broadcast to x_t, {tuple(x_t.shape)}")
-        with _no_autocast(x_t.device):
+        with no_autocast(x_t.device):
             dtype = compute_dtype(x_t.dtype)
             rho = ratio.square().clamp(min=torch.finfo(dtype).eps ** 2)
             return self._invert(near.to(dtype).expand_as(x_t), x_t.to(dtype), t, z, rho).to(x_t.dtype)
