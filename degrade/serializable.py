@@ -28,14 +28,9 @@ def runtime_field(default: Any = None, *, compare: bool = True) -> Any:
             compared, such as a tensor.
 
     >>> import degrade
-    >>> @degrade.register("paste_example")
-    ... class Paste(degrade.Degradation):
-    ...     '''A picture covers the image.'''
-    ...
-    ...     T: degrade.NumLevels = 1
-    ...     picture: object = degrade.runtime_field(compare=False)
-    >>> Paste(picture="x0").arguments
-    {'T': 1}
+    >>> D = degrade.make("interpolation", T=3, source=lambda n, generator: None)
+    >>> sorted(D.arguments), sorted(D.runtime)
+    (['T', 'coupling', 'schedule'], ['source'])
     """
     return dataclasses.field(default=default, compare=compare, hash=False, repr=False, metadata={"runtime": True})
 
