@@ -15,6 +15,7 @@ kinds of pictures.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +24,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import expand_level
-from degrade.operators.masking import Mask
+from degrade import Degradation, expand_level
 from degrade.random import Generators
 from restore import BaseRestorer
 from restore.tiling import TiledRestorer
-from samplers.applications.picture_sampling import crops, fill_in, image_size, sample_picture
+from samplers.applications.picture_sampling import crops, fill_in, grows_with_picture, image_size, sample_picture
 from samplers.applications.pictures import read_pictures
 from samplers.applications.severity import SeverityEstimate, estimate_severity
 from samplers.base import Sampler
@@ -53,7 +53,8 @@ class RestoreOptions:
     Args:
         steps: the largest number of steps of a sampler, 1 or more; None for one step at each level.
         mask: (H, W) bool, true where the picture is missing.
-        tile_size: side in pixels of the tiles that the network is given; None for the default of `TiledRestorer`.
+        tile_size: side in pixels of the tiles that the network is given; None for the default of `TiledRestorer`, or
+            for the whole picture at once where what the degradation does grows with the picture, as a vignette.
         reference: (n, C, S, S) clean pictures of the size that the network was trained on, 32 or more, which the
             severity is estimated by; an estimate without them is seldom confident.
         progress: called with (tiles done, tiles in all) after every pass of tiles through the network; a sampler
@@ -119,7 +120,7 @@ def restore_image(
     seen = pictures.x.to(device)
     x = _to_network(seen, _channels(R))
     missing = None if options.mask is None else _read_mask(options.mask, x)
-    given = x if missing is None or not isinstance(D, Mask) else torch.where(missing, 0, x)
+    given = x if missing is None else _hide(D, x, missing)
     own = _OwnPrecision(R)
     if missing is not None and sampler is not None and severity == "auto":
         found = _certain(D.T)  # filled in from noise
@@ -127,7 +128,7 @@ def restore_image(
         found = _severity(own, given, severity, missing, options.reference, generator)
     if not found.t:
         return RestorationResult(pictures.given, found)
-    tiled = _Tiled(own, options)
+    tiled = _Tiled(own, options, _tile_size(own, x) if options.tile_size is None else options.tile_size)
     if sampler is None:
         x0_hat = direct(tiled, given, found.t)
     else:
@@ -150,6 +151,16 @@ class _OwnPrecision(BaseRestorer):
         self.R = R
         self.dtype = next((p.dtype for p in R.parameters() if p.is_floating_point()), None)
 
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible."""
+        return self.R.size_divisor
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images that R was trained on, if it is known."""
+        return self.R.image_size
+
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images."""
         x0_hat: Tensor = self.R(x_t if self.dtype is None else x_t.to(self.dtype), t, **cond)
@@ -159,16 +170,29 @@ class _OwnPrecision(BaseRestorer):
 class _Tiled(BaseRestorer):
     """R on images of any size."""
 
-    def __init__(self, R: BaseRestorer, options: RestoreOptions) -> None:
+    def __init__(self, R: BaseRestorer, options: RestoreOptions, tile_size: int | None) -> None:
         super().__init__(R.degradation)
-        self.net = getattr(R, "net", R)
-        self.tiles = TiledRestorer(R, options.tile_size)
+        self.R = R
+        self.tiles = TiledRestorer(R, tile_size)
         self.tiles.progress = options.progress
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images that R was trained on, if it is known."""
+        return self.R.image_size
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images, tile by tile."""
         x0_hat: Tensor = self.tiles(x_t, t)
         return x0_hat
+
+
+def _tile_size(R: BaseRestorer, x: Tensor) -> int | None:
+    """Return a size that holds the whole picture where a piece of it cannot stand for it; else None."""
+    D, (H, W) = R.degradation, x.shape[2:]
+    if not (D.position_dependent and grows_with_picture(D, x, image_size(R, min(256, H, W)))):
+        return None
+    return math.ceil(max(H, W) / R.size_divisor) * R.size_divisor
 
 
 def _read_sampler(sampler: Any, steps: Any) -> Sampler | None:
@@ -216,6 +240,14 @@ def _read_mask(mask: Any, x: Tensor) -> Tensor:
     return missing.to(x.device)
 
 
+def _hide(D: Degradation, x: Tensor, missing: Tensor) -> Tensor:
+    """Return x with 0 where it is missing, if that is what D does to missing pixels."""
+    tiny = x[:1, :, :1, :1]
+    z = D.draw(tiny, torch.Generator(x.device)) if D.random else None
+    masked = D.missing(tiny, expand_level(D.T, tiny), z) is not None
+    return torch.where(missing, 0, x) if masked else x
+
+
 def _severity(
     R: BaseRestorer,
     x: Tensor,
@@ -231,12 +263,14 @@ def _severity(
             raise ValueError(f"severity is {severity}; the model knows severities 1..{D.T}, whole numbers, or 'auto'")
         return _certain(operator.index(severity))
     side = image_size(R, min(256, *x.shape[2:]))
-    if missing is not None and isinstance(D, Mask):
-        # The severity whose hole, in an image of the network's size, has as many pixels.
+    if missing is not None:
+        # The severity at which as many pixels are missing, in an image of the network's size.
         like_x = x.new_ones(1, 1, side, side)
-        # In the middle, wherever D may put it otherwise: its size is the same.
-        holes = [(D.alpha_map(expand_level(t, like_x), like_x) < 0.5).sum() for t in range(1, D.T + 1)]
-        return _certain(int((torch.stack(holes) - missing.sum()).abs().argmin()) + 1)
+        z = D.draw(like_x, generator) if D.random else None
+        at = [D.missing(like_x, expand_level(t, like_x), z) for t in range(1, D.T + 1)]
+        counts = [mask.sum() for mask in at if mask is not None]
+        if counts:
+            return _certain(int((torch.stack(counts) - missing.sum()).abs().argmin()) + 1)
     return estimate_severity(R, crops(D, x, side), reference=reference, generator=generator)
 
 

@@ -48,7 +48,6 @@ from samplers.applications.severity_model import (
     knot_levels,
     shortest,
 )
-from samplers.latent import drawn, hidden, is_random
 from samplers.loop import inference_mode
 
 __all__ = ["SeverityEstimate", "SeverityOptions", "estimate_severity"]
@@ -131,7 +130,7 @@ def estimate_severity(
     _check_pictures("x", x)
     if reference is not None:
         _check_reference(reference, x)
-    told = z is not None or not hidden(D, x, generator)
+    told = z is not None or not D.random or D.identifiable
     in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
     view = _View(D, R, told, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
@@ -204,7 +203,7 @@ class _View(NamedTuple):
 
     def placeholder(self, x: Tensor, z: Params) -> Params:
         """Return z, or one that is drawn where it is not known."""
-        return drawn(self.D, x, self.generator) if z is None else z
+        return self.D.draw(x, self.generator) if z is None else z
 
 
 def _range(t: Tensor) -> str:
@@ -256,7 +255,7 @@ def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tenso
     D = view.D
     levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
     # Where z is drawn, several draws say how much of a feature is chance.
-    draws = NUM_DRAWS if z is None and is_random(drawn(D, x, view.generator)) else 1
+    draws = NUM_DRAWS if z is None and D.random else 1
     means, variances = [], []
     for level in levels.tolist():
         t = expand_level(level, x)

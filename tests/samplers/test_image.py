@@ -160,6 +160,8 @@ def test_a_stochastic_walk_has_one_standard_deviation_everywhere():
 class Dawn(degrade.Degradation):
     """Light that grows from left to right: where a pixel is in the picture matters."""
 
+    position_dependent = True
+
     def apply(self, x0, t, z):
         light = torch.linspace(0, 1, x0.shape[-1], dtype=x0.dtype)
         return x0 * (1 - t.view(-1, 1, 1, 1) / (2 * self.T) * (1 - light))
@@ -172,6 +174,49 @@ def test_a_degradation_that_knows_the_place_of_a_pixel_is_walked_over_the_whole_
     assert torch.allclose(
         restore_image(R, x[0], 8, Algorithm2(), RestoreOptions(2)).image, expected, rtol=0, atol=1e-12
     )
+
+
+class Vignette(degrade.Degradation):
+    """The README's: darkness that closes in from the corners and grows with the picture."""
+
+    position_dependent = True
+
+    def apply(self, x0, t, z):
+        return x0 * self.keep(x0, t) - (1 - self.keep(x0, t))
+
+    def keep(self, x, t):
+        h, w = (torch.linspace(-1, 1, side).to(x) for side in x.shape[2:])
+        return torch.exp(-3 * (h[:, None] ** 2 + w**2) * (t / self.T).view(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("sampler", [None, "algorithm2"])
+def test_a_vignette_is_that_of_the_whole_picture_and_not_of_its_pieces(sampler):
+    D = Vignette(T=20)
+
+    def undo(x, t):
+        keep = D.keep(x, t)
+        return (x + 1 - keep) / keep
+
+    R = restorer(D, undo)
+    R.net.config = UNetConfig(image_size=32, norm_groups=4, model_channels=8, attention_resolutions=())
+    x0 = torch.rand(1, 3, 200, 300, dtype=torch.float64) - 0.5
+    x = D(x0, expand_level(12, x0))[0]
+    options = RestoreOptions(None if sampler is None else 4)
+    assert torch.allclose(restore_image(R, x, 12, sampler, options).image, x0[0], atol=1e-9)
+    pieces = restore_image(R, x, 12, options=RestoreOptions(tile_size=64)).image
+    assert (pieces - x0[0]).abs().max() > 0.1
+
+
+def test_a_severity_is_estimated_from_the_whole_of_a_picture_that_a_vignette_darkens():
+    D = Vignette(T=20)
+    large = DrawnFaces(96)(1, torch.Generator().manual_seed(7))
+    R = restorer(D, lambda x, t: x)
+    R.net.config = UNetConfig(image_size=32, norm_groups=4, model_channels=8, attention_resolutions=())
+    reference = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
+    found = restore_image(R, D(large, expand_level(14, large))[0], options=RestoreOptions(reference=reference)).severity
+    assert abs(found.t - 14) <= 3
+    assert crops(D, large, 32).shape == large[..., :32, :32].shape
+    assert torch.equal(crops(degrade.make("inpaint", T=5), large, 32), large[..., 32:64, 32:64])
 
 
 def test_a_walk_whose_tables_would_not_fit_is_refused():

@@ -12,7 +12,6 @@ from degrade import expand_level, quantize_8bit
 from experiments.data.drawn import DrawnFaces
 from restore import FunctionRestorer
 from samplers.applications.severity import SeverityOptions, estimate_severity
-from samplers.latent import determined, drawn, hidden
 
 FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
 UNSEEN = DrawnFaces(32)(3, torch.Generator().manual_seed(1))
@@ -142,19 +141,6 @@ def test_cuts_of_one_picture_say_more_than_one_of_them():
     )
     spread = [torch.tensor(found.scores).softmax(0).max() for found in (one, four)]
     assert spread[1] > spread[0]
-
-
-def test_what_a_picture_tells_of_z():
-    x = UNSEEN[:1]
-    assert determined(degrade.make("gaussian_noise"), x)
-    assert determined(degrade.make("interpolation"), x)
-    assert determined(degrade.make("compose", parts=["blur", LATE]), x)
-    for name, arguments in (("snow", {}), ("inpaint", {"center": "random"}), ("mask_to_color", {})):
-        assert hidden(degrade.make(name, **arguments), x)
-    for name in ("blur", "inpaint", "interpolation", "gaussian_noise", "decolor"):
-        assert not hidden(degrade.make(name), x)
-    assert not hidden(degrade.make("compose", parts=["blur", "decolor"]), x)
-    assert drawn(degrade.make("interpolation"), x) is None
 
 
 def test_a_network_is_left_as_it_was():

@@ -10,7 +10,6 @@ from degrade import quantize_8bit
 from experiments.data.drawn import DrawnFaces
 from samplers.applications.severity import _likelihood, _probed, _View
 from samplers.applications.severity_model import Simulated, calibrated, held_out_levels, knot_levels, shortest
-from samplers.latent import hidden
 
 REFERENCE, PICTURES = 48, 50  # how many there are in each set
 DRAW = DrawnFaces(32)
@@ -35,7 +34,9 @@ def held(D, faces, seed):
     generator = torch.Generator().manual_seed(seed)
     t = torch.randint(0, D.T + 1, (PICTURES,), generator=generator)
     x = quantize_8bit(D(x0, t, D.draw(x0, generator)))
-    view = _View(D, smoothed, params_known=not hidden(D, x), in_8_bits=True, batch_size=256, generator=generator)
+    view = _View(
+        D, smoothed, params_known=not D.random or D.identifiable, in_8_bits=True, batch_size=256, generator=generator
+    )
     likelihood = _likelihood(view, None, reference, 16)
     scores = likelihood.scores(_probed(view, x, view.placeholder(x, None)))
     low, high = shortest(scores.softmax(1))
