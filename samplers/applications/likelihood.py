@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import GaussianNoise, expand_level
+from degrade import Degradation, expand_level
 from degrade.random import Generators, randn_like
 from restore import BaseRestorer
 
@@ -55,9 +55,10 @@ class LevelTables(NamedTuple):
     weight: Tensor  # of x0 in m_t
 
 
-def tables(D: GaussianNoise) -> LevelTables:
+def tables(D: Degradation) -> LevelTables:
     """Return the tables of a degradation."""
-    a, b = D.schedule(D.T)
+    levels = torch.zeros(D.T + 1, 1, 1, 1, dtype=torch.float64)
+    a, b = (v.flatten() for v in D.coefficients(torch.arange(D.T + 1), levels))  # type: ignore[attr-defined]
     a_s, b_s = a[:-1], b[:-1]
     beta = b[1:] ** 2 - (a[1:] / a_s * b_s) ** 2
     rows = (beta, beta * b_s**2 / b[1:] ** 2, a_s * beta / b[1:] ** 2)
@@ -86,13 +87,15 @@ def bits_per_dim(
         ValueError: if R does not undo Gaussian noise of two levels or more, or a severity is not in 2..T.
 
     >>> from restore import FunctionRestorer
-    >>> R, x0 = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), GaussianNoise(T=50)), torch.zeros(2, 1, 4, 4)
+    >>> import degrade
+    >>> D, x0 = degrade.make("gaussian_noise", T=50), torch.zeros(2, 1, 4, 4)
+    >>> R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), D)
     >>> bound = bits_per_dim(R, x0)
     >>> bound.L_between.abs().max().item() < 1e-9, bound.L_0.shape
     (True, torch.Size([2]))
     """
     D = R.degradation
-    if not isinstance(D, GaussianNoise) or D.T < 2:
+    if not (D.additive and D.gaussian) or D.T < 2:
         raise ValueError(f"{D} has no such bound; it needs 'gaussian_noise' with T of 2 or more")
     times = tuple(range(2, D.T + 1)) if timesteps is None else tuple(timesteps)
     if not times or min(times) < 2 or max(times) > D.T:
