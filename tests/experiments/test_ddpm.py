@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
     assert load_prior(out / "model").name == "standard_normal"
 
 
-def study(steps=10, T=40):
+def study(steps=10, T=40, batch=2):
     """A study of drawn faces whose restorer knows the posterior mean for standard normal pixels."""
     D = degrade.make("gaussian_noise", T=T)
     n = 3 * 8 * 8
@@ -83,15 +84,42 @@ def study(steps=10, T=40):
         return exact(x_t.double(), t).float()
 
     R = FunctionRestorer(posterior_mean, D)
-    return DiffusionEvaluator(D, R, DrawnFaces(8), CPU, seed=0, batch=2, steps=steps), R
+    return DiffusionEvaluator(D, R, DrawnFaces(8), CPU, seed=0, batch=batch, steps=steps), R
 
 
-def test_samples_by_the_exact_restorer_have_its_distribution():
-    made = study(T=20)[0].samples(40)
-    for name, x in made.items():
-        spread = 0.05 if "large" not in name else 0.2  # the larger variance is too large for normal data
-        assert float(x.mean()) == pytest.approx(0, abs=0.05), name
-        assert float(x.std()) == pytest.approx(1, abs=spread), name
+def variance_of_samples(D, variance, eta, times):
+    """Variance of samples of N(0, 1) data by the exact restorer x0_hat = a_t x_t, for which z = b_t x_t.
+
+    A step is x_s = (a_s a_t + b_s b_t sqrt(1 - tau)) x_t + sigma eps with tau = eta^2 (1 - (a_t b_s / (a_s b_t))^2) and
+    sigma = b_s sqrt(tau), or b_t sqrt(tau) for the large variance. The small variance is that of x_s if x0 were known,
+    so it lacks Var[x0 | x_t] a_s^2 (1 - ...) and few levels give a variance below 1.
+    """
+    like, found = torch.zeros(1, 1, 1, 1, dtype=torch.float64), 1.0
+    for t, s in itertools.pairwise(times):
+        (a_t, b_t), (a_s, b_s) = (map(float, D.coefficients(torch.tensor([level]), like)) for level in (t, s))
+        tau = eta**2 * (1 - (a_t * b_s / (a_s * b_t)) ** 2)
+        sigma = (b_t if variance == "large" and s else b_s) * tau**0.5
+        found = (a_s * a_t + b_s * b_t * (1 - tau) ** 0.5) ** 2 * found + sigma**2
+    return found
+
+
+def test_samples_by_the_exact_restorer_have_the_distribution_of_its_steps():
+    one = study(T=20, batch=40)[0]
+    made = one.samples(80)
+    n = 80 * 3 * 8 * 8
+    cases = {"ancestral, small": ("small", 1), "ancestral, large": ("large", 1)}
+    cases |= {"ancestral, 10": ("small", 1), "DDIM, 10": ("small", 0)}
+    for (name, x), (start, step) in zip(made.items(), cases.items()):
+        assert name.startswith(start)
+        spread = variance_of_samples(one.D, *step, one.samplers[name][1]) ** 0.5
+        assert float(x.mean()) == pytest.approx(0, abs=4 * spread / n**0.5), name
+        assert float(x.std()) == pytest.approx(spread, rel=4 / (2 * n) ** 0.5), name
+
+
+def test_many_levels_give_the_variance_of_the_data():
+    D = degrade.make("gaussian_noise", T=1000)
+    for variance, eta in (("small", 1), ("large", 1), ("small", 0)):
+        assert variance_of_samples(D, variance, eta, range(1000, -1, -1)) == pytest.approx(1, abs=0.01), (variance, eta)
 
 
 def test_the_bound_of_a_study_is_the_mean_over_its_images():

@@ -261,16 +261,16 @@ def test_decoding_leaves_the_filters_of_warnings_as_they_were():
         def __iter__(self):
             for i, entry in enumerate(super().__iter__()):
                 if i:
-                    assert first_runs.wait(5)
+                    assert first_runs.wait(60)
                 yield entry
 
     def first():
-        first_runs.degradation_args()
-        assert second_runs.wait(5)
+        first_runs.set()
+        assert second_runs.wait(60)
         return Image.new("L", (8, 8))
 
     def second():
-        second_runs.degradation_args()
+        second_runs.set()
         time.sleep(0.2)
         return Image.new("L", (8, 8))
 
