@@ -44,7 +44,7 @@ class DataOptions(Options):
         "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
     )
 
-    def framing(self, size: int) -> ResizePolicy:
+    def resize_policy(self, size: int) -> ResizePolicy:
         """Return what becomes of every picture."""
         channels: Literal[1, 3] | None = {"auto": None, "1": 1, "3": 3}[self.channels]
         return ResizePolicy(size, self.resize, self.margin, channels)
@@ -91,14 +91,14 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         pictures = from_torchvision(name, Path(options.data_dir), options.download, option)
     else:
         pictures = from_path(Path(name), seed, option)
-    framing = options.framing(size)
-    images = decode(pictures.training, framing, option, name)
+    policy = options.resize_policy(size)
+    images = decode(pictures.training, policy, option, name)
     channels: Literal[1, 3] = 1 if images.shape[1] == 1 else 3
     if pictures.validation is pictures.training:
         print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
     flip = channels == 3 if options.flip is None else options.flip
-    unseen = decode(pictures.validation, framing.whole(channels), option, name)
-    training, validation = (placed(part, options.data_device, device) for part in (images, unseen))
+    unseen = decode(pictures.validation, policy.for_validation(channels), option, name)
+    training, validation = (to_data_device(part, options.data_device, device) for part in (images, unseen))
     return Datasets(
         name, InMemoryImages(training, size, flip, device), InMemoryImages(validation, size, False, device), channels
     )
@@ -113,7 +113,7 @@ def gray(source: Source) -> Source:
     return without_color
 
 
-def placed(images: Tensor, store: str, device: torch.device) -> Tensor:
+def to_data_device(images: Tensor, store: str, device: torch.device) -> Tensor:
     """Return the images where they shall be kept; half of a device's free memory is left to the training."""
     if store == "auto":
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -60,8 +60,8 @@ class ResizePolicy:
         """The side of what is kept."""
         return round(self.margin * self.size) if self.fit == "crop" else self.size
 
-    def whole(self, channels: Literal[1, 3]) -> ResizePolicy:
-        """Return the framing of images to measure on: no margin, and as many channels as the training set has."""
+    def for_validation(self, channels: Literal[1, 3]) -> ResizePolicy:
+        """Return the policy for images to measure on: no margin, and as many channels as the training set has."""
         return dataclasses.replace(self, margin=1.0, channels=channels)
 
     def frame(self, picture: Image.Image) -> Image.Image:
@@ -106,7 +106,7 @@ class InMemoryImages:
     def __init__(self, images: Tensor, size: int, flip: bool = True, device: torch.device | str | None = None) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]:
             found = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-            raise ValueError(f"images are {found}; an ImageSet needs uint8 (N, C, M, M), values 0..255")
+            raise ValueError(f"images are {found}; InMemoryImages needs uint8 (N, C, M, M), values 0..255")
         if not len(images) or not 1 <= size <= images.shape[-1]:
             raise ValueError(f"size is {size} for images {tuple(images.shape)}; it must be 1..M, of at least one image")
         self.images, self.size, self.flip = images, size, flip
@@ -158,12 +158,12 @@ def _unit(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def decode(entries: Sequence[Entry], framing: ResizePolicy, option: str, name: str) -> Tensor:
+def decode(entries: Sequence[Entry], policy: ResizePolicy, option: str, name: str) -> Tensor:
     """Read pictures into one tensor.
 
     Args:
         entries: at least one.
-        framing: what becomes of each.
+        policy: what becomes of each.
         option: the option that named the set, for messages.
         name: its value.
 
@@ -176,7 +176,7 @@ def decode(entries: Sequence[Entry], framing: ResizePolicy, option: str, name: s
     # Around the pool, since filters of warnings are the process's: threads would restore them in the wrong order.
     # What is ignored are oddities of metadata, not of pixels.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as pool:
-        decoded = pool.map(partial(_decoded, framing=framing), (read for _, read in entries))
+        decoded = pool.map(partial(_decoded, policy=policy), (read for _, read in entries))
         results = list(tqdm(decoded, f"reading {name}", len(entries), disable=None, unit=" images", leave=False))
     faults = [(entry, fault) for (entry, _), fault in zip(entries, results) if isinstance(fault, str)]
     for entry, fault in faults[:5]:
@@ -190,8 +190,8 @@ def decode(entries: Sequence[Entry], framing: ResizePolicy, option: str, name: s
         found = f"{len(several)} of {len(entries)} images of {name} have several frames or pages"
         print(f"{found} (such as {several[0]}); the first of each is used", file=sys.stderr)
     kept = [result.pixels for result in results if isinstance(result, Decoded)]
-    channels = framing.channels or max(image.shape[-1] for image in kept)
-    images = np.empty((len(kept), channels, framing.side, framing.side), np.uint8)
+    channels = policy.channels or max(image.shape[-1] for image in kept)
+    images = np.empty((len(kept), channels, policy.side, policy.side), np.uint8)
     for i in range(len(kept)):
         images[i], kept[i] = kept[i].transpose(2, 0, 1), kept[i][:0]  # a gray image fills three channels
     return torch.from_numpy(images)
@@ -204,16 +204,16 @@ class Decoded(NamedTuple):
     several: bool
 
 
-def _decoded(read: Callable[[], Any], framing: ResizePolicy) -> Decoded | str:
+def _decoded(read: Callable[[], Any], policy: ResizePolicy) -> Decoded | str:
     """Return what is kept of a picture, or what is wrong with it."""
     try:
         opened = read()
         several = bool(getattr(opened, "is_animated", False))
-        picture = framing.frame(as_rgb(ImageOps.exif_transpose(opened)))
+        picture = policy.frame(as_rgb(ImageOps.exif_transpose(opened)))
     except Exception as error:  # decoders and archives raise all kinds of errors on broken files
         return str(error).splitlines()[0] if str(error) else type(error).__name__
-    if framing.channels == 1:
+    if policy.channels == 1:
         return Decoded(np.asarray(picture.convert("L"))[..., None], several)
     pixels = np.asarray(picture)
-    gray = framing.channels is None and (pixels == pixels[..., :1]).all()
+    gray = policy.channels is None and (pixels == pixels[..., :1]).all()
     return Decoded(pixels[..., :1] if gray else pixels, several)

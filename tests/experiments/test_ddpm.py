@@ -167,7 +167,7 @@ def test_presets_are_what_was_published(name, parameters):
     assert isinstance(training.lr_schedule, Constant)
     if name == "cifar10":
         assert (training.optimizer.lr, training.batch_size, training.steps, given.flip) == (2e-4, 128, 800_000, True)
-        assert given.framing(32).side == 32
+        assert given.resize_policy(32).side == 32
     else:
         assert (training.optimizer.lr, training.batch_size, given.resize, given.num_heads) == (2e-5, 64, "pad", 8)
         assert training.steps == 75 * 60_000 // 64

@@ -29,8 +29,8 @@ def load(path, size=16, **options):
     return load_data(validated(DataOptions, options), size, 0, CPU, str(path), "--data")
 
 
-def pixels_of(path, framing):
-    return decode(from_path(path, 0, "--data").training, framing, "--data", path.name)
+def pixels_of(path, policy):
+    return decode(from_path(path, 0, "--data").training, policy, "--data", path.name)
 
 
 def every(path):
@@ -135,10 +135,10 @@ def test_a_set_that_does_not_fit_on_the_device_stays_on_the_host(monkeypatch):
 
     pixels = random_set().images
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * pixels.nbytes, 10**12))
-    assert datasets.placed(pixels, "auto", torch.device("cuda")) is pixels
+    assert datasets.to_data_device(pixels, "auto", torch.device("cuda")) is pixels
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * pixels.nbytes + 1, 10**12))
     with pytest.raises((RuntimeError, AssertionError)):  # it would go to the device, which is not there
-        datasets.placed(pixels, "auto", torch.device("cuda:99"))
+        datasets.to_data_device(pixels, "auto", torch.device("cuda:99"))
     assert InMemoryImages(pixels, 8, device="meta").streams
 
 
@@ -389,7 +389,7 @@ def test_a_single_picture_is_said_to_be_measured_on_what_it_was_trained_on(tmp_p
 @pytest.mark.parametrize(
     ("images", "size", "message"),
     [
-        (torch.full((2, 3, 8, 8), 200.0), 8, r"images are float32 \(2, 3, 8, 8\); an ImageSet needs uint8"),
+        (torch.full((2, 3, 8, 8), 200.0), 8, r"images are float32 \(2, 3, 8, 8\); InMemoryImages needs uint8"),
         (torch.zeros(3, 8, 8, dtype=torch.uint8), 8, r"images are uint8 \(3, 8, 8\)"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), 9, "size is 9"),
         (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), 8, r"size is 8 for images \(0, 3, 8, 8\)"),
