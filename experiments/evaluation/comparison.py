@@ -115,7 +115,7 @@ def compatible_samplers(D: Degradation) -> list[str]:
         except ValueError:  # it needs an argument, or another kind of degradation
             continue
         found.append(name)
-        if type(D).draw is not Degradation.draw and "estimate" in sampler.arguments:
+        if D.random and "estimate" in sampler.arguments:
             found.append(f"{name}-fixed")
     return found
 
@@ -219,7 +219,7 @@ class Comparison:
     @property
     def _invertible(self) -> bool:
         """Whether the row of the linear inverse makes sense: not where z is noise, which no restorer is told."""
-        return self.D.affine and type(self.D).estimate is Degradation.estimate
+        return self.D.affine and not self.D.identifiable
 
     def _row(self, name: str, method: Method) -> str:
         """Return the name of a row; what does not depend on R is the same for all models."""
