@@ -3,6 +3,7 @@
 from restore.base_restorer import BaseRestorer, CondRestorer, FunctionRestorer
 from restore.checkpoint.api import latest, load, resume, save
 from restore.checkpoint.config import CheckpointConfig, ComponentConfig, DatasetInfo, read_checkpoint_config
+from restore.conditioned import RULES, Conditioned, Measurement, Rule, register_rule
 from restore.data_order import MapDataset
 from restore.distributed import init_distributed
 from restore.ema import EMAConfig
@@ -24,16 +25,19 @@ from restore.training import StepStats, Trainer
 from restore.weightings import register_weighting
 
 __all__ = [
+    "RULES",
     "BaseRestorer",
     "CheckpointConfig",
     "ComponentConfig",
     "CondRestorer",
+    "Conditioned",
     "DatasetInfo",
     "EMAConfig",
     "FunctionRestorer",
     "Guided",
     "LinearInverse",
     "MapDataset",
+    "Measurement",
     "Precision",
     "Predict",
     "ResUNet",
@@ -41,6 +45,7 @@ __all__ = [
     "ResidualCNN",
     "ResidualCNNConfig",
     "Restorer",
+    "Rule",
     "StepStats",
     "TiledRestorer",
     "TrainConfig",
@@ -58,6 +63,7 @@ __all__ = [
     "register_lr_schedule",
     "register_network",
     "register_optimizer",
+    "register_rule",
     "register_timesteps",
     "register_weighting",
     "resume",

@@ -3,12 +3,12 @@
 Let y = D_y(x0, t_y, z_y) + noise be a *measurement*, and R a restorer of Gaussian noise, x_t = a_t x0 + b_t eps, whose
 output estimates E[x0 | x_t]. A *rule* turns that into an estimate of E[x0 | x_t, y]:
 
-| rule             | x0_hat becomes                                                                     | source          |
-|------------------|------------------------------------------------------------------------------------|-----------------|
-| `projection`     | argmin_v of |D_y(v) - y|^2 + (noise / spread)^2 |v - x0_hat|^2                     | DDNM (2022)     |
-| `proximal`       | the same with the weight lambda noise^2 / (b_t / a_t)^2                            | DiffPIR (2023)  |
-| `pseudo_inverse` | x0_hat + (b_t^2 / a_t) J^T A^T (r_t^2 A A^T + noise^2)^-1 (y - D_y(x0_hat))        | PiGDM (2023)    |
-| `gradient`       | x0_hat - scale (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))      | DPS (2023)      |
+| rule             | x0_hat becomes                                                                 | source         |
+|------------------|--------------------------------------------------------------------------------|----------------|
+| `projection`     | argmin_v of |D_y(v) - y|^2 + (noise / spread)^2 |v - x0_hat|^2                 | DDNM (2022)    |
+| `proximal`       | the same with the weight lambda noise^2 / (b_t / a_t)^2                        | DiffPIR (2023) |
+| `pseudo_inverse` | x0_hat + (b_t^2 / a_t) J^T A^T (r_t^2 A A^T + noise^2)^-1 (y - D_y(x0_hat))    | PiGDM (2023)   |
+| `gradient`       | x0_hat - scale (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))  | DPS (2023)     |
 
 with A the linear part of D_y, J = d x0_hat / d x_t, grad the gradient with respect to x_t, and r_t^2 the variance of x0
 given x_t that images of standard deviation `spread` would have,
@@ -38,7 +38,7 @@ from degrade import Degradation, Params
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.restorer import BaseRestorer
+from restore.base_restorer import BaseRestorer
 
 __all__ = [
     "RULES",
@@ -160,7 +160,8 @@ class PseudoInverse(Rule):
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
         """Return x0_hat + (b_t^2 / a_t) J^T v, v = (prox(x0_hat) - x0_hat) / r_t^2 with the weight noise^2 / r_t^2."""
-        assert at.q_t is not None and at.gain is not None
+        assert at.q_t is not None
+        assert at.gain is not None
         r2 = _variance(at.q_t, self.spread)
 
         def pull(x0_hat: Tensor) -> Tensor:
@@ -187,7 +188,8 @@ class Gradient(Rule):
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
         """Return x0_hat - scale (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))."""
-        assert at.q_t is not None and at.gain is not None
+        assert at.q_t is not None
+        assert at.gain is not None
         variance = m.noise**2 + _variance(at.q_t, self.spread)
 
         def descent(x0_hat: Tensor) -> Tensor:
@@ -212,10 +214,11 @@ class Conditioned(BaseRestorer):
             needs that, or R is not a noise model and the rule needs that.
 
     >>> import degrade
-    >>> from restore.restorer import FunctionRestorer
+    >>> from restore import FunctionRestorer
     >>> R = FunctionRestorer(lambda x_t, t: x_t, degrade.make("gaussian_noise", T=10))
     >>> D, y = degrade.make("decolor", T=4), torch.full((1, 3, 8, 8), 0.5)
-    >>> x0_hat = Conditioned(R, Measurement(D, y, torch.tensor([4])), "projection")(torch.zeros(1, 3, 8, 8), torch.tensor([5]))
+    >>> conditioned = Conditioned(R, Measurement(D, y, torch.tensor([4])), "projection")
+    >>> x0_hat = conditioned(torch.zeros(1, 3, 8, 8), torch.tensor([5]))
     >>> torch.allclose(x0_hat.mean(1), y.mean(1), atol=1e-3)
     True
     """
@@ -227,18 +230,30 @@ class Conditioned(BaseRestorer):
         self.rule = RULES.make(rule) if isinstance(rule, str) else rule
         self._check()
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible."""
+        return self.R.size_divisor
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images R was trained on, if it is known."""
+        return self.R.image_size
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images (B, C, H, W) from x_t (B, C, H, W) at severities t (B,) and the measurement."""
         m = self.measurement
         if m.y.shape[1:] != x_t.shape[1:] or len(m.y) not in (1, len(x_t)):
-            raise ValueError(f"the measurement has images {tuple(m.y.shape)}; x_t has {tuple(x_t.shape)}: sizes must agree")
+            found, expected = tuple(m.y.shape), tuple(x_t.shape)
+            raise ValueError(f"the measurement has images {found} and x_t has {expected}; their sizes must agree")
         if len(m.y) < len(x_t):
             m = m._replace(y=m.y.expand(len(x_t), -1, -1, -1), t=m.t.expand(len(x_t)), z=_expand(m.z, len(x_t)))
         q_t = gain = None
         if self.rule.noise_model:
             a_t, b_t = self.degradation.coefficients(t, x_t)
             q_t, gain = (b_t / a_t) ** 2, b_t**2 / a_t
-        return self.rule.correct(self.R, Prediction(x_t, t, q_t, gain), m).to(x_t.dtype)
+        R = self.R.with_cond(**cond) if cond else self.R
+        return self.rule.correct(R, Prediction(x_t, t, q_t, gain), m).to(x_t.dtype)
 
     def _check(self) -> None:
         m, rule, D = self.measurement, self.rule, self.degradation
@@ -248,8 +263,11 @@ class Conditioned(BaseRestorer):
             found = f"y {tuple(m.y.shape)} and t {tuple(m.t.shape)}"
             raise ValueError(f"the measurement has {found}; it needs images (B, C, H, W) and severities (B,) or (1,)")
         if rule.affine and not m.degradation.affine:
-            raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {m.degradation.name!r}: use 'gradient'")
-        if rule.noise_model and not (D.additive and D.gaussian):
+            name = m.degradation.name
+            raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'gradient'")
+        if rule.noise_model and not (
+            getattr(D, "additive", hasattr(D, "coefficients")) and getattr(D, "gaussian", D.name == "gaussian_noise")
+        ):
             raise ValueError(
                 f"rule {rule.name!r} needs a restorer of Gaussian noise, and this one restores {D.name!r}:"
                 " use a noise model, or the rule 'projection'"
