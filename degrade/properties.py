@@ -19,7 +19,7 @@ class Declarations:
 
     Attributes:
         affine: for fixed t and z, D(x0, t, z) is a linear map of x0 plus a constant.
-        additive: x_t = a_t x0 + b_t z, and D has a method `coefficients(t, like)` that returns (a_t, b_t).
+        additive: x_t = a_t x0 + b_t z, where `coefficients(t, like)` returns (a_t, b_t).
         gaussian: z ~ N(0, I), shaped like x0.
         identifiable: `estimate` finds a z that explains x_t, whatever z is passed to it.
         position_dependent: what happens to a pixel depends on its place in the image, as under a mask.
@@ -42,6 +42,18 @@ class Declarations:
     def size_divisor(self) -> int:
         """What the height and the width of an image must be multiples of."""
         return 1
+
+    def coefficients(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (a_t, b_t), each (B, 1, 1, 1), of an additive degradation x_t = a_t x0 + b_t z.
+
+        Args:
+            t: (B,) int64 severities in 0..T.
+            like: images (B, C, H, W), for their device and compute precision.
+
+        Raises:
+            ValueError: if the degradation is not additive.
+        """
+        raise ValueError(f"{getattr(self, 'name', '')!r} is not of the form a_t x0 + b_t z and has no coefficients")
 
     def missing(self, x: Tensor, t: Tensor, z: Any = None) -> Tensor | None:
         """Return where the image is missing at level t, true there, (B, 1, H, W) bool; None if it never is.
