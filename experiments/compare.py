@@ -64,7 +64,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
 class ModelOptions(DeviceOptions):
     """The models and their data."""
 
-    model: Names = Field((), description="folder of a run, or of its model; several are separated by commas")
+    model: Names = Field((), description="folder of a run, or name of a model; several are separated by commas")
     data: str | None = Field(None, description="images, as --data of train.py (default: those of the run)")
     partner_data: str | None = Field(
         None, description="images that `interpolation` turns into (default: those of the run)"

@@ -48,7 +48,7 @@ KINDS = get_args(Kind)
 class WalkOptions(DeviceOptions):
     """The model and its walks."""
 
-    model: str | None = Field(None, description="folder of a run, or of its model")
+    model: str | None = Field(None, description="folder of a run, or name of a model")
     out: str | None = Field(None, description="folder for what is made (default: generate, in the run)")
     images: int = Field(36, ge=2, description="how many images")
     batch: Count = Field(36, description="images a forward pass")

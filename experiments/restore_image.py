@@ -47,7 +47,7 @@ class Config(ImageOptions):
             UsageError: for anything that the user can mend.
         """
         if self.model is None or self.image is None:
-            raise UsageError("--model and --image are both needed: the folder of a run, and a picture")
+            raise UsageError("--model and --image are both needed: a model or the folder of a run, and a picture")
         self.restore_file(self.image, "--image ")
 
 

@@ -12,6 +12,8 @@ from restore.interop.diffusers import from_diffusers, to_diffusers
 from restore.linear_inverse import LinearInverse
 from restore.losses import register_loss
 from restore.lr_schedules import register_lr_schedule
+from restore.models.catalog import model_names
+from restore.models.export import export_model
 from restore.nets.registry import make_network, network_names, register_network
 from restore.nets.res_unet import ResUNet, ResUNetConfig
 from restore.nets.residual_cnn import ResidualCNN, ResidualCNNConfig
@@ -52,11 +54,13 @@ __all__ = [
     "Trainer",
     "UNet",
     "UNetConfig",
+    "export_model",
     "from_diffusers",
     "init_distributed",
     "latest",
     "load",
     "make_network",
+    "model_names",
     "network_names",
     "read_checkpoint_config",
     "register_loss",

@@ -3,7 +3,7 @@
 degrade-restore image photo.jpg --model runs/train-001 --out restored
 degrade-restore folder pictures --model runs/train-001 --out restored
 degrade-restore generate --model runs/train-001 --out generated
-degrade-restore degradations | samplers | models | show | check
+degrade-restore degradations | samplers | models | info | show | check
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from degrade.__main__ import Check, List, Show
 from degrade.command_line import Command, run_commands
+from restore.__main__ import ListModels, ModelInfo
 from samplers.__main__ import ListSamplers
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "generate": Generate,
         "degradations": List,
         "samplers": ListSamplers,
+        "models": ListModels,
+        "info": ModelInfo,
         "show": Show,
         "check": Check,
     }

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore import TrainConfig, Trainer, save
+from restore import TrainConfig, Trainer, export_model, save
 from samplers.applications.restore_image import restore_image
 from tests.photographs import photo
 from tests.samplers.test_image import trained
@@ -35,6 +35,7 @@ def site(tmp_path_factory):
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in ("degrade", "restore", "samplers"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    export_model(trained(), source / "restore/models/tiny-blur", "# Restores blur", training=TrainConfig(steps=1))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip("wheel", ".", "--no-build-isolation", "--no-index", "--wheel-dir", "dist", cwd=source)
@@ -66,7 +67,7 @@ import degrade, restore, samplers
 print(degrade.__file__, restore.__file__, samplers.__file__)
 for program in sys.argv[1:]:
     exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
-for package in ("degrade", "samplers"):
+for package in ("degrade", "restore", "samplers"):
     sys.argv = [package, "list"]
     try:
         runpy.run_module(package, run_name="__main__", alter_sys=True)
@@ -79,7 +80,7 @@ def test_the_packages_run_the_programs_of_the_readme_and_list_what_they_hold(run
     assert INSTALLED
     files, *said = run(sys.executable, "-W", "error", "-c", MODULES, *INSTALLED).splitlines()
     assert files.count(str(site)) == 3
-    for name in ("gaussian_noise", "vignette", "algorithm2"):
+    for name in ("gaussian_noise", "vignette", "tiny-blur", "algorithm2"):
         assert any(line.startswith(f"{name} ") for line in said)
 
 
@@ -93,3 +94,12 @@ def test_the_console_command_restores_a_folder(run, site):
     assert said == "1 restored, 0 skipped, 0 failed: out\n"
     with Image.open("out/photo.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(restore_image(training.ema, photo("RGB"), 5).image))
+
+
+def test_the_console_command_restores_with_a_model_that_comes_with_the_wheel(run, site):
+    command = str(site / "bin" / "degrade-restore")
+    photo("RGB").save("photo.png")
+    out = run(command, "image", "photo.png", "--model", "tiny-blur", "--severity", "5", "--device", "cpu")
+    assert Path(out.splitlines()[-1]).is_file()
+    assert "tiny-blur  Restores blur\n" in run(command, "models")
+    assert "degradation:   blur " in run(command, "info", "tiny-blur")

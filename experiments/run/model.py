@@ -15,6 +15,7 @@ from degrade.command_line import UsageError, validated
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from restore import CheckpointConfig, Restorer, latest, load
 from restore.checkpoint.config import read_checkpoint_config
+from restore.checkpoint.validation import is_model
 
 __all__ = ["Model", "ModelSource", "load_model"]
 
@@ -23,7 +24,7 @@ class ModelSource(NamedTuple):
     """Where to find a model and its data.
 
     Args:
-        model: folder of a run, or of its model; the value of --model.
+        model: the folder of a run or of its checkpoints, or the name of a shipped model; the value of --model.
         data: images, as `--data` of train.py; None for those of the run.
         other: images that `interpolation` turns into; None for those of the run.
         seed: of the split of data, where the run does not say it.
@@ -56,13 +57,15 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         UsageError: if there is no model, or it needs data that are not named.
     """
     if source.model is None:
-        raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
+        raise UsageError("--model is missing; name a model, or the folder of a run, such as runs/train-001")
     try:
         checkpoint = latest(source.model)
         specification = read_checkpoint_config(checkpoint)
         live = "source" in {field.name for field in dataclasses.fields(get(specification.degradation.name))}
         # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
         run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
+        if is_model(checkpoint):  # results are written beside those of runs, not into the installed package
+            run = Path("runs") / checkpoint.name
         stored = _stored(run / "config.json")
         data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
         other = None

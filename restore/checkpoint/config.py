@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from torch import nn
 
 from degrade.frozen import frozen
 from degrade.serializable import Serializable
@@ -21,7 +22,6 @@ from restore.checkpoint.integrity import CorruptCheckpointError
 from restore.nets.registry import network_arguments
 from restore.restorer import Predict, Restorer
 from restore.train_config import TrainConfig
-from restore.training import Trainer
 
 __all__ = [
     "FORMAT",
@@ -31,7 +31,9 @@ __all__ = [
     "DatasetInfo",
     "describe",
     "dump",
+    "network_of",
     "read_checkpoint_config",
+    "unwrapped",
 ]
 
 FORMAT = 3  # raised when a reader of today could not read a file of tomorrow
@@ -59,10 +61,10 @@ class ComponentConfig:
 
     @classmethod
     def of(cls, named: Serializable) -> ComponentConfig:
-        """Return the specification of an object.
+        """Return the config of an object.
 
         Raises:
-            ValueError: if its class is not registered: another one, or none, would be rebuilt from the specification.
+            ValueError: if its class is not registered: another one, or none, would be rebuilt from the config.
         """
         if not named.registered:
             instead = f"a file would rebuild {named.name!r} in its place" if named.name else "no file can rebuild it"
@@ -135,7 +137,7 @@ class CheckpointConfig:
     format: Literal[3] = 3
 
 
-_SPECIFICATION = TypeAdapter(CheckpointConfig)
+_CONFIG = TypeAdapter(CheckpointConfig)
 
 
 def network_of(restorer: Restorer) -> ComponentConfig:
@@ -144,27 +146,43 @@ def network_of(restorer: Restorer) -> ComponentConfig:
     Raises:
         TypeError: if its class is not registered.
     """
-    net: Any = getattr(restorer.net, "_orig_mod", restorer.net)
+    net = unwrapped(restorer)
     arguments = network_arguments(net)
-    return ComponentConfig(net.name, arguments)
+    return ComponentConfig(str(net.name), arguments)
+
+
+def unwrapped(restorer: Restorer) -> nn.Module:
+    """Return a restorer's network; of one that `torch.compile` has wrapped, the module inside."""
+    net: nn.Module = getattr(restorer.net, "_orig_mod", restorer.net)
+    return net
 
 
 def describe(
-    training: Trainer, prior: ComponentConfig | None = None, data: DatasetInfo | None = None
+    restorer: Restorer,
+    training: TrainConfig,
+    step: int,
+    prior: ComponentConfig | None = None,
+    data: DatasetInfo | None = None,
 ) -> CheckpointConfig:
-    """Return the specification of what `training` has reached.
+    """Return the configuration of a trained restorer.
+
+    Args:
+        restorer: the restorer.
+        training: how it was trained.
+        step: number of optimizer steps that were taken.
+        prior: distribution over x_T from which its trajectories start, if it is known.
+        data: the data set, if it is known.
 
     Raises:
         TypeError: if its network is not registered.
     """
-    restorer = training.restorer
     return CheckpointConfig(
-        step=training.step,
+        step=step,
         network=network_of(restorer),
         degradation=ComponentConfig.of(restorer.degradation),
         prediction_type=restorer.prediction_type,
         clip_sample=restorer.clip_sample,
-        training=training.config,
+        training=training,
         prior=prior,
         data=data,
         versions={
@@ -182,20 +200,20 @@ def _version(package: str) -> str:
         return "not installed"  # run from its source
 
 
-def dump(specification: CheckpointConfig) -> bytes:
+def dump(config: CheckpointConfig) -> bytes:
     """Return the content of `model.json`."""
-    return _SPECIFICATION.dump_json(specification, indent=2) + b"\n"
+    return _CONFIG.dump_json(config, indent=2) + b"\n"
 
 
 def read_checkpoint_config(checkpoint: str | Path) -> CheckpointConfig:
     """Return what the `model.json` of a checkpoint says.
 
     Raises:
-        ValueError: if it says something else than a specification of this format.
+        ValueError: if it says something else than a config of this format.
     """
     path = Path(checkpoint) / MODEL
     try:
-        return _SPECIFICATION.validate_json(path.read_bytes())
+        return _CONFIG.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise CorruptCheckpointError(f"{MODEL} is missing, so this library did not write it") from None
     except OSError as error:

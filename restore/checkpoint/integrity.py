@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from degrade.frozen import frozen
 
-__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "to_disk", "verify", "write"]
+__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "fsync_dir", "verify", "write"]
 
 CHECKSUMS = "checksums.json"
 File = tuple[str, bytes | memoryview]  # name and content
@@ -57,7 +57,7 @@ def write(folder: Path, files: Iterable[File]) -> None:
         checksums[name] = Checksum(len(content), hashlib.sha256(content).hexdigest())
         _write(folder / name, content)
     _write(folder / CHECKSUMS, _text(checksums))
-    to_disk(folder)
+    fsync_dir(folder)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
@@ -67,7 +67,7 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def to_disk(folder: Path) -> None:
+def fsync_dir(folder: Path) -> None:
     """Wait until the names in `folder` are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

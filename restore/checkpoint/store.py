@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from restore.checkpoint.integrity import File, to_disk, write
+from restore.checkpoint.integrity import File, fsync_dir, write
 
-__all__ = ["checkpoints", "path_of", "put", "remove", "remove_leftovers", "step_of"]
+__all__ = ["checkpoint_path", "checkpoints", "commit", "remove", "remove_stale_partials", "step_of"]
 
 NAME = re.compile(r"step-(\d{8,})~?")
 PARTIAL = re.compile(r"\.partial-.*-(\d+)")
@@ -37,7 +37,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (step_of(path), not path.name.endswith("~")))
 
 
-def path_of(folder: Path, step: int) -> Path:
+def checkpoint_path(folder: Path, step: int) -> Path:
     """Return where the checkpoint of a step lies."""
     return folder / f"step-{step:08d}"
 
@@ -51,7 +51,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-").removesuffix("~"))
 
 
-def put(folder: Path, step: int, files: Iterable[File]) -> Path:
+def commit(folder: Path, step: int, files: Iterable[File]) -> Path:
     """Write the checkpoint of a step, replacing one of the same step; return its path.
 
     Args:
@@ -62,9 +62,9 @@ def put(folder: Path, step: int, files: Iterable[File]) -> Path:
     Raises:
         OSError: if it cannot be written; everything is as before then.
     """
-    target = path_of(folder, step)
+    target = checkpoint_path(folder, step)
     aside = target.with_name(target.name + "~")
-    partial = _partial(target)
+    partial = _partial_path(target)
     partial.mkdir(parents=True)
     try:
         write(partial, files)
@@ -72,9 +72,9 @@ def put(folder: Path, step: int, files: Iterable[File]) -> Path:
             remove(aside)
             target.rename(aside)
         partial.rename(target)
-        to_disk(folder)
+        fsync_dir(folder)
     finally:
-        _discard(partial)
+        _delete(partial)
     remove(aside)
     return target
 
@@ -82,25 +82,25 @@ def put(folder: Path, step: int, files: Iterable[File]) -> Path:
 def remove(checkpoint: Path) -> None:
     """Remove a checkpoint, if it is there; of a link to a folder, the link and not what it points to."""
     if os.path.lexists(checkpoint):
-        _discard(checkpoint.rename(_partial(checkpoint)))
+        _delete(checkpoint.rename(_partial_path(checkpoint)))
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_stale_partials(folder: Path) -> None:
     """Remove what processes that are no more have left half-written or half-removed."""
     for path in folder.iterdir() if folder.is_dir() else ():
         found = PARTIAL.fullmatch(path.name)
         if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
-            _discard(path)
+            _delete(path)
 
 
-def _discard(path: Path) -> None:
+def _delete(path: Path) -> None:
     if path.is_symlink():  # which rmtree refuses to follow
         path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _partial(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     return path.with_name(f".partial-{path.name}-{os.getpid()}")
 
 

@@ -47,7 +47,7 @@ class DeviceOptions(Command):
 class ModelOptions(DeviceOptions):
     """Model."""
 
-    model: str | None = Field(None, description="the model: the folder of a run or of a checkpoint")
+    model: str | None = Field(None, description="name of a model (see `python -m restore list`), or folder of a run")
     data: str | None = Field(None, description="folder of clean pictures like those that the model was trained on")
 
     def load_model(self, device: torch.device, **runtime: Any) -> BaseRestorer:
@@ -57,7 +57,7 @@ class ModelOptions(DeviceOptions):
             UsageError: if none is named, or it cannot be read.
         """
         if self.model is None:
-            raise UsageError("--model is missing; name the folder of a run, such as runs/train-001")
+            raise UsageError("--model is missing; name a model, or the folder of a run, such as runs/train-001")
         try:
             return load(self.model, device, **runtime)
         except (OSError, ValueError) as error:

@@ -202,7 +202,7 @@ def test_bad_input_ends_in_one_line(blurred, tmp_path, words, message):
 
 
 def test_models_that_are_not_there_or_not_enough(colored, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UsageError, match="--model is missing; name the folder of a run"):
+    with pytest.raises(UsageError, match="--model is missing; name a model, or the folder of a run"):
         generate.main([])
     with pytest.raises(UsageError, match=r"--model .*nowhere"):
         generate.main(["--model", str(tmp_path / "nowhere")])

@@ -214,12 +214,12 @@ def test_a_damaged_checkpoint_neither_pushes_out_a_whole_one_nor_stops_the_train
 
 def test_a_checkpoint_removed_while_it_is_read_is_no_fault(folder, monkeypatch):
     """The training that writes them goes on meanwhile: the newest that is there when it is looked for is returned."""
-    examine = restore.checkpoint.api._examine
+    validate = restore.checkpoint.api.validate
 
-    def examine_late(checkpoint):
+    def validate_late(checkpoint):
         if checkpoint.name == "step-00000002":
             checkpoint.rename(checkpoint.with_name("step-00000003"))
-        return examine(checkpoint)
+        return validate(checkpoint)
 
-    monkeypatch.setattr(restore.checkpoint.api, "_examine", examine_late)
+    monkeypatch.setattr(restore.checkpoint.api, "validate", validate_late)
     assert restore.latest(folder).name == "step-00000003"
