@@ -30,7 +30,7 @@ from experiments.data.datasets import load_data
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
 from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.run.training import TrainerOptions, start_run, train, write_results
+from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import DatasetInfo
 from samplers import parse_sampler
 
@@ -114,9 +114,9 @@ def load_sets(config: Config, device: torch.device) -> tuple[Sets, DatasetInfo]:
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
     config, folder = start_run(Config, PRESETS, argv, PROGRAM, __doc__ or "")
-    device, network = config.torch_device(), config.network()
+    device = config.torch_device()
     sets, spec = load_sets(config, device)
-    training, folder = train(config, folder, network, config.degradation(sets.other), sets.clean, data_spec=spec)
+    training, folder = train(config, folder, TrainingTask(config.degradation(sets.other), sets.clean, spec))
     if training.rank:  # the first process measures and draws
         return
     D = config.degradation(sets.unseen_other)

@@ -29,7 +29,7 @@ from degrade.command_line import UsageError, run_main
 from experiments.data.datasets import DataOptions, load_data
 from experiments.evaluation.diffusion import DiffusionEvaluator, summary
 from experiments.run.options import Count
-from experiments.run.training import TrainerOptions, start_run, train, write_results
+from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import Predict, Restorer
 from samplers import StandardNormal
 
@@ -152,14 +152,19 @@ def main(argv: Sequence[str]) -> None:
     def study(R: Restorer) -> DiffusionEvaluator:
         return DiffusionEvaluator(D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps)
 
-    def picture(path: Path, R: Restorer) -> Path:
+    def preview(path: Path, R: Restorer) -> Path:
         return study(R).preview(path)
 
-    shape = config.network(data.channels)
-    start: dict[str, Any] = {"prior": StandardNormal((data.channels, config.size, config.size)), "data_spec": data.spec}
-    training, folder = train(
-        config, folder, shape, D, data.training, config.prediction_type, config.clip_sample, picture=picture, **start
+    task = TrainingTask(
+        D,
+        data.training,
+        data.spec,
+        config.prediction_type,
+        config.clip_sample,
+        preview,
+        StandardNormal((data.channels, config.size, config.size)),
     )
+    training, folder = train(config, folder, task, data.channels)
     if training.rank:  # the first process samples and measures
         return
     final = study(training.ema)

@@ -29,7 +29,7 @@ from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
-from experiments.run.training import TrainerOptions, start_run, train, write_results
+from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import Restorer
 from samplers import Prior
 from samplers.priors.fit import FitOptions, Kind, fit_prior
@@ -128,7 +128,6 @@ def main(argv: Sequence[str]) -> None:
     config, folder = start_run(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
-    network = config.network(data.channels)
     D = degradation(config, data, device)
 
     def study(R: Restorer) -> RestorationEvaluator:
@@ -136,13 +135,11 @@ def main(argv: Sequence[str]) -> None:
             D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps
         )
 
-    def picture(path: Path, R: Restorer) -> Path:
+    def preview(path: Path, R: Restorer) -> Path:
         return study(R).restoration_strip(path)
 
-    prior = fitted(config, D, data)
-    training, folder = train(
-        config, folder, network, D, data.training, picture=picture, data_spec=data.spec, prior=prior
-    )
+    task = TrainingTask(D, data.training, data.spec, preview=preview, prior=fitted(config, D, data))
+    training, folder = train(config, folder, task, data.channels)
     if training.rank:  # the first process measures and draws
         return
     final = study(training.ema)

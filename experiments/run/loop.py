@@ -1,30 +1,32 @@
-"""Running a training: log, pictures, checkpoints, and stopping without losing a step."""
+"""The training loop of programs: log, previews, checkpoints, and a stop that loses no step."""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from degrade import Degradation
 from degrade.command_line import UsageError
 from degrade.serializable import Serializable
 from experiments.run.logging import TrainingLogger
 from experiments.run.options import TrainOptions
-from restore import ComponentConfig, DatasetInfo, Restorer, Trainer, save
+from restore import ComponentConfig, DatasetInfo, Predict, Restorer, Trainer, save
 from restore.data_order import Data
 
-__all__ = ["GracefulStop", "Picture", "fit"]
+__all__ = ["GracefulStop", "Preview", "TrainingTask", "fit"]
 
-Picture = Callable[[Path, Restorer], Path]
+Preview = Callable[[Path, Restorer], Path]
 
 
 class GracefulStop:
-    """While open, Ctrl-C and SIGTERM ask for an end instead of forcing one; a second Ctrl-C, a moment later, forces it.
+    """A context in which the first Ctrl-C or SIGTERM sets `asked`, and a later Ctrl-C raises KeyboardInterrupt.
 
-    What launches several processes hands a Ctrl-C on to them, which have had it from the terminal already: within the
-    first moment it counts as the same one.
+    Launchers of several processes forward a Ctrl-C that the processes also receive from the terminal. A second signal
+    within `MOMENT` therefore counts as the first one.
     """
 
     MOMENT = 1.0  # seconds
@@ -33,14 +35,14 @@ class GracefulStop:
         self.asked = False
 
     def __enter__(self) -> GracefulStop:
-        """Take over the signals."""
+        """Install the handlers."""
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give them back."""
+        """Restore the handlers of before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -52,59 +54,69 @@ class GracefulStop:
             raise KeyboardInterrupt
 
 
-def fit(
-    training: Trainer,
-    data: Data,
-    folder: Path,
-    options: TrainOptions,
-    picture: Picture | None = None,
-    data_spec: DatasetInfo | None = None,
-    prior: Serializable | ComponentConfig | None = None,
-) -> None:
-    """Take the steps that are left, with a progress bar, a line in the log now and then, pictures and checkpoints.
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is trained on what, beside the options of the training.
+
+    Args:
+        degradation: what the network learns to undo.
+        data: clean images.
+        data_spec: description of `data`, for the checkpoints.
+        prediction_type: what the network predicts.
+        clip_sample: whether the restorer clamps its images to [-1, 1].
+        preview: (path, restorer) -> path; draws what the averaged restorer does at present and saves it as `path`.
+        prior: prior over x_T, for the checkpoints.
+    """
+
+    degradation: Degradation
+    data: Data
+    data_spec: DatasetInfo | None = None
+    prediction_type: Predict = "x0"
+    clip_sample: bool = False
+    preview: Preview | None = None
+    prior: Serializable | ComponentConfig | None = None
+
+
+def fit(training: Trainer, task: TrainingTask, folder: Path, options: TrainOptions) -> None:
+    """Run the remaining steps with a progress bar, a log, previews and checkpoints.
 
     Args:
         training: in its present state.
-        data: clean images.
-        folder: of the run; `log.jsonl`, `samples/` and `model/` are written there.
+        task: what is trained.
+        folder: the folder of the run; `log.jsonl`, `samples/` and `model/` are written there.
         options: how often to log, to draw and to save, and how many checkpoints to keep.
-        picture: draws what the averaged restorer can do by now and saves it, (path, restorer) -> path. Of several
-            processes, those that are given one call it at the same step.
-        data_spec: what `data` is, for the checkpoints.
-        prior: where trajectories start, for the checkpoints.
 
     Raises:
-        KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came (of several processes, at the next line of
-            the log, after the same step in all), with everything saved.
-        UsageError: when the loss is no longer finite or something cannot be written; the last checkpoint stays.
+        KeyboardInterrupt: after the step during which Ctrl-C or SIGTERM came, with everything saved. Several processes
+            stop together, at the next line of the log.
+        UsageError: if the loss is no longer finite or something cannot be written; the last checkpoint stays.
     """
     with GracefulStop() as stopper, TrainingLogger(folder, training, options) as log:
-        for record in training.run(data):
+        for record in training.run(task.data):
             log.add(record)
             step = record.step
             due = step % options.save_every == 0 or step == training.config.steps
-            # Looked at once, so that what stops here is also saved here; asked by all processes at the same steps.
+            # A single process checks after every step. Several processes must check at the same steps.
             asks = training.world_size == 1 or due or step % options.log_every == 0
             stop = asks and training.any_rank(stopper.asked)
             if due or stop:
-                log.write()  # which refuses a loss that is not finite
-                _save(folder / "model", training, options.keep, prior, data_spec)
+                log.write()  # refuses a loss that is not finite, so that it is never saved
+                _save(folder / "model", training, task, options.keep)
             if stop:
                 break
-            if picture and options.preview_every and step % options.preview_every == 0:
+            # The processes hold the same weights: the first one draws, the others wait for it in the next step.
+            if task.preview and not training.rank and options.preview_every and step % options.preview_every == 0:
                 with log.picture(step) as path:
-                    picture(path, training.ema)
+                    task.preview(path, training.ema)
         if training.any_rank(stopper.asked):
             raise KeyboardInterrupt(f"stopped after step {training.step}, saved; continue with --resume --out {folder}")
 
 
-def _save(
-    folder: Path, training: Trainer, keep: int, prior: Serializable | ComponentConfig | None, data: DatasetInfo | None
-) -> None:
+def _save(folder: Path, training: Trainer, task: TrainingTask, keep: int) -> None:
     fault = ""
     try:
-        save(folder, training, keep, prior, data)
+        save(folder, training, keep, task.prior, task.data_spec)
     except (OSError, ValueError) as error:
         fault = str(error)
     if training.any_rank(bool(fault)):
-        raise UsageError(fault or f"step {training.step} cannot be saved: the first process says why")
+        raise UsageError(fault or f"step {training.step} cannot be saved; the message of the first process says why")

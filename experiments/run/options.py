@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+from torch import nn
 
-from degrade.options import IntList, Options, UsageError
-from degrade.registry import Registry
+from degrade.options import IntList, KeyValues, Options, UsageError
+from degrade.registry import Registry, build
 from degrade.serializable import parse_key_values
-from restore import EMAConfig, TrainConfig, UNetConfig
+from restore import EMAConfig, TrainConfig, make_network, network_names
 from restore.distributed import count_micro_batches, get_world_size, local_rank
 from restore.losses import LOSSES
 from restore.lr_schedules import LR_SCHEDULES
+from restore.nets.registry import network_config_class
 from restore.optimizers import OPTIMIZERS
 from restore.timesteps import TIMESTEPS
 from restore.weightings import WEIGHTINGS
@@ -62,6 +66,10 @@ class NetworkOptions(Options):
     """Network."""
 
     size: Count = Field(64, description="side of the images in pixels")
+    network: str = Field("unet", description=f"registered network: {', '.join(network_names())}")
+    network_args: KeyValues = Field(
+        {}, description="arguments of the network; with unet they replace the options below, which are for unet only"
+    )
     model_channels: Count = Field(64, description="channels at the highest resolution")
     channel_mult: IntList = Field((1, 2, 3), description="channels at each level, as multiples of --model-channels")
     num_res_blocks: Count = Field(1, description="residual blocks at each level")
@@ -76,22 +84,62 @@ class NetworkOptions(Options):
         False, description="recompute activations: less memory, a third more time, the same results"
     )
 
-    def network(self, channels: int = 3) -> UNetConfig:
-        """Return the network's configuration.
+    @classmethod
+    def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a preset with those given over them; for other networks than unet without its options.
+
+        Raises:
+            UsageError: for an option of the UNet that is given with another network.
+        """
+        values = super().merge(preset, given)
+        network = given.get("network", "unet")
+        if network == "unet" or network not in network_names():
+            return values
+        defaults = {name: cls.model_fields[name].default for name in UNET_OPTIONS}
+        for name, default in defaults.items():
+            value = given.get(name, default)  # the configuration of a run gives all, the unused ones by default
+            if (tuple(value) if isinstance(value, list) else value) != default:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} is for --network unet; set arguments of {network} by --network-args")
+        return {**values, **defaults}
+
+    @model_validator(mode="after")
+    def _check_network(self) -> NetworkOptions:
+        try:
+            build(network_config_class(self.network), **self.network_arguments(channels=3, T=1))
+        except ValueError as error:
+            raise ValueError(f"--network {self.network}: {error}") from None
+        return self
+
+    def network_arguments(self, channels: int, T: int) -> dict[str, Any]:
+        """Return the arguments of the network.
+
+        Args:
+            channels: channels of the images, for a network whose configuration has a field `in_channels`.
+            T: number of severity levels, for a network whose configuration has a field `max_timestep`.
+        """
+        known = {"in_channels": channels, "image_size": self.size, "max_timestep": T}
+        if self.network == "unet":
+            known |= {name: getattr(self, name) for name in UNET_OPTIONS}
+        fields = {field.name for field in dataclasses.fields(network_config_class(self.network))}
+        return {**{name: value for name, value in known.items() if name in fields}, **self.network_args}
+
+    def build_network(self, channels: int, T: int) -> nn.Module:
+        """Return a new network for images of so many channels and severities 1..T.
 
         Raises:
             UsageError: if the values do not go together.
         """
         try:
-            return UNetConfig(
-                image_size=self.size, in_channels=channels, model_channels=self.model_channels,
-                channel_mult=self.channel_mult, num_res_blocks=self.num_res_blocks,
-                attention_resolutions=self.attention_resolutions, num_heads=self.num_heads, dropout=self.dropout,
-                norm_groups=self.norm_groups, patch_size=self.patch_size,
-                gradient_checkpointing=self.gradient_checkpointing,
-            )  # fmt: skip
-        except ValidationError as error:
-            raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            net: nn.Module = make_network(self.network, **self.network_arguments(channels, T))
+        except ValueError as error:
+            raise UsageError(f"--network {self.network}: {error}") from None
+        return net
+
+
+UNET_OPTIONS = tuple(
+    name for name in vars(NetworkOptions)["__annotations__"] if name not in ("size", "network", "network_args")
+)
 
 
 class TrainOptions(Options):

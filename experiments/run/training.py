@@ -1,8 +1,8 @@
-"""One training from the command line to a trained restorer; what every experiment that trains has in common.
+"""The frame of every program that trains.
 
-begin    options -> configuration and folder, of a new run or of the one that is continued
-train    configuration, degradation and data -> a finished `Trainer`, its checkpoints in the folder's `model`
-finish   what was measured and drawn -> metrics.json, the learning curve, and the lines that a run ends with
+start_run       command line -> configuration and folder, of a new run or of the run that is continued
+train           configuration, degradation and data -> a finished `Trainer`, with checkpoints in the folder's `model`
+write_results   measurements and pictures -> metrics.json, the learning curve, and the lines that a run ends with
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from typing import Any, TypeVar
 
 import torch
 
-from degrade import Degradation, Source
 from degrade.command_line import UsageError, parse
 from degrade.seeding import fork_seed
-from degrade.serializable import Serializable
 from experiments.evaluation.plots import plot_loss
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
-from experiments.run.loop import Picture, fit
+from experiments.run.loop import TrainingTask, fit
 from experiments.run.options import NetworkOptions, RunOptions, TrainOptions
-from restore import DatasetInfo, Predict, Restorer, Trainer, UNet, UNetConfig, latest
+from restore import Restorer, Trainer, latest
 from restore.distributed import init_distributed
 
-__all__ = ["TrainerOptions", "start_run", "train", "write_results"]
+__all__ = ["TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
 
 
 class TrainerOptions(TrainOptions, NetworkOptions, RunOptions):
-    """Everything that a training needs to know beside its degradation and its data."""
+    """All options of a training except those of its degradation and its data."""
 
 
 C = TypeVar("C", bound=TrainerOptions)
@@ -43,64 +41,47 @@ def start_run(
         model: the configuration.
         presets: values by name of the preset.
         argv: the command line without the program.
-        program: its name without `.py`.
-        description: what `--help` says first.
+        program: the name of the program without `.py`.
+        description: the text at the top of `--help`.
 
     Raises:
-        UsageError: for anything the user should mend.
+        UsageError: for anything that the user can mend.
     """
     config, explicit = parse(model, presets, argv, f"{program}.py", description)
     folder = choose_folder(config, program)
     return (stored_config(folder, model, explicit) if config.resume else config), folder
 
 
-def train(
-    config: TrainerOptions,
-    folder: Path,
-    network: UNetConfig,
-    D: Degradation,
-    data: Source,
-    prediction_type: Predict = "x0",
-    clip_sample: bool = False,
-    picture: Picture | None = None,
-    data_spec: DatasetInfo | None = None,
-    prior: Serializable | None = None,
-) -> tuple[Trainer, Path]:
-    """Train a restorer of D from the start, or from the newest checkpoint if the run is continued.
+def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: int = 3) -> tuple[Trainer, Path]:
+    """Train a restorer from the start, or from the newest checkpoint if the run is continued.
 
     Args:
-        config: how, and where to compute.
-        folder: of the run, as `start_run` returned it; made if missing.
-        network: what is trained.
-        D: what it learns to undo.
-        data: clean images.
-        prediction_type: what the network predicts.
-        clip_sample: whether the restorer clamps to [-1, 1].
-        picture: what is drawn while training; see `experiments.run.loop`.
-        data_spec: what `data` is, for the checkpoints.
-        prior: where trajectories start, for the checkpoints.
+        config: the network, how to train it, and where to compute.
+        folder: the folder of the run, as `start_run` returned it; it is created if missing.
+        task: the degradation, the data, and what the network predicts.
+        channels: channels of the images.
 
     Returns:
-        The finished training and the folder of the run: the next number where a run started meanwhile took this one.
+        The finished training and the folder of the run. The folder is another one than `folder` if a run that was
+        started at the same time has taken that number.
 
     Raises:
-        UsageError: for anything the user should mend.
+        UsageError: for anything that the user can mend.
         KeyboardInterrupt: when interrupted, with everything saved.
     """
     device = config.torch_device()
     with fork_seed("cpu", config.seed, "weights"):
-        net = UNet(network)
+        net = config.build_network(channels, task.degradation.T)
     net = net.to(device).to(memory_format=torch.channels_last)
     try:
-        restorer = Restorer(net, D, prediction_type, clip_sample)
+        restorer = Restorer(net, task.degradation, task.prediction_type, task.clip_sample)
         training = Trainer(restorer, config.training(config.seed), init_distributed(device))
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from None
     folder = create_run_dir(folder, config)
     if config.resume:
-        resume_run(folder, training, data_spec)
-    # The processes hold the same weights, so one of them draws; the others wait for it in the next step.
-    fit(training, data, folder, config, None if training.rank else picture, data_spec, prior)
+        resume_run(folder, training, task.data_spec)
+    fit(training, task, folder, config)
     return training, folder
 
 

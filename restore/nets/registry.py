@@ -21,7 +21,7 @@ from torch import nn
 
 from degrade.registry import Registry, build
 
-__all__ = ["make_network", "network_arguments", "network_names", "register_network"]
+__all__ = ["make_network", "network_arguments", "network_config_class", "network_names", "register_network"]
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -79,6 +79,18 @@ def network_names() -> tuple[str, ...]:
     True
     """
     return NETWORKS.names()
+
+
+def network_config_class(name: str) -> type[Any]:
+    """Return the class of the configuration of the network `name`, a frozen dataclass.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    >>> network_config_class("unet").__name__
+    'UNetConfig'
+    """
+    return _config_class(NETWORKS.get(name))
 
 
 def make_network(name: str, **arguments: Any) -> Any:

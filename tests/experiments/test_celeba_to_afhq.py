@@ -226,10 +226,10 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
 
 def test_values_come_from_preset_file_and_command_line_in_this_order(tmp_path):
     file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"T": 50, "dropout": 0.5, "channel_mult": [1, 2]}))
+    file.write_text(json.dumps({"T": 50, "dropout": 0.5, "channel_mult": [1, 2, 2, 4]}))
     presets, argv = celeba_to_afhq.PRESETS, ["--preset", "paper", "--config", str(file), "--dropout", "0.25"]
     config, _ = parse(Config, presets, [*argv, "--sample-steps", "50"], "x", "")
-    assert (config.size, config.T, config.dropout, config.channel_mult) == (128, 50, 0.25, (1, 2))
+    assert (config.size, config.T, config.dropout, config.channel_mult) == (128, 50, 0.25, (1, 2, 2, 4))
     assert config.max_grad_norm is None
 
 
@@ -248,7 +248,7 @@ def test_the_paper_preset_is_the_paper():
     assert (training.optimizer, training.steps) == (Adam(lr=2e-5), 700_000)
     assert (training.batch_size, training.micro_batch_size) == (64, 32)
     assert training.ema == EMAConfig(0.995, update_every=10, update_after=2000)
-    config.network()
+    config.build_network(3, T=1)
 
 
 def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):

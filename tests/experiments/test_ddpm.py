@@ -16,7 +16,7 @@ from experiments import ddpm
 from experiments.data.drawn import DrawnFaces
 from experiments.ddpm import Config
 from experiments.evaluation.diffusion import DiffusionEvaluator
-from restore import FunctionRestorer, UNet
+from restore import FunctionRestorer
 from restore.losses import L2
 from restore.lr_schedules import Constant
 from samplers import load_prior
@@ -172,7 +172,7 @@ def test_presets_are_what_was_published(name, parameters):
         assert (training.optimizer.lr, training.batch_size, given.resize, given.num_heads) == (2e-5, 64, "pad", 8)
         assert training.steps == 75 * 60_000 // 64
     with torch.device("meta"):
-        net = UNet(given.network(3 if name == "cifar10" else 1))
+        net = given.build_network(3 if name == "cifar10" else 1, T=1)
     assert parameters in (None, sum(p.numel() for p in net.parameters()))
 
 

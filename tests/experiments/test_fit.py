@@ -17,14 +17,20 @@ import restore
 from degrade.command_line import UsageError
 from degrade.seeding import seeded_generator
 from experiments.run import logging as watch
+from experiments.run import loop
 from experiments.run.folder import resume_run
-from experiments.run.loop import GracefulStop, fit
+from experiments.run.loop import GracefulStop, TrainingTask
 from experiments.run.options import TrainOptions
 from restore import ComponentConfig, DatasetInfo
 from restore.distributed import SingleProcess
 from tests.trainings import data, start, states
 
 FACES = DatasetInfo("faces.zip", 100, "ab" * 32)
+
+
+def fit(training, source, folder, options, preview=None, data_spec=None, prior=None):
+    task = TrainingTask(training.restorer.degradation, source, data_spec, preview=preview, prior=prior)
+    loop.fit(training, task, folder, options)
 
 
 def options(**values):
@@ -234,7 +240,7 @@ def test_when_the_first_process_cannot_save_the_others_end_with_it(tmp_path, mon
     training = start(4)
     training.rank = 1
     monkeypatch.setattr(training, "any_rank", lambda flag: training.step >= 4)
-    with pytest.raises(UsageError, match="step 4 cannot be saved: the first process says why"):
+    with pytest.raises(UsageError, match="step 4 cannot be saved; the message of the first process"):
         fit(training, data, tmp_path, options(save_every=4, log_every=100))
 
 

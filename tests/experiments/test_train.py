@@ -20,7 +20,7 @@ from experiments.evaluation.metrics import measure
 from experiments.evaluation.restoration import RestorationEvaluator
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.train import Config
-from restore import EMAConfig, UNet
+from restore import EMAConfig, ResidualCNNConfig
 from restore.losses import L1
 from restore.optimizers import Adam
 from samplers import load_prior
@@ -210,7 +210,7 @@ def test_every_preset_is_whole_and_has_a_quick_variant(name):
     for given in (Config(**PRESETS[name]), small):
         D = degrade.make(given.degradation, **given.degradation_args)
         with torch.device("meta"):
-            UNet(given.network(1 if given.data == "mnist" else 3))
+            given.build_network(1 if given.data == "mnist" else 3, T=1)
         assert given.prior != "auto" or D.T > 0
     assert isinstance(PRESETS[name], Mapping)
     assert small.degradation_args == PRESETS[name]["degradation_args"]
@@ -219,11 +219,34 @@ def test_every_preset_is_whole_and_has_a_quick_variant(name):
 
 def test_the_network_of_cifar_has_the_published_size():
     with torch.device("meta"):
-        net = UNet(config("--preset", "cifar10-blur").network())
+        net = config("--preset", "cifar10-blur").build_network(3, T=1)
     assert sum(p.numel() for p in net.parameters()) == 35_746_307
 
 
+def test_any_registered_network_trains_and_is_loaded(tmp_path):
+    own = ["--network", "residual_cnn", "--network-args", "channels=4", "num_layers=1", "--out", str(tmp_path / "out")]
+    few = ["--size", "16", "--eval-images", "4", "--device", "cpu", "--degradation-args", "T=3"]
+    train.main([*few, *TRAINING, *own])
+    R = restore.load(tmp_path / "out")
+    assert R.net.config == ResidualCNNConfig(channels=4, num_layers=1, max_timestep=3, image_size=16)
+    with pytest.raises(UsageError, match=r"^--network-args .*: this run was started with .*'channels': 4"):
+        train.main([*own, "--resume", "--network-args", "channels=5"])
+    assert config("--config", tmp_path / "out" / "config.json").network == "residual_cnn"
+
+
+def test_arguments_of_the_unet_have_options_and_may_be_given_by_name():
+    given = config("--model-channels", 16, "--network-args", "num_heads=2", "image_size=32")
+    arguments = given.network_arguments(1, T=9)
+    wanted = {"model_channels": 16, "num_heads": 2, "image_size": 32, "in_channels": 1}
+    assert {name: arguments[name] for name in wanted} == wanted
+    assert "max_timestep" not in arguments
+    with pytest.raises(UsageError, match=r"^--network residual_cnn: ResidualCNNConfig: width = 2: "):
+        config("--network", "residual_cnn", "--network-args", "width=2")
+
+
 BAD = [
+    ("--network unett", "--network unett: no network is called 'unett': did you mean 'unet'"),
+    ("--network residual_cnn", "--model-channels is for --network unet; set arguments of residual_cnn by"),
     ("--data nowhere", "--data nowhere does not exist"),
     ("--degradation blurr", "no degradation is called 'blurr': did you mean 'blur'"),
     ("--degradation-args T", "--degradation-args: 'T' is no option and no key=value"),
