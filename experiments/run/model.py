@@ -104,11 +104,16 @@ def _data(
         return None
     network = specification.network.arguments
     values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
-    options = validated(
-        DataOptions, {**values, "data": name, "channels": str(network["in_channels"]), "download": False}
-    )
+    values |= {"channels": str(network["in_channels"])} if "in_channels" in network else {}
+    options = validated(DataOptions, {**values, "data": name, "download": False})
+    size = network.get("image_size", stored.get("size"))
+    if size is None:
+        raise UsageError(
+            f"the size of the images for {specification.network.name} is unknown; give its configuration a field"
+            " image_size"
+        )
     try:
-        return load_data(options, network["image_size"], stored.get("seed", seed), device, name, option)
+        return load_data(options, size, stored.get("seed", seed), device, name, option)
     except UsageError as error:
         if asked:
             raise
