@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.components import component_reader, component_to_dict
 
 __all__ = ["L1", "L2", "LOSSES", "AnyLoss", "Charbonnier", "Huber", "Loss", "register_loss"]
 
@@ -74,7 +73,7 @@ def register_loss(name: str) -> Callable[[type[L]], type[L]]:
 
 
 # The type of a field that holds one.
-AnyLoss = Annotated[Loss, PlainValidator(component_reader(LOSSES)), PlainSerializer(component_to_dict)]
+AnyLoss = Annotated[Loss, PlainValidator(LOSSES.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 @register_loss("l1")

@@ -17,7 +17,6 @@ from pydantic import Field, PlainSerializer, PlainValidator
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.components import component_reader, component_to_dict
 
 __all__ = [
     "LR_SCHEDULES",
@@ -89,9 +88,7 @@ def register_lr_schedule(name: str) -> Callable[[type[S]], type[S]]:
 
 
 # The type of a field that holds one.
-AnyLRSchedule = Annotated[
-    LRSchedule, PlainValidator(component_reader(LR_SCHEDULES)), PlainSerializer(component_to_dict)
-]
+AnyLRSchedule = Annotated[LRSchedule, PlainValidator(LR_SCHEDULES.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 def _progress(step: int, steps: int) -> float:

@@ -16,7 +16,6 @@ from torch import nn
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.components import component_reader, component_to_dict
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "AnyOptimizer", "Optimizer", "register_optimizer"]
 
@@ -65,7 +64,7 @@ def register_optimizer(name: str) -> Callable[[type[T]], type[T]]:
 
 
 # The type of a field that holds one.
-AnyOptimizer = Annotated[Optimizer, PlainValidator(component_reader(OPTIMIZERS)), PlainSerializer(component_to_dict)]
+AnyOptimizer = Annotated[Optimizer, PlainValidator(OPTIMIZERS.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 @register_optimizer("adam")

@@ -8,7 +8,7 @@ With x_t = a_t x0 + b_t z a network may predict the image, the noise, or a mixtu
     eps       z                  (x_t - b_t o) / a_t
     v         a_t z - b_t x0     (a_t x_t - b_t o) / (a_t^2 + b_t^2)
 
-The last two need a `AffinePath`; for every other degradation only x0 makes sense. Samplers see none of this, nor in
+The last two need an additive degradation; for every other one only x0 makes sense. Samplers see none of this, nor in
 which precision the network works: what it is given and what it gives back has the precision of x_t.
 """
 
@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from degrade import AffinePath, Degradation, Params
+from degrade import Degradation, Params
 from degrade.base import check_levels
 from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
@@ -46,9 +46,8 @@ class Restorer(BaseRestorer):
     To compile it, `R.net.compile(dynamic=True)`; for channels_last, `R.to(memory_format=torch.channels_last)`.
 
     Raises:
-        ValueError: for an unknown `prediction_type` or `precision`, for `eps` or `v` without a `AffinePath`, and for
-            `eps` where
-            some a_t is 0, since noise alone does not tell the image.
+        ValueError: for an unknown `prediction_type` or `precision`, for `eps` or `v` of a degradation that is not
+            additive (x_t = a_t x0 + b_t z), and for `eps` where some a_t is 0, since noise alone does not determine x0.
 
     >>> import degrade
     >>> class Zero(nn.Module):
@@ -144,14 +143,15 @@ class Restorer(BaseRestorer):
         return (a_t * x_t - b_t * out) / (a_t**2 + b_t**2)
 
 
-def _solvable(degradation: Degradation, prediction_type: Predict) -> AffinePath:
+def _solvable(degradation: Degradation, prediction_type: Predict) -> Degradation:
     """Return the degradation if x0 follows from x_t and what `prediction_type` names; otherwise raise ValueError."""
-    if not isinstance(degradation, AffinePath):
+    if not degradation.additive:
         raise ValueError(
             f"prediction_type {prediction_type!r} needs x_t = a_t x0 + b_t z, which {degradation.name!r} is not;"
             " use prediction_type='x0'"
         )
-    a, _ = degradation.schedule(degradation.T)
+    like = torch.zeros(degradation.T + 1, 1, 1, 1, dtype=torch.float64)
+    a = degradation.coefficients(torch.arange(degradation.T + 1), like)[0].flatten()
     if prediction_type == "eps" and not a.all():
         raise ValueError(
             f"prediction_type 'eps' cannot recover x0 at t = {int((a == 0).nonzero()[0])}, where a_t = 0;"

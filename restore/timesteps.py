@@ -20,7 +20,6 @@ from torch import Generator, Tensor
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.components import component_reader, component_to_dict
 
 __all__ = [
     "TIMESTEPS",
@@ -112,7 +111,7 @@ def register_timesteps(name: str) -> Callable[[type[D]], type[D]]:
 
 
 # The type of a field that holds one.
-AnyTimesteps = Annotated[Timesteps, PlainValidator(component_reader(TIMESTEPS)), PlainSerializer(component_to_dict)]
+AnyTimesteps = Annotated[Timesteps, PlainValidator(TIMESTEPS.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 @register_timesteps("uniform")

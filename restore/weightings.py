@@ -19,11 +19,9 @@ import torch
 from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
-from degrade import AffinePath
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.components import component_reader, component_to_dict
 from restore.restorer import Restorer
 
 __all__ = [
@@ -95,7 +93,7 @@ def register_weighting(name: str) -> Callable[[type[W]], type[W]]:
 
 
 # The type of a field that holds one.
-AnyWeighting = Annotated[Weighting, PlainValidator(component_reader(WEIGHTINGS)), PlainSerializer(component_to_dict)]
+AnyWeighting = Annotated[Weighting, PlainValidator(WEIGHTINGS.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 @register_weighting("uniform")
@@ -131,7 +129,7 @@ class MinSNR(Weighting):
             ValueError: if the degradation is not x_t = a_t x0 + b_t z.
         """
         D = restorer.degradation
-        if not isinstance(D, AffinePath):
+        if not D.additive:
             raise ValueError(
                 f"weighting 'min_snr' needs x_t = a_t x0 + b_t z, which {D.name!r} is not; use weighting='uniform'"
             )

@@ -2,12 +2,12 @@
 
 The two are one network, that of Ho et al. (arXiv 2006.11239, 2020) with the variants of Dhariwal and Nichol (arXiv
 2105.05233, 2021); what else a UNet2DModel can be is refused: Fourier or learned embeddings of time, classes, skip
-blocks. Theirs counts levels of noise k = 0..T-1 where we count t = k + 1, hence `shift = -1` in the network that is
-read. The size of images is the shorter side where `sample_size` names two; where it names none it is 32, or one pixel
-at the lowest level if that is more.
+blocks. diffusers counts noise levels k = 0..T-1 where this library counts t = k + 1, hence `time_offset = -1` in a
+network that is read. The image size is the shorter side if `sample_size` has two values; if it is missing, it is 32, or
+the size that leaves one pixel at the lowest level, whichever is larger.
 
-A folder holds `config.json`, `diffusion_pytorch_model.safetensors` (or `.bin`, read with weights_only=True) and, where
-it is of a pipeline, `scheduler_config.json`: at the top, or in the subfolders `unet` and `scheduler`.
+A folder holds `config.json`, `diffusion_pytorch_model.safetensors` (or `.bin`, read with weights_only=True) and, if it
+was written by a pipeline, `scheduler_config.json`: at the top, or in the subfolders `unet` and `scheduler`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from restore.interop.diffusers_config import network_options, noise_options, read_network, read_noise
+from restore.interop.diffusers_config import network_options, read_network
+from restore.interop.diffusers_scheduler import read_scheduler, scheduler_options
 from restore.interop.diffusers_weights import load_weights, their_weights
 from restore.nets.unet import UNet
 from restore.restorer import Restorer
@@ -34,13 +35,13 @@ WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 def from_diffusers(folder: str | Path, device: torch.device | str = "cpu") -> Restorer:
     """Return the restorer in a folder that diffusers' `save_pretrained` wrote, in evaluation mode.
 
-    Its network is a `UNet`; its degradation is `gaussian_noise` with the schedule of the folder's scheduler, whose
-    defaults stand in where there is none: T = 1000, linear betas from 1e-4 to 0.02, eps predicted, x0_hat clamped. To
-    teach the network another degradation, train `Restorer(R.net, D, "x0")`.
+    Its network is a `UNet`; its degradation is `gaussian_noise` with the schedule of the folder's scheduler, or the
+    defaults of diffusers if it has none: T = 1000, linear betas from 1e-4 to 0.02, eps predicted, x0_hat clamped. To
+    train the network for another degradation, make `Restorer(R.net, D, "x0")`.
 
     Args:
-        folder: of a UNet2DModel, or of a pipeline with a DDPMScheduler or DDIMScheduler.
-        device: where the restorer shall live.
+        folder: folder of a UNet2DModel, or of a pipeline with a DDPMScheduler or DDIMScheduler.
+        device: device of the restorer.
 
     Raises:
         FileNotFoundError: if the configuration or the weights are missing.
@@ -50,24 +51,24 @@ def from_diffusers(folder: str | Path, device: torch.device | str = "cpu") -> Re
     folder = Path(folder)
     unet, scheduler = (folder / name if (folder / name).is_dir() else folder for name in ("unet", "scheduler"))
     config, flip = read_network(unet / NETWORK)
-    noise = read_noise(scheduler / SCHEDULER if (scheduler / SCHEDULER).is_file() else None)
+    info = read_scheduler(scheduler / SCHEDULER if (scheduler / SCHEDULER).is_file() else None)
     net = UNet(config)
     load_weights(net, _read_weights(unet), flip)
-    return Restorer(net, *noise).eval().to(device)
+    return Restorer(net, *info).eval().to(device)
 
 
 def to_diffusers(model: Restorer | UNet, folder: str | Path) -> Path:
     """Write a network for `UNet2DModel.from_pretrained(folder)`, and a restorer also for `DDPMPipeline`.
 
     Args:
-        model: a UNet, or the restorer of one from `gaussian_noise`.
-        folder: made if missing.
+        model: a UNet, or a restorer with a UNet that removes Gaussian noise with a_t^2 + b_t^2 = 1.
+        folder: folder that is written; it is made if missing.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: naming what diffusers cannot express; nothing is written then.
+        ValueError: naming the option that diffusers cannot express; no file is written then.
 
     >>> import tempfile
     >>> from restore.nets.unet import UNetConfig
@@ -82,7 +83,7 @@ def to_diffusers(model: Restorer | UNet, folder: str | Path) -> Path:
         raise ValueError(f"only a restore.UNet can be written for diffusers, not {type(net).__name__}")
     files: dict[str, dict[str, Any]] = {NETWORK: network_options(net.config)}
     if isinstance(model, Restorer):
-        files[SCHEDULER] = noise_options(model)
+        files[SCHEDULER] = scheduler_options(model)
         parts = {"unet": files[NETWORK], "scheduler": files[SCHEDULER]}
         classes = {part: ["diffusers", options["_class_name"]] for part, options in parts.items()}
         files[PIPELINE] = {"_class_name": "DDPMPipeline"} | classes
@@ -106,5 +107,5 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
             return weights
         return load_file(file)
-    except Exception as error:  # each format has its own kinds of error for a file that is torn or none of its own
+    except Exception as error:  # each format raises its own types of error for a damaged file
         raise ValueError(f"{file} cannot be read: {str(error).partition(chr(10))[0]}") from error

@@ -1,26 +1,21 @@
-"""The configuration files of diffusers, and what they mean here.
+"""The `config.json` of a UNet2DModel of diffusers as a `UNetConfig`.
 
-`config.json` of a UNet2DModel is a `UNetConfig` where time is embedded by sines and cosines, no class is given and no
-block has skip connections of its own in pixels; `scheduler_config.json` is the `gaussian_noise` that the network was
-trained on and what it predicts. Any other option is refused by name.
+The two describe the same network if time is embedded by sines and cosines, no class is given and no block has skip
+connections of its own in pixels. Any other option is refused by name.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from degrade import GaussianNoise
-from degrade.functional.schedules import PUBLISHED, Cosine, LinearBeta
 from degrade.registry import build
 from restore.nets.unet import UNetConfig
-from restore.restorer import Predict, Restorer
 
-__all__ = ["Noise", "network_options", "noise_options", "read_network", "read_noise"]
+__all__ = ["network_options", "read_network", "read_options"]
 
 UNET = "UNet2DModel"
-SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
 
 # Kinds of levels, without the first letters of their names in older files: whether they attend, and how they end (None:
 # as the option `downsample_type` or `upsample_type` says).
@@ -46,15 +41,6 @@ NETWORK: dict[str, tuple[Any, ...]] = {
     "time_embedding_type": ("positional", "positional"),
     "upsample_type": ("conv", "conv", "resnet", None),
 }
-NOISE: dict[str, tuple[Any, ...]] = {
-    "beta_schedule": ("linear", "linear", "squaredcos_cap_v2"),
-    "clip_sample": (True, True, False),
-    "clip_sample_range": (1.0, 1.0),
-    "prediction_type": ("epsilon", "epsilon", "sample", "v_prediction"),
-    "rescale_betas_zero_snr": (False, False),
-    "thresholding": (False, False),
-    "trained_betas": (None, None),
-}
 # Those that ours has too, with diffusers' defaults.
 SHAPE: dict[str, Any] = {
     "attention_head_dim": 8,
@@ -76,16 +62,6 @@ SHAPE: dict[str, Any] = {
     "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
 }
 SIZE = 32  # of the images of a network whose file does not say it, where its levels allow it
-AMOUNT: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
-PREDICT: dict[str, Predict] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-
-
-class Noise(NamedTuple):
-    """What a scheduler says of the network: its degradation, what it predicts, and whether x0_hat is clamped."""
-
-    degradation: GaussianNoise
-    prediction_type: Predict
-    clip_sample: bool
 
 
 def read_network(file: Path) -> tuple[UNetConfig, bool]:
@@ -95,7 +71,7 @@ def read_network(file: Path) -> tuple[UNetConfig, bool]:
         FileNotFoundError: if there is no such file.
         ValueError: in one line, naming every option that cannot be expressed.
     """
-    options = _read(file, (UNET,), NETWORK, SHAPE)
+    options = read_options(file, (UNET,), NETWORK, SHAPE)
     _expect_expressible(file, options)
     channels, scale_shift = options["block_out_channels"], options["resnet_time_scale_shift"] == "scale_shift"
     last, width, size = len(channels) - 1, channels[0], options["sample_size"]
@@ -156,30 +132,8 @@ def _levels(options: dict[str, Any], way: str, kinds: dict[str, tuple[bool, str 
     return [(attention, end or options[f"{way}sample_type"] or "conv") for attention, end in found]
 
 
-def read_noise(file: Path | None) -> Noise:
-    """Return what a `scheduler_config.json` says; diffusers' defaults where there is none.
-
-    How it walks (`variance_type`, `timestep_spacing`, ...) is left to the sampler step.
-
-    Raises:
-        ValueError: in one line, naming every option that cannot be expressed.
-
-    >>> read_noise(None).degradation.schedule
-    LinearBeta(name='linear_beta', beta_start=None, beta_end=None)
-    """
-    defaults = {name: default for name, (default, *_) in NOISE.items()} | AMOUNT
-    options = defaults if file is None else _read(file, SCHEDULERS, NOISE, AMOUNT)
-    schedule: LinearBeta | Cosine = Cosine()
-    if options["beta_schedule"] == "linear":
-        betas = options["beta_start"], options["beta_end"]
-        published = (options["num_train_timesteps"], *betas) == PUBLISHED
-        schedule = LinearBeta() if published else build(LinearBeta, beta_start=betas[0], beta_end=betas[1])
-    degradation = build(GaussianNoise, T=options["num_train_timesteps"], schedule=schedule)
-    return Noise(degradation, PREDICT[options["prediction_type"]], options["clip_sample"])
-
-
 def network_options(config: UNetConfig) -> dict[str, Any]:
-    """Return the `config.json` of a network; its `shift` goes into the weights.
+    """Return the `config.json` of a network; its `time_offset` goes into the weights.
 
     Raises:
         ValueError: naming the field that a UNet2DModel has no option for, such as `patch_size`.
@@ -237,33 +191,21 @@ def _kind(kinds: dict[str, tuple[bool, str | None]], attention: bool, residual: 
     return attending if attention else resnet if residual else plain
 
 
-def noise_options(restorer: Restorer) -> dict[str, Any]:
-    """Return the `scheduler_config.json` of what a restorer was trained on.
-
-    Raises:
-        ValueError: unless that is `gaussian_noise` with linear betas, which for the published process without betas
-            of its own means T = 1000, or the default cosine.
-    """
-    D = restorer.degradation
-    schedule = D.schedule if isinstance(D, GaussianNoise) else None
-    possible = (
-        (PUBLISHED[0] == D.T or schedule != LinearBeta()) if isinstance(schedule, LinearBeta) else schedule == Cosine()
-    )
-    if not possible:
-        raise ValueError(f"diffusers cannot express {D}; write its network alone: to_diffusers(restorer.net, folder)")
-    betas: dict[str, Any] = {"beta_schedule": "squaredcos_cap_v2"}
-    if isinstance(schedule, LinearBeta):
-        betas = {"beta_schedule": "linear", "beta_start": schedule.beta_start or PUBLISHED[1]}
-        betas["beta_end"] = schedule.beta_end or PUBLISHED[2]
-    [prediction] = [theirs for theirs, ours in PREDICT.items() if ours == restorer.prediction_type]
-    own = {"num_train_timesteps": D.T, "prediction_type": prediction, "clip_sample": restorer.clip_sample}
-    return {"_class_name": SCHEDULERS[0]} | betas | own
-
-
-def _read(
+def read_options(
     file: Path, classes: tuple[str, ...], fixed: dict[str, tuple[Any, ...]], free: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the options in a file, completed by diffusers' defaults; refuse values that are not ours."""
+    """Return the options in a configuration file of diffusers, completed by the defaults of diffusers.
+
+    Args:
+        file: the file.
+        classes: the classes of diffusers that it may configure.
+        fixed: options with few possible values: the default of diffusers, then the values that can be expressed.
+        free: options with any value: the default of diffusers.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: in one line, naming every option that cannot be expressed.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; diffusers' save_pretrained writes it")
     try:

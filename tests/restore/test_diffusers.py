@@ -13,7 +13,8 @@ from torch import nn
 
 import degrade
 from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig, from_diffusers, to_diffusers
-from restore.interop.diffusers_config import read_network, read_noise
+from restore.interop.diffusers_config import read_network
+from restore.interop.diffusers_scheduler import read_scheduler
 from restore.interop.diffusers_weights import load_weights, their_weights
 from samplers import DDIM, DDPM, Algorithm2, sample, trajectory
 
@@ -297,7 +298,7 @@ def test_no_code_is_run(written, capsys):
 def test_the_schedule_is_that_of_the_scheduler(name, T, how, diffusers, tmp_path):
     scheduler = getattr(diffusers, name)(num_train_timesteps=T, **how)
     scheduler.save_pretrained(tmp_path)
-    D, prediction_type, clip_sample = read_noise(tmp_path / "scheduler_config.json")
+    D, prediction_type, clip_sample = read_scheduler(tmp_path / "scheduler_config.json")
     a, b = D.schedule(D.T)
     torch.testing.assert_close(a[1:] ** 2, scheduler.alphas_cumprod.double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(b[1:] ** 2, 1 - scheduler.alphas_cumprod.double(), rtol=0, atol=1e-6)
@@ -328,6 +329,20 @@ def test_a_restorer_comes_back_whole_from_any_layout(prediction_type, schedule, 
             R.clip_sample,
         )
         assert all(torch.equal(value, again.net.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("schedule", ["linear_beta", {"name": "cosine", "s": 0.02}], ids=str)
+def test_betas_without_a_name_in_diffusers_are_listed(schedule, written, diffusers, tmp_path):
+    D = degrade.make("gaussian_noise", T=7, schedule=schedule)
+    folder = to_diffusers(Restorer(written[1], D, "eps"), tmp_path / "listed")
+    scheduler = diffusers.DDPMScheduler.from_pretrained(folder)
+    like = torch.zeros(7, 1, 1, 1, dtype=torch.float64)
+    t = torch.arange(1, 8)
+    a, b = (table.flatten() for table in D.coefficients(t, like))
+    torch.testing.assert_close(scheduler.alphas_cumprod.double(), a**2, rtol=1e-4, atol=1e-7)  # float32 there
+    again = from_diffusers(folder).degradation
+    for found, expected in zip(again.coefficients(t, like), (a, b), strict=True):
+        torch.testing.assert_close(found.flatten(), expected, rtol=0, atol=1e-12)
 
 
 @pytest.fixture
@@ -389,7 +404,7 @@ def test_a_network_of_noise_learns_to_undo_a_blur(written, diffusers, tmp_path):
     assert losses[-1] < losses[0]
     x_T = torch.zeros(2, 3, 8, 8)
     assert sample(training.ema, Algorithm2(), x_T).isfinite().all()
-    with pytest.raises(ValueError, match=r"cannot express Blur.*write its network alone: to_diffusers\(restorer.net"):
+    with pytest.raises(ValueError, match=r"cannot express Blur.*write the network alone, to_diffusers\(restorer.net"):
         to_diffusers(training.ema, tmp_path / "blur")
     assert not (tmp_path / "blur").exists()
     theirs = diffusers.UNet2DModel.from_pretrained(to_diffusers(training.restorer.net, tmp_path / "net")).eval()

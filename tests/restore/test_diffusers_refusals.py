@@ -64,7 +64,8 @@ NETWORKS = [
 ]
 SCHEDULERS = [
     ({"beta_schedule": "scaled_linear"}, "beta_schedule 'scaled_linear'; only 'linear' or 'squaredcos_cap_v2' can"),
-    ({"trained_betas": [0.1]}, r"trained_betas \[0.1\]; only None can"),
+    ({"trained_betas": [0.1]}, r"trained_betas has 1 entries, num_train_timesteps is 10"),
+    ({"trained_betas": [0.1, 0.0]}, r"trained_betas \[0.1, 0.0\] cannot be expressed; only a list of numbers in"),
     ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr True"),
     ({"thresholding": True}, "thresholding True"),
     ({"clip_sample_range": 2.0}, "clip_sample_range 2.0; only 1.0 can"),
@@ -121,9 +122,10 @@ def test_a_network_that_diffusers_cannot_express_is_not_written(config, message,
 def test_a_restorer_that_diffusers_cannot_express_is_not_written(tmp_path):
     net = UNet(UNetConfig(**SHAPE))
     straight = degrade.make("gaussian_noise", T=4, schedule="rectified")
-    spaced_timesteps = degrade.make("gaussian_noise", T=4)  # the published process in four levels
-    for D in (straight, spaced_timesteps, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
-        with pytest.raises(ValueError, match=r"diffusers cannot express .*write its network alone"):
+    table = {"name": "table", "a": [1, 1, 1], "b": [0, 0.1, 0.2]}  # noise on top of the whole image
+    exploding = degrade.make("gaussian_noise", T=2, schedule=table)
+    for D in (straight, exploding, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
+        with pytest.raises(ValueError, match=r"diffusers cannot express .*write the network alone"):
             to_diffusers(Restorer(net, D), tmp_path / "model")
     with pytest.raises(ValueError, match=r"only a restore\.UNet can be written for diffusers, not Linear"):
         to_diffusers(Restorer(nn.Linear(1, 1), NOISE), tmp_path / "model")

@@ -51,6 +51,29 @@ def test_only_mixtures_have_noise_to_predict():
         Restorer(Fixed(None), Fade(T=3), "x1")
 
 
+def test_noise_is_predicted_for_any_degradation_that_declares_that_it_is_additive():
+    class Haze(degrade.Degradation):
+        additive = True
+
+        def draw(self, x0, generator=None):
+            return torch.ones_like(x0)
+
+        def coefficients(self, t, like):
+            u = (t / (2 * self.T)).to(like.dtype).view(-1, 1, 1, 1)
+            return 1 - u, u
+
+        def apply(self, x0, t, z):
+            a_t, b_t = self.coefficients(t, x0)
+            return a_t * x0 + b_t * z
+
+    D, x0, t = Haze(T=3), images(2, 1, 4, 4), torch.tensor([1, 3])
+    z = D.draw(x0)
+    for prediction_type in ("eps", "v"):
+        R = Restorer(Fixed(None), D, prediction_type)
+        R.net.out = R.target(x0, t, z)
+        torch.testing.assert_close(R(D(x0, t, z), t), x0, rtol=0, atol=1e-12)
+
+
 def test_clamping_is_an_option():
     D = degrade.make("gaussian_noise", T=3)
     out = torch.tensor([-3.0, 0.5, 2.0]).view(1, 1, 1, 3)

@@ -64,7 +64,7 @@ def test_a_name_alone_is_enough_and_a_mistake_is_refused():
         ({"loss": "l3"}, "no loss is called 'l3': choose from charbonnier, huber, l1, l2"),
         ({"optimizer": {"name": "adam", "arguments": {"lr": 0}}}, "adam: lr = 0: input should be greater than 0"),
         ({"optimizer": {"name": "adam", "arguments": {"beta": 0}}}, "adam: beta = 0: "),
-        ({"weighting": 3}, "3 is no weighting; give an object, one of the names min_snr,"),
+        ({"weighting": 3}, "3 is no weighting: give one, its name, or"),
         ({"lr_schedule": Huber()}, r"Huber\(delta=0.1\) is no learning-rate schedule"),
     ):
         with pytest.raises(ValueError, match=message):
