@@ -79,7 +79,7 @@ def _affine(trial: _Trial) -> Iterator[Deviation]:
 def _additive(trial: _Trial) -> Iterator[Deviation]:
     D, x0, z = trial.D, trial.x0, trial.z
     for t in trial.levels if D.additive else []:
-        a_t, b_t = D.coefficients(expand_level(t, x0), x0)  # type: ignore[attr-defined]
+        a_t, b_t = D.coefficients(expand_level(t, x0), x0)
         yield largest_difference(D(x0, expand_level(t, x0), z), a_t * x0 + b_t * z), f"additive = True, t = {t}"
 
 

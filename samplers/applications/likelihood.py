@@ -58,7 +58,7 @@ class LevelTables(NamedTuple):
 def tables(D: Degradation) -> LevelTables:
     """Return the tables of a degradation."""
     levels = torch.zeros(D.T + 1, 1, 1, 1, dtype=torch.float64)
-    a, b = (v.flatten() for v in D.coefficients(torch.arange(D.T + 1), levels))  # type: ignore[attr-defined]
+    a, b = (v.flatten() for v in D.coefficients(torch.arange(D.T + 1), levels))
     a_s, b_s = a[:-1], b[:-1]
     beta = b[1:] ** 2 - (a[1:] / a_s * b_s) ** 2
     rows = (beta, beta * b_s**2 / b[1:] ** 2, a_s * beta / b[1:] ** 2)
