@@ -24,6 +24,8 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError, core_schema
 
+from degrade.serializable import runtime_field
+
 __all__ = ["exact_schema", "frozen"]
 
 # A misspelled argument is an error.
@@ -32,7 +34,7 @@ STRICT_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 C = TypeVar("C")
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field, runtime_field))
 def frozen(cls: type[C]) -> type[C]:
     """Make a class a frozen dataclass that checks its arguments and coerces none.
 

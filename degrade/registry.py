@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -19,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from degrade.base import Degradation
 from degrade.frozen import frozen
+from degrade.serializable import parse_key_values
 
 __all__ = ["PLUGIN_GROUP", "Registry", "build", "from_dict", "get", "make", "names", "register"]
 
@@ -110,7 +112,7 @@ class Registry(Generic[B]):
         """Return the object that `value` describes: itself, its name, or {"name": ..., "arguments": {...}}.
 
         Args:
-            value: an object of this kind, a registered name, or what `to_dict` returned.
+            value: an object of this kind, a text that `parse` reads, or what `to_dict` returned.
             **runtime: values of the runtime fields, which are not saved.
 
         Raises:
@@ -119,10 +121,30 @@ class Registry(Generic[B]):
         if isinstance(value, self.base):
             return dataclasses.replace(value, **runtime) if runtime else value  # type: ignore[type-var]
         if isinstance(value, str):
-            return self.make(value, **runtime)
+            return self.parse(value, **runtime)
         if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
             return self.make(value["name"], **value.get("arguments", {}), **runtime)
         raise ValueError(f'{value!r} is no {self.kind}: give one, its name, or {{"name": ..., "arguments": {{...}}}}')
+
+    def parse(self, text: str, **runtime: Any) -> B:
+        """Return the object that a command line names: `name`, or `name:key=value,key=value`.
+
+        A value that is an object with arguments of its own, `key=name:key=value`, takes all that follows it.
+
+        Args:
+            text: the name and the arguments.
+            **runtime: values of the runtime fields, which are not saved.
+
+        Raises:
+            ValueError: for an unknown name, or arguments that are misspelled, unknown or out of range.
+
+        >>> DEGRADATIONS.parse("decolor:T=3,weights=luma").T
+        3
+        """
+        name, _, words = text.partition(":")
+        words, *inner = re.split(r"(?:^|,)(\w+)=(?=[A-Za-z_][\w-]*:)", words, maxsplit=1)
+        arguments = parse_key_values(filter(None, re.split(r",(?=\w+=|[^=]*$)", words)))
+        return self.make(name, **arguments, **dict([inner] if inner else []), **runtime)
 
     def _load_plugins(self) -> None:
         if self._loaded:

@@ -25,7 +25,7 @@ def runtime_field(default: Any = None, *, compare: bool = True) -> Any:
     Args:
         default: its value where none is given; `dataclasses.MISSING` makes the field required.
         compare: whether two objects are equal only if this field is equal, too. Set it to False for what cannot be
-            compared, such as a tensor.
+            compared, such as a tensor, or decides only where things are computed, such as a device.
 
     >>> import degrade
     >>> D = degrade.make("interpolation", T=3, source=lambda n, generator: None)

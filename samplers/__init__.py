@@ -24,7 +24,6 @@ from samplers.priors.low_resolution import LowResolution
 from samplers.registry import (
     SAMPLERS,
     AnySampler,
-    get_sampler,
     make_sampler,
     parse_sampler,
     register_sampler,
@@ -84,7 +83,6 @@ __all__ = [
     "fit_prior",
     "generate",
     "generate_images",
-    "get_sampler",
     "load_prior",
     "make_sampler",
     "measure_remaining_detail",

@@ -25,7 +25,6 @@ rebuilt from a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -37,9 +36,6 @@ from degrade.serializable import Serializable
 from restore import BaseRestorer
 
 __all__ = ["Sampler", "SinglePrediction", "StepInput", "StepOutput"]
-
-
-Restore = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, C, H, W), t (B,)) -> x0_hat (B, C, H, W)
 
 
 class StepInput(NamedTuple):

@@ -23,10 +23,8 @@ from degrade.frozen import frozen
 from degrade.seeding import seeded_generator
 from restore import BaseRestorer
 from samplers.base import Sampler
-from samplers.loop import sample
+from samplers.loop import sample, validate_trajectory
 from samplers.priors.base import Prior
-from samplers.registry import get_sampler
-from samplers.timesteps import validate_timesteps
 
 __all__ = ["GenerateOptions", "GeneratedBatch", "generate", "generate_images", "rank_slice"]
 
@@ -94,9 +92,7 @@ def generate(
     """
     if n < 0:
         raise ValueError(f"n is {n}; it is the number of images, 0 or more")
-    sampler = get_sampler(sampler)
-    severities = validate_timesteps(R.degradation.T, options.steps)
-    sampler.check_compatible(R.degradation)
+    sampler, severities = validate_trajectory(R, sampler, options.steps)
     prior.check_compatible(R.degradation)
     home = next((p.device for p in R.parameters()), torch.device("cpu"))
     source = torch.device(options.device or home)

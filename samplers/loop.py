@@ -18,10 +18,10 @@ from degrade import Params, expand_level
 from degrade.random import Generators
 from restore import BaseRestorer
 from samplers.base import Sampler, StepInput
-from samplers.registry import get_sampler
+from samplers.registry import parse_sampler
 from samplers.timesteps import Steps, validate_timesteps
 
-__all__ = ["Transition", "direct", "inference_mode", "sample", "trajectory"]
+__all__ = ["Transition", "direct", "inference_mode", "sample", "trajectory", "validate_trajectory"]
 
 
 class Transition(NamedTuple):
@@ -65,9 +65,7 @@ def trajectory(
     >>> [(at.t, at.s) for at in trajectory(R, "algorithm2", torch.ones(1, 3, 4, 4), steps=[8, 3, 0])]
     [(8, 3), (3, 0)]
     """
-    sampler = get_sampler(sampler)
-    severities = validate_timesteps(R.degradation.T, steps)
-    sampler.check_compatible(R.degradation)
+    sampler, severities = validate_trajectory(R, sampler, steps)
 
     def transitions(x: Tensor, z: Params) -> Iterator[Transition]:
         state = None
@@ -116,18 +114,36 @@ def direct(R: BaseRestorer, x_t: Tensor, t: int) -> Tensor:
     >>> direct(R, torch.ones(1, 3, 1, 1), 4).flatten().tolist()
     [0.5, 0.5, 0.5]
     """
+    _validate_restorer(R)
     with inference_mode(R):
         x0_hat: Tensor = R(x_t, expand_level(t, x_t))
     return x0_hat.clone()
 
 
+def validate_trajectory(R: BaseRestorer, sampler: Sampler | str, steps: Steps) -> tuple[Sampler, list[int]]:
+    """Return the sampler, and the severities that it visits.
+
+    Raises:
+        ValueError: if R is no restorer, `steps` does not fit T, or the sampler cannot undo the degradation of R.
+    """
+    _validate_restorer(R)
+    sampler, severities = parse_sampler(sampler), validate_timesteps(R.degradation.T, steps)
+    sampler.check_compatible(R.degradation)
+    return sampler, severities
+
+
+def _validate_restorer(R: object) -> None:
+    if not isinstance(R, BaseRestorer):
+        raise ValueError(f"R is {R!r}, not a restorer; pass restore.FunctionRestorer(function, D) for a function")
+
+
 @contextmanager
-def inference_mode(R: object) -> Iterator[None]:
+def inference_mode(R: nn.Module) -> Iterator[None]:
     """Run in inference mode, with R in evaluation mode (no dropout), and set R back as it was afterwards.
 
     Tensors made here cannot be trained on; copies of them made afterwards can.
     """
-    modules = [module for module in R.modules() if module.training] if isinstance(R, nn.Module) else []
+    modules = [module for module in R.modules() if module.training]
     for module in modules:
         module.training = False
     try:

@@ -7,7 +7,7 @@ colon:
     algorithm2      ddim:eta=0.5      heun:estimate=false      repaint:repeats=3,sampler=ddpm
     algorithm2-fixed                  for algorithm2:estimate=false
 
-The argument `sampler`, the inner sampler of another one, comes last and takes everything that follows it.
+An inner sampler with arguments of its own comes last and takes everything that follows it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from degrade.registry import Registry
-from degrade.serializable import parse_key_values
+from degrade.serializable import Serializable
 from samplers.base import Sampler
 
 __all__ = [
     "SAMPLERS",
     "SAMPLER_GROUP",
     "AnySampler",
-    "get_sampler",
     "make_sampler",
     "parse_sampler",
     "register_sampler",
@@ -33,8 +32,19 @@ __all__ = [
 ]
 
 SAMPLER_GROUP = "samplers.plugins"
-SAMPLERS = Registry(Sampler, "sampler", SAMPLER_GROUP)
 FIXED = "-fixed"
+
+
+class _SamplerRegistry(Registry[Sampler]):
+    def parse(self, text: str, **runtime: Any) -> Sampler:
+        """Return the sampler that a command line names; `NAME-fixed` stands for `NAME:estimate=false`."""
+        name, colon, words = text.partition(":")
+        if name.endswith(FIXED):
+            name, colon, words = name.removesuffix(FIXED), ":", ",".join(filter(None, ["estimate=false", words]))
+        return super().parse(name + colon + words, **runtime)
+
+
+SAMPLERS = _SamplerRegistry(Sampler, "sampler", SAMPLER_GROUP)
 
 S = TypeVar("S", bound=Sampler)
 
@@ -72,56 +82,19 @@ def sampler_names() -> tuple[str, ...]:
     return SAMPLERS.names()
 
 
-def parse_sampler(text: str) -> Sampler:
-    """Return the sampler that a command line names.
+def parse_sampler(sampler: Sampler | str | dict[str, Any]) -> Sampler:
+    """Return the sampler that is described: itself, its name as on a command line, or what `to_dict` returned.
 
     Raises:
         ValueError: in one line, naming what is unknown, misspelled or out of range.
 
     >>> parse_sampler("algorithm2-fixed")
     Algorithm2(estimate=False)
-    >>> parse_sampler("ddim:eta=0.5").eta
-    0.5
+    >>> parse_sampler({"name": "ddim", "arguments": {"eta": 0.5}}) == parse_sampler("ddim:eta=0.5")
+    True
     """
-    name, _, words = text.partition(":")
-    # The inner sampler may have arguments of its own, so it is cut off before the rest is split at commas.
-    words, _, inner = words.partition("sampler=") if words.startswith("sampler=") else words.partition(",sampler=")
-    arguments = parse_key_values(filter(None, words.split(","))) | ({"sampler": inner} if inner else {})
-    if name.endswith(FIXED):
-        name, arguments = name.removesuffix(FIXED), {"estimate": False, **arguments}
-    return make_sampler(name, **arguments)
-
-
-def read_sampler(value: Any) -> Any:
-    """Return the sampler that `value` describes: one, text as on a command line, or {"name", "arguments"}."""
-    if isinstance(value, str):
-        return parse_sampler(value)
-    if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
-        return make_sampler(value["name"], **value.get("arguments", {}))
-    return value
-
-
-def get_sampler(sampler: Sampler | str) -> Sampler:
-    """Return `sampler` itself, or the one that it names, as in `parse_sampler`.
-
-    Raises:
-        ValueError: if it is neither a sampler nor the name of one.
-
-    >>> get_sampler("ddim:eta=0.5").eta
-    0.5
-    """
-    found = read_sampler(sampler)
-    if not isinstance(found, Sampler):
-        raise ValueError(f"sampler is {sampler!r}; give a Sampler such as Algorithm2(), or a name such as 'algorithm2'")
-    return found
-
-
-def _spec(sampler: Sampler) -> dict[str, Any]:
-    if not sampler.registered:
-        cls = type(sampler).__name__
-        raise ValueError(f"{cls} has no name to be rebuilt from: decorate it with @samplers.register_sampler('...')")
-    return {"name": sampler.name, "arguments": sampler.arguments}
+    return SAMPLERS.from_dict(sampler)
 
 
 # The type of an argument that is itself a sampler.
-AnySampler = Annotated[Sampler, BeforeValidator(read_sampler), PlainSerializer(_spec)]
+AnySampler = Annotated[Sampler, BeforeValidator(SAMPLERS.from_dict), PlainSerializer(Serializable.to_dict)]

@@ -33,7 +33,7 @@ from samplers.applications.pictures import read_pictures
 from samplers.applications.severity import SeverityEstimate, estimate_severity
 from samplers.base import Sampler
 from samplers.loop import direct
-from samplers.registry import read_sampler
+from samplers.registry import parse_sampler
 from samplers.timesteps import spaced_timesteps
 
 __all__ = ["RestorationResult", "RestoreOptions", "restore_image"]
@@ -197,12 +197,9 @@ def _tile_size(R: BaseRestorer, x: Tensor) -> int | None:
 
 def _read_sampler(sampler: Any, steps: Any) -> Sampler | None:
     """Return the sampler, if it goes together with the number of steps."""
-    sampler = read_sampler(sampler)
-    if sampler is not None and not isinstance(sampler, Sampler):
-        raise ValueError(f"sampler is {sampler!r}; give a sampler such as Algorithm2(), its name, or None for R(x, t)")
     if steps is not None and sampler is None:
         raise ValueError(f"steps is {steps} and sampler is None, which takes no steps; give a sampler or no steps")
-    return sampler
+    return None if sampler is None else parse_sampler(sampler)
 
 
 def _channels(R: BaseRestorer) -> int | None:

@@ -31,7 +31,7 @@ import torch
 from pydantic import Field, InstanceOf
 from torch import Tensor
 
-from degrade import AffinePath, Degradation, Params, Source, expand_level
+from degrade import Degradation, Params, Source, expand_level
 from degrade.frozen import frozen
 from degrade.random import Generators, rand, randn_like, sample_source
 from degrade.registry import Registry
@@ -105,7 +105,7 @@ PRIORS = Registry(Prior, "prior", "samplers.prior_plugins")
 P = TypeVar("P", bound=Prior)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))
+@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field, runtime_field))
 def register_prior(name: str) -> Callable[[type[P]], type[P]]:
     """Return a class decorator that turns a `Prior` into a validated, frozen dataclass known as `name`.
 
@@ -132,7 +132,7 @@ class StandardNormal(Prior):
     """
 
     shape: Shape
-    device: Device = runtime_field("cpu", compare=False)
+    device: Device = runtime_field(default="cpu", compare=False)
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
@@ -153,7 +153,7 @@ class DatasetPrior(Prior):
         source: (n, generator) -> images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
+    source: Source = runtime_field(dataclasses.MISSING)
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
@@ -173,11 +173,18 @@ class DegradedPrior(Prior):
         D: the degradation; a runtime field, not saved.
     """
 
-    D: Degradation = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
+    D: Degradation = runtime_field(dataclasses.MISSING)
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw x0 (n, C, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} does not define images(n, generator)")
+
+    def check_compatible(self, D: Degradation) -> None:
+        """Raise ValueError unless `D` is the degradation that x_T is made with."""
+        if self.D != D:
+            raise ValueError(
+                f"prior {self.name!r} is made with {self.D}, and R undoes {D}; use fit_prior(R.degradation, images)"
+            )
 
     def __call__(self, n: int, generator: Generators = None) -> PriorSample:
         """Draw n starts."""
@@ -197,7 +204,7 @@ class DegradedData(DegradedPrior):
         source: (n, generator) -> clean images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = dataclasses.field(compare=False, repr=False, metadata={"runtime": True})
+    source: Source = runtime_field(dataclasses.MISSING)
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw images of the set."""
@@ -221,7 +228,7 @@ class DegradedZero(DegradedPrior):
     """
 
     shape: Shape
-    device: Device = runtime_field("cpu", compare=False)
+    device: Device = runtime_field(default="cpu", compare=False)
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Return empty images, mid-gray."""
@@ -249,7 +256,7 @@ class UniformColor(DegradedPrior):
     shape: Shape
     low: tuple[float, ...]
     high: tuple[float, ...]
-    device: Device = runtime_field("cpu", compare=False)
+    device: Device = runtime_field(default="cpu", compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.low) == len(self.high) == self.shape[0]:
@@ -274,9 +281,10 @@ def add_noise(x: Tensor, jitter: float, generator: Generators) -> Tensor:
 
 def _need_nothing_left(prior: str, D: Degradation) -> None:
     """Raise ValueError unless D is a mixture, and warn where D(x0, T, z) is not z."""
-    if not isinstance(D, AffinePath):
+    if not D.additive:
         raise ValueError(f"{prior} starts from x_T = z, which is no image of {D.name!r}: use fit_prior(D, images)")
-    a, b = (float(table[-1]) for table in D.schedule(D.T))
+    like = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    a, b = (float(v) for v in D.coefficients(expand_level(D.T, like), like))
     off = ((SPREAD * a) ** 2 + (b - 1) ** 2) ** 0.5
     if off > TOLERANCE:
         warnings.warn(

@@ -97,7 +97,7 @@ class LowResolution(DegradedPrior):
     weights: tuple[Annotated[float, Field(ge=0)], ...]
     means: tuple[tuple[float, ...], ...] = dataclasses.field(repr=False)
     covariances: tuple[tuple[tuple[float, ...], ...], ...] = dataclasses.field(repr=False)
-    device: Device = runtime_field("cpu", compare=False)
+    device: Device = runtime_field(default="cpu", compare=False)
 
     tables: ClassVar[LevelTables]  # set on the instance, but no argument: it follows from them
 

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import AffinePath, Degradation, Params
+from degrade import Degradation, Params
 from degrade.random import randn_like
 from samplers.base import SinglePrediction, StepInput
 from samplers.registry import register_sampler
@@ -49,12 +49,11 @@ class BrownianBridge(SinglePrediction):
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless x_t = a_t x0 + b_t z, since only then is there a partner z to bridge to."""
-        if not isinstance(D, AffinePath):
+        if not D.additive:
             raise ValueError(f"{self} needs x_t = a_t x0 + b_t z, which {D.name!r} is not; Algorithm2 takes any")
 
     def resample_params(self, D: Degradation, at: StepInput, z: Params) -> Params:
         """Return z with the bridge's noise in units of b_s."""
-        assert isinstance(D, AffinePath)
         (_, b_t), (_, b_s) = D.coefficients(at.t, z), D.coefficients(at.s, z)
         # At level 0, where b_s = 0 and nothing is added, any positive number will do.
         units = torch.where(b_s > 0, b_s, 1)

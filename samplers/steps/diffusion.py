@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, GaussianNoise, Params
+from degrade import Degradation, Params
 from degrade.frozen import frozen
 from degrade.random import randn_like
 from samplers.base import SinglePrediction, StepInput
@@ -35,7 +35,7 @@ Variance = Literal["small", "large"]
 class _GaussianSampler(SinglePrediction):
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is Gaussian noise, which is what the sampler draws."""
-        if not isinstance(D, GaussianNoise):
+        if not (D.additive and D.gaussian):
             raise ValueError(f"{self} needs Gaussian noise, which {D.name!r} is not; Algorithm2 takes any degradation")
 
     def update(self, D: Degradation, at: StepInput, x0_hat: Tensor, z: Params) -> Tensor:
@@ -44,7 +44,6 @@ class _GaussianSampler(SinglePrediction):
 
     def _redraw(self, D: Degradation, at: StepInput, z: Tensor, eta: float, variance: Variance) -> Tensor:
         """Return sqrt(1 - tau) z + sqrt(tau) eps, or with the larger variance sqrt(tau) b_t / b_s eps."""
-        assert isinstance(D, GaussianNoise)
         if not eta:
             return z  # as below, without drawing what tau = 0 would not add
         (a_t, b_t), (a_s, b_s) = D.coefficients(at.t, z), D.coefficients(at.s, z)

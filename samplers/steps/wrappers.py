@@ -61,7 +61,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, GaussianNoise, Params
+from degrade import Degradation, Params
 from degrade.frozen import frozen
 from degrade.random import Generators, randn_like
 from degrade.serializable import runtime_field
@@ -153,7 +153,7 @@ def renoise(
     True
     """
     x_s, x0_hat, z, _ = out
-    if not isinstance(D, GaussianNoise):
+    if not (D.additive and D.gaussian):
         return x_s - D.delta(x0_hat, t, s, z), z
     (a_t, b_t), (a_s, b_s) = D.coefficients(t, x_s), D.coefficients(s, x_s)
     kept = a_t / a_s

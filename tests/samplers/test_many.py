@@ -172,7 +172,7 @@ def test_one_image_that_does_not_fit_ends_it():
         ({"options": {"steps": [13, 0]}}, "do not fall from at most T = 12"),
         ({"D": degrade.make("blur", T=12)}, "needs Gaussian noise, which 'blur' is not"),
         ({"sampler": "dpm"}, "no sampler is called 'dpm'"),
-        ({"sampler": 3}, "sampler is 3; give a Sampler"),
+        ({"sampler": 3}, "3 is no sampler: give one, its name"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_walked(changes, message):

@@ -7,7 +7,17 @@ import torch
 
 import degrade
 from restore import FunctionRestorer
-from samplers import Algorithm1, Algorithm2, DatasetPrior, DegradedData, StandardNormal, fit_prior, sample, trajectory
+from samplers import (
+    Algorithm1,
+    Algorithm2,
+    DatasetPrior,
+    DegradedData,
+    StandardNormal,
+    fit_prior,
+    generate,
+    sample,
+    trajectory,
+)
 from tests.cases import ARGUMENTS, build, images, partners
 
 SHAPE = (3, 12, 16)
@@ -219,6 +229,20 @@ def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
     prior.check_compatible(degrade.make("gaussian_noise", T=10, schedule="cosine"))
     with pytest.raises(ValueError, match="x_T = z, which is no image of 'blur': use fit_prior"):
         prior.check_compatible(degrade.make("blur"))
+
+
+def test_a_prior_of_another_degradation_than_that_of_the_restorer_is_refused():
+    prior = DegradedData(degrade.make("decolor", T=4), clean)
+    prior.check_compatible(degrade.make("decolor", T=4))
+    R = FunctionRestorer(lambda x_t, t: x_t, degrade.make("decolor", T=5))
+    with pytest.raises(ValueError, match=r"'degraded_data' is made with .*T=4.*, and R undoes .*T=5"):
+        generate(R, "algorithm2", prior, 1)
+
+
+def test_priors_that_draw_from_different_sources_are_not_equal():
+    D = degrade.make("decolor")
+    assert DatasetPrior(clean) == DatasetPrior(clean) != DatasetPrior(lambda n, generator: clean(n, generator))
+    assert DegradedData(D, clean) == DegradedData(D, clean) != DegradedData(degrade.make("decolor", T=3), clean)
 
 
 @pytest.mark.parametrize("kind", ["degraded_zero", "uniform_color"])

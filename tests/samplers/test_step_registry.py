@@ -101,7 +101,7 @@ def test_a_command_line_names_it(text, step):
         ),
         ("averaged_prediction:momentum=1", "momentum = 1: input should be less than 1"),
         ("brownian_bridge:noise=-1", "noise = -1: input should be greater than or equal to 0"),
-        ("averaged_prediction:sampler=5", "averaged_prediction: sampler = '5': no sampler is called '5'"),
+        ("averaged_prediction:sampler=5", "averaged_prediction: sampler = 5: 5 is no sampler: give one, its name"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text, message):
@@ -155,8 +155,15 @@ def test_a_step_without_a_name_of_its_own_cannot_be_saved_inside_another():
 
     for inner in (Nameless(), Inherits()):
         cls = type(inner).__name__
-        with pytest.raises(ValueError, match=f"{cls} has no name to be rebuilt from: decorate it"):
+        with pytest.raises(ValueError, match=f"{cls} has no name to be saved under: register it"):
             _ = AveragedPrediction(sampler=inner).arguments
+
+
+def test_every_form_of_a_sampler_goes_through_one_parser():
+    sampler = RePaint(AveragedPrediction(DDIM(0.5), 0.25), 3)
+    for form in (sampler, "repaint:repeats=3,sampler=averaged_prediction:momentum=0.25,sampler=ddim:eta=0.5"):
+        assert parse_sampler(form) == parse_sampler(sampler.to_dict()) == SAMPLERS.from_dict(form) == sampler
+    assert degrade.from_dict("decolor:T=3,weights=luma") == degrade.make("decolor", T=3, weights="luma")
 
 
 def test_only_a_step_can_be_registered():

@@ -21,8 +21,11 @@ from samplers import (
     InDI,
     MaskReplacement,
     RePaint,
+    StandardNormal,
     StepInput,
     StepOutput,
+    direct,
+    generate,
     renoise,
     sample,
     spaced_timesteps,
@@ -52,6 +55,54 @@ def ends(D, R, step, x_T, z, times=None):
             for visit in trajectory(FunctionRestorer(R, D), step, x_T, z, times, torch.Generator().manual_seed(2))
         ]
     )
+
+
+def test_a_function_without_a_degradation_is_refused_with_the_remedy():
+    x_T, prior = images(1, 3, 4, 4), StandardNormal((3, 4, 4))
+    for call in (
+        lambda: trajectory(imperfect, "algorithm2", x_T),
+        lambda: sample(imperfect, "algorithm2", x_T),
+        lambda: direct(imperfect, x_T, 1),
+        lambda: generate(imperfect, "algorithm2", prior, 1),
+    ):
+        with pytest.raises(ValueError, match=r"^R is .*, not a restorer; pass restore\.FunctionRestorer\("):
+            call()
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnNoise(degrade.Degradation):
+    """x_t = x0 + t / T z of a class of its own, which declares that it is Gaussian noise."""
+
+    T: int = 12
+    additive = gaussian = True
+    identifiable = True
+
+    def draw(self, x0, generator=None):
+        return torch.randn(x0.shape, generator=generator, dtype=x0.dtype)
+
+    def coefficients(self, t, like):
+        b = (t / self.T).to(like)[:, None, None, None] * 0.9
+        return (1 - b**2).sqrt(), b
+
+    def apply(self, x0, t, z):
+        a_t, b_t = self.coefficients(t, x0)
+        return a_t * x0 + b_t * z
+
+    def estimate(self, x_t, x0, t, z):
+        a_t, b_t = self.coefficients(t, x_t)
+        return (x_t - a_t * x0) / b_t
+
+
+@pytest.mark.parametrize(
+    "sampler", [DDPM(), DDIM(0.5), BrownianBridge(0.1), RePaint(DDPM(), repeats=2)], ids=lambda sampler: sampler.name
+)
+def test_what_declares_gaussian_noise_is_sampled_as_such(sampler):
+    """The table of the same schedule makes `gaussian_noise` the same process."""
+    own = OwnNoise()
+    a, b = (v.flatten().tolist() for v in own.coefficients(torch.arange(13), images(1, 1, 1, 1)))
+    noise = degrade.make("gaussian_noise", T=12, schedule={"name": "table", "a": a, "b": b})
+    _, z, x_T = start(own)
+    torch.testing.assert_close(*(ends(D, imperfect, sampler, x_T, z) for D in (own, noise)), **EXACT)
 
 
 def same_walk(D, one, other, times=None, R=imperfect):
