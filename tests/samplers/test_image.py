@@ -419,7 +419,7 @@ def test_what_is_no_picture_is_named(image, message):
         ({"severity": 3, "steps": 2.0, "sampler": Algorithm2()}, "steps is 2.0"),
         ({"severity": 3, "steps": True, "sampler": Algorithm2()}, "steps is True"),
         ({"severity": 3, "sampler": "euler"}, "euler"),
-        ({"severity": 3, "sampler": Algorithm2}, "sampler is <class .*; give a sampler such as Algorithm2"),
+        ({"severity": 3, "sampler": Algorithm2}, "<class .* is no sampler: give one, its name"),
         ({"severity": 3, "mask": torch.zeros(4, 4, dtype=torch.bool)}, r"picture of 37 x 29 pixels: give a bool"),
         ({"severity": 3, "mask": torch.zeros(29, 37)}, "torch.float32"),
         ({"severity": 3, "tile_size": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),
