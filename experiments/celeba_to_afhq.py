@@ -30,7 +30,8 @@ from experiments.data.datasets import load_data
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
 from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
+from experiments.run.report import evaluation_table, restoration_blocks
+from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import DatasetInfo
 from samplers import parse_sampler
 
@@ -129,7 +130,14 @@ def main(argv: Sequence[str]) -> None:
         study.reverse_strip(folder / "reverse.png"),
         study.round_trip(folder / "round_trip.gif", config.sampler),
     ]
-    write_results(folder, measured, report(measured), pictures, f"{config.loss} loss of {PROGRAM}")
+    x0, z = study.pairs(4, "pictures")
+    blocks = [
+        *restoration_blocks(training.ema, x0, z, config.sampler, study.times(D.T)),
+        evaluation_table(f"Restored from severity {measured['half_way']}", measured["restored"]),
+        evaluation_table("Made from partners alone, compared with real images", measured["made"]),
+    ]
+    title = f"{config.loss} loss of {PROGRAM}"
+    write_results(folder, Results(measured, report(measured), pictures, title, blocks), device)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from degrade.command_line import UsageError, run_main
 from experiments.data.datasets import DataOptions, load_data
 from experiments.evaluation.diffusion import DiffusionEvaluator, summary
 from experiments.run.options import Count
-from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
+from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import Predict, Restorer
 from samplers import StandardNormal
 
@@ -173,7 +173,8 @@ def main(argv: Sequence[str]) -> None:
     if config.bound_images:
         measured["bits_per_dim"] = final.bound(config.bound_images, config.bound_times)
     pictures = [final.grids(folder / "samples.png", made), final.on_the_way(folder / "reverse.png")]
-    write_results(folder, measured, summary(measured), pictures, f"{config.loss} loss of {config.prediction_type}")
+    title = f"{config.loss} loss of {config.prediction_type}"
+    write_results(folder, Results(measured, summary(measured), pictures, title), device)
 
 
 if __name__ == "__main__":

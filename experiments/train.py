@@ -29,7 +29,8 @@ from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
-from experiments.run.training import TrainerOptions, TrainingTask, start_run, train, write_results
+from experiments.run.report import evaluation_table, restoration_blocks
+from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import Restorer
 from samplers import Prior
 from samplers.priors.fit import FitOptions, Kind, fit_prior
@@ -145,7 +146,13 @@ def main(argv: Sequence[str]) -> None:
     final = study(training.ema)
     measured = final.measure(config.eval_images)
     pictures = [final.forward_strip(folder / "forward.png"), final.restoration_strip(folder / "restored.png")]
-    write_results(folder, measured, table(measured), pictures, f"{config.loss} loss of {D.name}")
+    x0, z = final.images(4)
+    blocks = [
+        *restoration_blocks(training.ema, x0, z, "algorithm2", final.times),
+        evaluation_table(f"Restored from severity {D.T}", measured["evaluation"]),
+    ]
+    title = f"{config.loss} loss of {D.name}"
+    write_results(folder, Results(measured, table(measured), pictures, title, blocks), device)
 
 
 if __name__ == "__main__":

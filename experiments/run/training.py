@@ -2,12 +2,13 @@
 
 start_run       command line -> configuration and folder, of a new run or of the run that is continued
 train           configuration, degradation and data -> a finished `Trainer`, with checkpoints in the folder's `model`
-write_results   measurements and pictures -> metrics.json, the learning curve, and the lines that a run ends with
+write_results   measurements and pictures -> metrics.json, learning curve, report page, and the lines a run ends with
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +17,15 @@ import torch
 from degrade.command_line import UsageError, parse
 from degrade.seeding import fork_seed
 from experiments.evaluation.plots import plot_loss
+from experiments.report.blocks import Block
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
 from experiments.run.loop import TrainingTask, fit
 from experiments.run.options import NetworkOptions, RunOptions, TrainOptions
+from experiments.run.report import write_run_report
 from restore import Restorer, Trainer, latest
 from restore.distributed import init_distributed
 
-__all__ = ["TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
+__all__ = ["Results", "TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
 
 
 class TrainerOptions(TrainOptions, NetworkOptions, RunOptions):
@@ -85,17 +88,36 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
     return training, folder
 
 
-def write_results(folder: Path, measured: Any, lines: Iterable[str], pictures: Sequence[Path], title: str) -> None:
-    """Write what was measured and the learning curve into a run's folder, and say what was found and where it is.
+@dataclass(frozen=True)
+class Results:
+    """What a program found about the restorer that it trained.
 
     Args:
-        folder: of the run.
-        measured: for metrics.json.
-        lines: that say what was measured.
-        pictures: that were drawn.
-        title: of the learning curve.
+        measured: JSON values for `metrics.json`.
+        lines: the lines that say what was measured.
+        pictures: files that were drawn.
+        title: what was trained, for the learning curve and the report page.
+        blocks: the top of the report page.
     """
-    write_json(folder / "metrics.json", measured)
-    log = plot_loss(folder / "learning_curve.png", read_log(folder / "log.jsonl"), title)
-    print("\n".join(lines))
-    print(f"model: {latest(folder / 'model')}\n" + "\n".join(map(str, [*pictures, log])))
+
+    measured: Any
+    lines: Iterable[str]
+    pictures: Sequence[Path]
+    title: str
+    blocks: Sequence[Block] = ()
+
+
+def write_results(folder: Path, results: Results, device: torch.device) -> None:
+    """Write measurements, learning curve and report page into the folder of a run; print the results and all paths.
+
+    Args:
+        folder: the folder of the run.
+        results: what was found.
+        device: where the run computed.
+    """
+    write_json(folder / "metrics.json", results.measured)
+    curve = plot_loss(folder / "learning_curve.png", read_log(folder / "log.jsonl"), results.title)
+    pictures = [*results.pictures, curve]
+    report = write_run_report(folder, results.title, results.blocks, pictures, device)
+    print("\n".join(results.lines))
+    print(f"model: {latest(folder / 'model')}\n" + "\n".join(map(str, [*pictures, report])))

@@ -62,7 +62,10 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_everything_it_promises(finished, capsys):
     names = {p.name for p in finished.iterdir()}
     pictures = {"forward.png", "reverse.png", "round_trip.gif", "learning_curve.png"}
-    assert names == {"config.json", "log.jsonl", "metrics.json", "model", *pictures}
+    assert names == {"config.json", "log.jsonl", "metrics.json", "model", "report.html", *pictures}
+    report = (finished / "report.html").read_text()
+    for text in ("Degradation", "Restoration", "Trajectory", "Made from partners alone", "interpolation"):
+        assert text in report
     for name in pictures:
         with Image.open(finished / name) as picture:
             assert min(picture.size) > 60

@@ -64,12 +64,18 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     run("--data", tmp_path / "set", "--resize", "pad", "--degradation-args", "T=3", "--out", out, "--preview-every", 2)
     assert sorted(p.name for p in out.glob("*.png")) == ["forward.png", "learning_curve.png", "restored.png"]
     assert sorted(p.name for p in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+    report = (out / "report.html").read_text()
+    for text in ("Degradation", "Restoration", "Trajectory", "Restored from severity 3", "Configuration", "sha256"):
+        assert text in report
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == str(out / "report.html")
     measured = json.loads((out / "metrics.json").read_text())
     assert (measured["evaluation"]["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
     assert set(measured["evaluation"]["rows"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
-    assert "3 unseen images, restored from severity 3" in capsys.readouterr().out
+    assert "3 unseen images, restored from severity 3" in said
     specification = restore.read_checkpoint_config(restore.latest(out / "model"))
     assert (specification.network.arguments["in_channels"], specification.data.images) == (1, 6)
+    assert specification.data.sha256 in report
     assert len(specification.data.sha256) == 64
     R = restore.load(out / "model")
     assert R.degradation == degrade.make("blur", T=3, sigmas="cifar10", kernel_size=11)
