@@ -75,9 +75,9 @@ def _parser(model: type[Options], program: str, description: str) -> argparse.Ar
     words = ["%(prog)s"]
     for cls in reversed(model.__mro__):
         if set(vars(cls).get("__annotations__", {})) & set(model.model_fields):
-            title = (
-                "Arguments" if issubclass(cls, Command) else (cls.__doc__ or cls.__name__).splitlines()[0].rstrip(".")
-            )
+            # The docstring of a command is the description above; its bases are groups of options with a heading.
+            is_command = cls is model and issubclass(cls, Command)
+            title = "Arguments" if is_command else (cls.__doc__ or cls.__name__).splitlines()[0].rstrip(".")
             groups[cls] = parser.add_argument_group(title)
 
     def add_argument(_: Any, *flags: str, **settings: Any) -> None:

@@ -8,8 +8,10 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from pydantic import Field
 
 import degrade
+from degrade import command_line
 from degrade.__main__ import main
 from degrade.demo_image import demo_image
 from degrade.image_io import load_image, to_pil_image
@@ -144,3 +146,24 @@ def test_pictures_survive_the_way_to_a_file_and_back(tmp_path):
     x0 = demo_image(24)
     to_pil_image(x0).save(tmp_path / "a.png")
     assert (load_image(tmp_path / "a.png", 24) - x0).abs().max() <= 1 / 255 + 1e-6
+
+
+def test_options_that_commands_share_stand_under_headings_of_their_own(capsys):
+    class Place(command_line.Command):
+        """Device and seed."""
+
+        seed: int = Field(0, description="seed of all random numbers")
+
+    class Show(Place):
+        """Show a picture."""
+
+        out: str = Field("x.png", description="file of the picture")
+
+        def run(self) -> int:
+            return 0
+
+    with pytest.raises(SystemExit):
+        command_line.explicit_values(Show, ["--help"], "show", "Show a picture.")
+    printed = capsys.readouterr().out
+    assert printed.index("Device and seed:") < printed.index("--seed") < printed.index("Arguments:")
+    assert printed.index("Arguments:") < printed.index("--out")
