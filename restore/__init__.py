@@ -9,6 +9,7 @@ from restore.distributed import init_distributed
 from restore.ema import EMAConfig
 from restore.guidance import Guided
 from restore.interop.diffusers import from_diffusers, to_diffusers
+from restore.inverse_input import InverseInput
 from restore.linear_inverse import LinearInverse
 from restore.losses import register_loss
 from restore.lr_schedules import register_lr_schedule
@@ -37,6 +38,7 @@ __all__ = [
     "EMAConfig",
     "FunctionRestorer",
     "Guided",
+    "InverseInput",
     "LinearInverse",
     "MapDataset",
     "Measurement",

@@ -42,6 +42,19 @@ class BaseRestorer(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(x_t, t, **cond)")
 
+    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return (B, C', H, W), all that `restore_prepared` needs; what must see whole images is computed here.
+
+        R(x_t, t) = R.restore_prepared(R.prepare(x_t, t), t), and tiles of a large image are cut in between. By default
+        it is x_t itself.
+        """
+        return x_t
+
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return x0_hat (B, C, H, W) from what `prepare` returned, or from a tile of it."""
+        x0_hat: Tensor = self(prepared, t, **cond)
+        return x0_hat
+
     @property
     def size_divisor(self) -> int:
         """The number by which height and width of x_t must be divisible."""
@@ -50,6 +63,11 @@ class BaseRestorer(nn.Module):
     @property
     def image_size(self) -> int | None:
         """The side in pixels of the images it was trained on, if it is known."""
+        return None
+
+    @property
+    def image_channels(self) -> int | None:
+        """The number of channels of its images, if it is known."""
         return None
 
     def with_cond(self, **cond: Tensor) -> CondRestorer:
@@ -122,12 +140,24 @@ class CondRestorer(BaseRestorer):
         return self.R.image_size
 
     @property
+    def image_channels(self) -> int | None:
+        """The number of channels of its images, if it is known."""
+        return self.R.image_channels
+
+    @property
     def cond(self) -> dict[str, Tensor]:
         """The conditions that are bound."""
         return {name: getattr(self, f"cond_{name}") for name in self._names}
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return R(x_t, t) under the bound conditions; those given here take precedence."""
-        bound = {name: value.expand(len(x_t), *value.shape[1:]) for name, value in self.cond.items()}
-        x0_hat: Tensor = self.R(x_t, t, **bound | cond)
-        return x0_hat
+        return self.restore_prepared(self.prepare(x_t, t), t, **cond)
+
+    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return what R needs of whole images."""
+        return self.R.prepare(x_t, t)
+
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return x0_hat from what `prepare` returned, under the bound conditions and those given here."""
+        bound = {name: value.expand(len(prepared), *value.shape[1:]) for name, value in self.cond.items()}
+        return self.R.restore_prepared(prepared, t, **bound | cond)

@@ -47,12 +47,12 @@ class Guided(CondRestorer):
             raise ValueError(f"scale is {scale}; give a finite number, such as 1.0 for no guidance")
         self.scale = scale
 
-    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return x0_hat (B, C, H, W), guided by the bound conditions; those given here take precedence."""
-        with_cond: Tensor = super().forward(x_t, t, **cond)
+        with_cond = super().restore_prepared(prepared, t, **cond)
         if self.scale == 1:
             return with_cond
         none = null_cond(getattr(self.R, "net", self.R), self.cond | cond)
-        without: Tensor = super().forward(x_t, t, **none)
+        without = super().restore_prepared(prepared, t, **none)
         x0_hat = without + self.scale * (with_cond - without)
         return x0_hat.clamp(-1, 1) if getattr(self.R, "clip_sample", False) else x0_hat

@@ -28,6 +28,7 @@ from torch import Tensor
 from degrade import Degradation, Params, map_params
 from degrade.functional.proximal import ROUNDING_NOISE
 from restore.base_restorer import BaseRestorer
+from restore.tiling import reflect_pad
 
 __all__ = ["LinearInverse"]
 
@@ -88,10 +89,19 @@ class LinearInverse(BaseRestorer):
 
         Conditions are not looked at, so that this can stand in for a network that has some.
         """
+        return self.restore_prepared(self.prepare(x_t, t), t)
+
+    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return the linear inverse, which needs whole images: a cut is no edge of the kind that D continues."""
         noise = self.noise[t] if isinstance(self.noise, Tensor) else self.noise
         z = map_params(lambda part: part.to(x_t.device).expand(len(x_t), *part.shape[1:]), self.z)
-        x0_hat = self.degradation.invert(x_t, t, z, noise=noise, spread=self.spread)
-        return x0_hat.clamp(-1, 1) if self.clip_sample else x0_hat
+        height, width = x_t.shape[2:]
+        x_t = reflect_pad(x_t, *(-side % self.degradation.size_divisor for side in (height, width)))
+        return self.degradation.invert(x_t, t, z, noise=noise, spread=self.spread)[:, :, :height, :width]
+
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return what `prepare` returned, clamped by option."""
+        return prepared.clamp(-1, 1) if self.clip_sample else prepared
 
 
 def _checked_noise(noise: float | Tensor, T: int) -> float | Tensor:

@@ -8,8 +8,9 @@ With x_t = a_t x0 + b_t z a network may predict the image, the noise, or a mixtu
     eps       z                  (x_t - b_t o) / a_t
     v         a_t z - b_t x0     (a_t x_t - b_t o) / (a_t^2 + b_t^2)
 
-The last two need an additive degradation; for every other one only x0 makes sense. Samplers see none of this, nor in
-which precision the network works: what it is given and what it gives back has the precision of x_t.
+The last two need an additive degradation; for every other one only x0 makes sense. A network may also see the linear
+inverse of x_t, and then predicts what that lacks (`restore.inverse_input`). Samplers see none of this, nor in which
+precision the network works: what it is given and what it gives back has the precision of x_t.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from degrade import Degradation, Params
 from degrade.base import check_levels
 from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
+from restore.inverse_input import InverseInput
+from restore.linear_inverse import LinearInverse
 
 __all__ = ["Precision", "Predict", "Restorer"]
 
@@ -42,12 +45,16 @@ class Restorer(BaseRestorer):
         precision: of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any time, as in
             `R = restore.load(folder)`, `R.precision = "bfloat16"`. The conversion to x0_hat, the degradation and the
             state of a sampler keep the precision of x_t.
+        inverse_input: where given, `net` sees the linear inverse of x_t as C more channels, and its output is what is
+            missing from it; see `restore.inverse_input`. The inverse is computed in float32 at least, in any
+            `precision`.
 
     To compile it, `R.net.compile(dynamic=True)`; for channels_last, `R.to(memory_format=torch.channels_last)`.
 
     Raises:
         ValueError: for an unknown `prediction_type` or `precision`, for `eps` or `v` of a degradation that is not
-            additive (x_t = a_t x0 + b_t z), and for `eps` where some a_t is 0, since noise alone does not determine x0.
+            additive (x_t = a_t x0 + b_t z), for `eps` where some a_t is 0, since noise alone does not determine x0,
+            and for an `inverse_input` that does not suit the degradation or the channels of the network.
 
     >>> import degrade
     >>> class Zero(nn.Module):
@@ -67,6 +74,7 @@ class Restorer(BaseRestorer):
         prediction_type: Predict = "x0",
         clip_sample: bool = False,
         precision: Precision = "float32",
+        inverse_input: InverseInput | None = None,
     ) -> None:
         super().__init__(degradation)
         if prediction_type not in get_args(Predict):
@@ -76,6 +84,12 @@ class Restorer(BaseRestorer):
         self.prediction_type = prediction_type
         self.clip_sample = clip_sample
         self.precision = precision
+        self.inverse_input = inverse_input
+        self.linear_inverse: LinearInverse | None = None
+        if inverse_input is not None:
+            _check_channels(net)
+            device = next((p.device for p in net.parameters()), torch.device("cpu"))
+            self.linear_inverse = inverse_input.build(degradation).to(device)
 
     @property
     def precision(self) -> Precision:
@@ -103,6 +117,13 @@ class Restorer(BaseRestorer):
         )
         return size
 
+    @property
+    def image_channels(self) -> int | None:
+        """The number of channels of its images: `net.config.out_channels` or else `net.config.in_channels`."""
+        config = getattr(self.net, "config", None)
+        channels: int | None = getattr(config, "out_channels", None) or getattr(config, "in_channels", None)
+        return channels
+
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean image.
 
@@ -118,16 +139,35 @@ class Restorer(BaseRestorer):
             ValueError: for severities that are not (B,) int64, or not in 1..T as far as the host can see without a
                 wait: on the CPU, and not while the restorer is compiled.
         """
-        check_levels("restorer", t, x_t, 1, self.degradation.T)
-        low = torch.autocast(x_t.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+        return self.restore_prepared(self.prepare(x_t, t), t, **cond)
+
+    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return what the network sees: x_t (B, C, H, W), with its linear inverse (B, 2 C, H, W) by `inverse_input`."""
+        if self.linear_inverse is None:
+            return x_t
+        return torch.cat([x_t, self.linear_inverse(x_t, t)], dim=1)
+
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return x0_hat (B, C, H, W) from what `prepare` returned, or from a tile of it; otherwise as in a call."""
+        check_levels("restorer", t, prepared, 1, self.degradation.T)
+        low = torch.autocast(prepared.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
         with low:
-            out = self.net(x_t, t, **cond)
+            out = self.net(prepared, t, **cond)
         # As a degradation does, the conversion works in float32 at least, and its result is rounded once.
-        x0_hat = self._recover(out.to(compute_dtype(x_t.dtype)), x_t, t).to(x_t.dtype)
+        x0_hat = self._recover(out.to(compute_dtype(prepared.dtype)), prepared, t).to(prepared.dtype)
         return x0_hat.clamp(-1, 1) if self.clip_sample else x0_hat
 
-    def target(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return what the network should have put out for (D(x0, t, z), t), in the shape and precision of `x0`."""
+    def target(self, x0: Tensor, t: Tensor, z: Params, prepared: Tensor) -> Tensor:
+        """Return what the network should have put out, in the shape and precision of `x0`.
+
+        Args:
+            x0: (B, C, H, W) clean images.
+            t: (B,) int64 severities in 1..T.
+            z: what was random when x0 was degraded.
+            prepared: what `prepare` returned for D(x0, t, z), which the network saw.
+        """
+        if self.linear_inverse is not None:
+            return x0 - _inverse_of(prepared)
         if self._mixture is None:
             return x0
         a_t, b_t = self._mixture.coefficients(t, x0)
@@ -135,6 +175,8 @@ class Restorer(BaseRestorer):
         return noise if self.prediction_type == "eps" else (a_t * noise - b_t * x0).to(x0.dtype)
 
     def _recover(self, out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        if self.linear_inverse is not None:
+            return _inverse_of(x_t) + out
         if self._mixture is None:
             return out
         a_t, b_t = self._mixture.coefficients(t, x_t)
@@ -158,3 +200,20 @@ def _solvable(degradation: Degradation, prediction_type: Predict) -> Degradation
             " use prediction_type='x0' or 'v', or a schedule that keeps some signal"
         )
     return degradation
+
+
+def _inverse_of(prepared: Tensor) -> Tensor:
+    """Return the linear inverse (B, C, H, W), the second half of the channels that a network sees."""
+    return prepared.chunk(2, dim=1)[1]
+
+
+def _check_channels(net: nn.Module) -> None:
+    """Raise ValueError for a network whose configuration does not map 2 C channels to C."""
+    config = getattr(net, "config", None)
+    seen: int | None = getattr(config, "in_channels", None)
+    put_out: int | None = getattr(config, "out_channels", None)
+    if seen is not None and (put_out is None or seen != 2 * put_out):
+        raise ValueError(
+            f"inverse_input gives the network x_t and its linear inverse, and it maps {seen} channels to"
+            f" {put_out or seen}; for images of 3 channels, make it with in_channels=6, out_channels=3"
+        )

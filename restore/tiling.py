@@ -2,6 +2,7 @@
 
     R(x) = blend of R(tile_i),   tile_i = x[p_i : p_i + size]
 
+What needs whole images, such as the linear inverse that a network sees, is computed before they are cut (`R.prepare`).
 The image is continued by reflection to sides that divide by the network's `stride`, cut into tiles that share at least
 `overlap` pixels with their neighbors, restored a few tiles at a time, and joined: before the overlap of two tiles
 counts the one, behind it the other, and in between, on the middle half of the overlap, the weight of the second rises
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade.functional.levels import compute_dtype
+from restore.base_restorer import BaseRestorer
 
 __all__ = ["TiledRestorer", "reflect_pad"]
 
@@ -82,10 +84,14 @@ class TiledRestorer(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guess the clean images."""
         height, width = x_t.shape[2:]
-        padded = reflect_pad(x_t, *(-side % self.stride for side in (height, width)))
+        prepared = self.R.prepare(x_t, t) if isinstance(self.R, BaseRestorer) else x_t
+        padded = reflect_pad(prepared, *(-side % self.stride for side in (height, width)))
         if max(padded.shape[2:]) <= self.size:
-            return self.R(padded, t)[:, :, :height, :width]
+            return self._restore(padded, t)[:, :, :height, :width]
         return torch.cat([self._joined(x[None], t[i : i + 1]) for i, x in enumerate(padded)])[:, :, :height, :width]
+
+    def _restore(self, prepared: Tensor, t: Tensor) -> Tensor:
+        return self.R.restore_prepared(prepared, t) if isinstance(self.R, BaseRestorer) else self.R(prepared, t)
 
     def starts(self, side: int) -> list[int]:
         """Return where the tiles begin along a side: as evenly as multiples of the stride can lie.
@@ -98,7 +104,7 @@ class TiledRestorer(nn.Module):
         return [self.stride * (free * i // gaps) for i in range(gaps)] + [self.stride * free] if gaps else [0]
 
     def _joined(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return R of one image (1, C, H, W), tile by tile, row of tiles by row of tiles."""
+        """Return R of one prepared image (1, C', H, W), tile by tile, row of tiles by row of tiles."""
         rows, columns = self.starts(x.shape[2]), self.starts(x.shape[3])
         restored = self._restored(x, t, [(top, left) for top in rows for left in columns])
         out = strip = x
@@ -118,7 +124,7 @@ class TiledRestorer(nn.Module):
         cuts = [*range(0, len(corners), self.batch), len(corners)]
         for first, last in pairwise(cuts):
             tiles = [x[..., top : top + self.size, left : left + self.size] for top, left in corners[first:last]]
-            restored: Tensor = self.R(torch.cat(tiles), t.expand(len(tiles)))
+            restored = self._restore(torch.cat(tiles), t.expand(len(tiles)))
             if self.progress is not None:
                 self.progress(last, len(corners))
             yield from restored.chunk(len(tiles))

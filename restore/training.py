@@ -114,7 +114,7 @@ class Trainer:
         processes.broadcast_parameters(restorer.net)
         self._ema = EMA(restorer.net, config.ema)
         how = restorer.degradation, restorer.prediction_type, restorer.clip_sample, restorer.precision
-        self.ema = Restorer(self._ema.net, *how).eval()
+        self.ema = Restorer(self._ema.net, *how, restorer.inverse_input).eval()
         self._net = processes.wrap(restorer.net)
         self._layout = _layout(restorer.net)
         self.optimizer = config.optimizer.build(list(restorer.net.parameters()))
@@ -212,9 +212,10 @@ class Trainer:
     def _losses(self, x0: Tensor, t: Tensor, z: Params, cond: Cond) -> Tensor:
         D = self.restorer.degradation
         x_t = quantize_8bit(D(x0, t, z)) if self.config.quantize_input else D(x0, t, z)
+        prepared = self.restorer.prepare(x_t, t)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            out = self._net(x_t.contiguous(memory_format=self._layout), t, **cond)
-        return self.config.loss(out.to(x0.dtype), self.restorer.target(x0, t, z))
+            out = self._net(prepared.contiguous(memory_format=self._layout), t, **cond)
+        return self.config.loss(out.to(x0.dtype), self.restorer.target(x0, t, z, prepared))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the steps so far have changed, as full tensors; each process must call this."""

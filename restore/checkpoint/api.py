@@ -137,7 +137,8 @@ def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any)
         net = make_network(config.network.name, **config.network.arguments)
         # Half precision becomes float32 here: the network's own tensors are filled.
         net.load_state_dict(read_tensors(checkpoint / (WEIGHTS if is_model(checkpoint) else EMA)))
-        restorer = Restorer(net, degradation, config.prediction_type, config.clip_sample)
+        how = config.prediction_type, config.clip_sample
+        restorer = Restorer(net, degradation, *how, inverse_input=config.inverse_input)
         return restorer.eval().requires_grad_(False).to(device)
 
     return _load_newest_valid(folder, read)
@@ -148,9 +149,9 @@ def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = Non
 
     Args:
         folder: folder of a run, of its checkpoints, or of one checkpoint.
-        training: training of the same network, degradation, `prediction_type` and `clip_sample`, and with the same
-            `batch_size`, `micro_batch_size`, `loss`, `timesteps`, `weighting`, `cond_dropout`, `quantize_input` and
-            `seed`, and the same kind of optimizer. Its other values may differ, and count from here on: so the learning
+        training: training of the same network, degradation, `prediction_type`, `clip_sample` and `inverse_input`, with
+            the same `batch_size`, `micro_batch_size`, `loss`, `timesteps`, `weighting`, `cond_dropout`,
+            `quantize_input` and `seed`, and the same kind of optimizer. Its other values may differ, and count from here on: so the learning
             rate may be lowered, or a training be given more steps.
         data: the data set that it goes on with.
 

@@ -19,6 +19,7 @@ from torch import nn
 from degrade.frozen import frozen
 from degrade.serializable import Serializable
 from restore.checkpoint.integrity import CorruptCheckpointError
+from restore.inverse_input import InverseInput
 from restore.nets.registry import network_arguments
 from restore.restorer import Predict, Restorer
 from restore.train_config import TrainConfig
@@ -116,6 +117,7 @@ class CheckpointConfig:
         degradation: name and arguments of the degradation that it undoes.
         prediction_type: what the network's output means: `x0`, `eps` or `v`.
         clip_sample: whether x0_hat is clamped to [-1, 1].
+        inverse_input: the linear inverse that the network sees besides x_t, if it does.
         training: how it was trained.
         prior: where its trajectories start, if that is known.
         data: what it was trained on, if that is known.
@@ -132,6 +134,7 @@ class CheckpointConfig:
     training: TrainConfig
     prior: ComponentConfig | None = None
     data: DatasetInfo | None = None
+    inverse_input: InverseInput | None = None
     normalization: Literal["v / 127.5 - 1"] = "v / 127.5 - 1"
     versions: dict[str, str] = Field(default_factory=dict)
     format: Literal[3] = 3
@@ -185,6 +188,7 @@ def describe(
         training=training,
         prior=prior,
         data=data,
+        inverse_input=restorer.inverse_input,
         versions={
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -134,6 +134,7 @@ def check_same_training(
         ("degradation", stored.degradation, ComponentConfig.of(restorer.degradation)),
         ("prediction_type", stored.prediction_type, restorer.prediction_type),
         ("clip_sample", stored.clip_sample, restorer.clip_sample),
+        ("inverse_input", stored.inverse_input, restorer.inverse_input),
         ("optimizer", stored.training.optimizer.name, training.config.optimizer.name),
         *((name, getattr(stored.training, name), getattr(training.config, name)) for name in SAME),
     ]

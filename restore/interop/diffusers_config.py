@@ -147,6 +147,7 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
     alike = "either none or all of the levels with attention"
     for name, possible, expected in (
         ("patch_size", config.patch_size == 1, "1"),
+        ("out_channels", config.out_channels in (None, config.in_channels), "as many as in_channels"),
         ("channel_mult", config.channel_mult[0] == 1, "those that start with 1"),
         ("num_heads", config.num_head_channels or config.num_heads == 1 or len(dims) < 2,
          "1, or as many where all that attend are equally wide,"),

@@ -1,6 +1,7 @@
 """The registry of networks: any `nn.Module` that is made from one frozen configuration.
 
-A network is called `net(x_t, t, **cond)` and returns a tensor of the shape of x_t. Its name and the arguments of its
+A network is called `net(x_t, t, **cond)` and returns a tensor of the shape of x_t; by `restore.inverse_input` it is
+called with twice the channels. Its name and the arguments of its
 configuration are stored in checkpoints, which therefore hold no code. Optional attributes of a network are
 
     size_divisor     the number by which height and width of x_t must be divisible; 1 if missing

@@ -35,6 +35,7 @@ class ResUNetConfig:
         patch_size: side of the squares of pixels that the network treats as one pixel.
         max_timestep: the severity that the network sees as 1, usually T of the degradation.
         image_size: side in pixels of the images it is trained on; any multiple of `size_divisor` may be passed.
+        out_channels: channels of the output; None for `in_channels`.
     """
 
     in_channels: Count = 3
@@ -43,6 +44,7 @@ class ResUNetConfig:
     patch_size: Count = 2
     max_timestep: Count = 75
     image_size: Count = 64
+    out_channels: Count | None = None
 
 
 class ResBlock(nn.Module):
@@ -88,7 +90,8 @@ class ResUNet(nn.Module):
         self.mid_block = blocks(channels[-1])
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in pairs)
         self.up_blocks = nn.ModuleList(blocks(c) for c in channels[:-1])
-        self.conv_out = nn.Conv2d(channels[0], pixels, 3, padding=1, bias=False)
+        put_out = (config.out_channels or config.in_channels) * config.patch_size**2
+        self.conv_out = nn.Conv2d(channels[0], put_out, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Map images x (B, C, H, W) at severities t (B,) to (B, C, H, W), in the precision of x.

@@ -29,6 +29,7 @@ class ResidualCNNConfig:
         num_layers: convolutions with activation between the first and the last.
         max_timestep: the severity that the network sees as 1, usually T of the degradation.
         image_size: side in pixels of the images it is trained on; images of any size may be passed.
+        out_channels: channels of the output, to which x is not added then; None for `in_channels`.
     """
 
     in_channels: Count = 3
@@ -36,6 +37,7 @@ class ResidualCNNConfig:
     num_layers: Count = 15
     max_timestep: Count = 1000
     image_size: Count = 64
+    out_channels: Count | None = None
 
 
 @register_network("residual_cnn")
@@ -53,7 +55,8 @@ class ResidualCNN(nn.Module):
         self.config, c = config, config.channels
         hidden = [layer for _ in range(config.num_layers) for layer in (nn.Conv2d(c, c, 3, padding=1), nn.ReLU())]
         first, last = (
-            nn.Conv2d(*pair, 3, padding=1) for pair in ((config.in_channels + 1, c), (c, config.in_channels))
+            nn.Conv2d(*pair, 3, padding=1)
+            for pair in ((config.in_channels + 1, c), (c, config.out_channels or config.in_channels))
         )
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
@@ -63,4 +66,4 @@ class ResidualCNN(nn.Module):
         """Map images x (B, C, H, W) at severities t (B,) to (B, C, H, W)."""
         plane = (t.to(x.dtype) / self.config.max_timestep).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
         residual: Tensor = self.layers(torch.cat([x, plane], dim=1))
-        return x + residual.to(x.dtype)
+        return residual.to(x.dtype) + (x if self.config.out_channels is None else 0)

@@ -73,8 +73,9 @@ class UNet(nn.Module):
             resampling = _resampling(sides[level] in config.resblock_up) if level > 0 else None
             self.up_blocks.append(UpBlock(channels, taken, shared, up_attention[level], resampling))
             channels_in = widths[level]
+        put_out = config.out_channels or config.in_channels
         self.norm_out = Norm(config.norm_groups, widths[0], config.norm_eps)
-        self.conv_out = zero_module(nn.Conv2d(widths[0], config.in_channels * pixels, 3, padding=1))
+        self.conv_out = zero_module(nn.Conv2d(widths[0], put_out * pixels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, image: Tensor | None = None) -> Tensor:
         """Map degraded images to the network's prediction, in the precision of x even under autocast.
@@ -86,7 +87,7 @@ class UNet(nn.Module):
             image: (B, cond_channels, H, W), a second image that the network sees beside x.
 
         Returns:
-            (B, C, H, W).
+            (B, C, H, W), or with `out_channels` channels.
 
         Raises:
             ValueError: if the number of channels is not the network's, a side does not divide by `size_divisor`, or a

@@ -21,7 +21,7 @@ class UNetConfig:
     Args:
         image_size: side in pixels of the images that the network is made for. The places of attention are given by it;
             images of other sizes may still be passed.
-        in_channels: channels of the images, and of the output.
+        in_channels: channels of the images.
         model_channels: channels at the highest resolution.
         channel_mult: channels at each level as multiples of `model_channels`. A multiple may be a fraction if the
             product is a whole number. Each level after the first halves the sides.
@@ -56,6 +56,7 @@ class UNetConfig:
         downsample_padding: padding of the convolution that halves the sides: 1 for one pixel on all sides, 0 for one
             pixel at the bottom and at the right.
         center_input_sample: whether the network sees 2 x - 1 in place of x.
+        out_channels: channels of the output; None for `in_channels`.
 
     Raises:
         ValidationError: for an argument out of its range, or for arguments that do not fit together.
@@ -93,6 +94,7 @@ class UNetConfig:
     norm_eps: Positive = 1e-6
     downsample_padding: Literal[0, 1] = 0
     center_input_sample: bool = False
+    out_channels: Count | None = None
 
     def __post_init__(self) -> None:
         divisor = self.patch_size * 2 ** (len(self.channel_mult) - 1)

@@ -31,6 +31,14 @@ def test_it_restores_pictures_of_any_size(size):
     assert (found - x0).square().mean() < 0.5 * (x_t - x0).square().mean()
 
 
+@pytest.mark.parametrize("size", [(16, 16), (9, 13)], ids=str)
+def test_sides_that_the_degradation_does_not_divide_are_continued(size):
+    D, x0 = degrade.make("pixelate", T=3), images(1, 3, *size)
+    x_t = x0[..., :1, :1].expand_as(x0).contiguous()
+    found = LinearInverse(D)(x_t, torch.tensor([3]))
+    torch.testing.assert_close(found, x_t, rtol=0, atol=1e-3)  # a picture of one color is what it is
+
+
 @pytest.mark.parametrize("sampler", ["algorithm1", "algorithm2", "heun", "averaged_prediction"])
 def test_samplers_walk_with_it(sampler):
     """With noise as good as none, its guess is x0, and every sampler that stays on D(x0, s) ends there."""

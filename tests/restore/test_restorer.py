@@ -36,7 +36,7 @@ def test_a_perfect_prediction_of_anything_gives_back_x0(prediction_type, schedul
     t = torch.arange(21).clamp(min=1)
     z = D.draw(x0, torch.Generator().manual_seed(0))
     R = Restorer(Fixed(None), D, prediction_type)
-    R.net.out = R.target(x0, t, z)
+    R.net.out = R.target(x0, t, z, D(x0, t, z))
     torch.testing.assert_close(R(D(x0, t, z), t), x0, rtol=0, atol=1e-10)
 
 
@@ -151,7 +151,7 @@ def test_a_network_in_half_precision_walks_in_half_precision(prediction_type, dt
     assert len(visits) == NOISE.T
     assert all(visit.x_s.dtype == dtype and visit.x0_hat.dtype == dtype for visit in visits)
     x0, t = images(5, 1, 4, 4).to(dtype), torch.arange(1, 6)
-    assert R.target(x0, t, x0).dtype == dtype
+    assert R.target(x0, t, x0, x0).dtype == dtype
     exact = Restorer(Half().double(), NOISE, prediction_type)(x0.double(), t)
     assert torch.equal(R(x0, t), exact.to(dtype))
 
