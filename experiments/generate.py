@@ -110,7 +110,7 @@ def find_prior(config: Config, model: Model, device: torch.device) -> Prior:
 def _probes(D: Degradation, model: Model, kind: str, device: torch.device) -> torch.Tensor:
     """Return black and white images, plain and speckled: what D forgets of these, it forgets of any."""
     network = model.specification.network.arguments
-    shape = (network["in_channels"], network["image_size"], network["image_size"])
+    shape = (network.get("out_channels") or network["in_channels"], network["image_size"], network["image_size"])
     generator = torch.Generator().manual_seed(0)
     signs = torch.rand(32, *shape, generator=generator).round() * 2 - 1
     x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from degrade import Degradation, expand_level, get, make
 from degrade.command_line import KeyValues, UsageError, run_main
+from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.seeding import seeded_generator
 from degrade.serializable import is_runtime
 from experiments.data.datasets import DataOptions, Datasets, load_data
@@ -31,7 +32,7 @@ from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.run.report import evaluation_table, restoration_blocks
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
-from restore import Restorer
+from restore import InverseInput, Restorer
 from samplers import Prior
 from samplers.priors.fit import FitOptions, Kind, fit_prior
 
@@ -54,6 +55,12 @@ class DegradationOptions(DataOptions):
         None, description="prior over x_T, fitted and saved for generation: auto, or a kind of prior"
     )
     jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")
+    inverse_input: bool = Field(
+        False, description="let the network see the linear inverse of its input, and predict what that lacks"
+    )
+    inverse_noise: float = Field(
+        ROUNDING_NOISE, gt=0, description="error of the input that the linear inverse expects (default: of 8 bits)"
+    )
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
     eval_images: Count = Field(64, description="number of images in the evaluation")
     quick: bool = Field(False, description="small network and short training: minutes on a CPU")
@@ -139,7 +146,9 @@ def main(argv: Sequence[str]) -> None:
     def preview(path: Path, R: Restorer) -> Path:
         return study(R).restoration_strip(path)
 
-    task = TrainingTask(D, data.training, data.spec, preview=preview, prior=fitted(config, D, data))
+    inverse_input = InverseInput(config.inverse_noise) if config.inverse_input else None
+    prior = fitted(config, D, data)
+    task = TrainingTask(D, data.training, data.spec, preview=preview, prior=prior, inverse_input=inverse_input)
     training, folder = train(config, folder, task, data.channels)
     if training.rank:  # the first process measures and draws
         return

@@ -14,7 +14,7 @@ from degrade.command_line import UsageError
 from degrade.serializable import Serializable
 from experiments.run.logging import TrainingLogger
 from experiments.run.options import TrainOptions
-from restore import ComponentConfig, DatasetInfo, Predict, Restorer, Trainer, save
+from restore import ComponentConfig, DatasetInfo, InverseInput, Predict, Restorer, Trainer, save
 from restore.data_order import Data
 
 __all__ = ["GracefulStop", "Preview", "TrainingTask", "fit"]
@@ -66,6 +66,7 @@ class TrainingTask:
         clip_sample: whether the restorer clamps its images to [-1, 1].
         preview: (path, restorer) -> path; draws what the averaged restorer does at present and saves it as `path`.
         prior: prior over x_T, for the checkpoints.
+        inverse_input: linear inverse that the network sees besides x_t, if it does.
     """
 
     degradation: Degradation
@@ -75,6 +76,7 @@ class TrainingTask:
     clip_sample: bool = False
     preview: Preview | None = None
     prior: Serializable | ComponentConfig | None = None
+    inverse_input: InverseInput | None = None
 
 
 def fit(training: Trainer, task: TrainingTask, folder: Path, options: TrainOptions) -> None:

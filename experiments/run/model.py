@@ -104,7 +104,8 @@ def _data(
         return None
     network = specification.network.arguments
     values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
-    values |= {"channels": str(network["in_channels"])} if "in_channels" in network else {}
+    channels = network.get("out_channels") or network.get("in_channels")
+    values |= {} if channels is None else {"channels": str(channels)}
     options = validated(DataOptions, {**values, "data": name, "download": False})
     size = network.get("image_size", stored.get("size"))
     if size is None:

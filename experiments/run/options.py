@@ -111,27 +111,30 @@ class NetworkOptions(Options):
             raise ValueError(f"--network {self.network}: {error}") from None
         return self
 
-    def network_arguments(self, channels: int, T: int) -> dict[str, Any]:
+    def network_arguments(self, channels: int, T: int, with_inverse: bool = False) -> dict[str, Any]:
         """Return the arguments of the network.
 
         Args:
             channels: channels of the images, for a network whose configuration has a field `in_channels`.
             T: number of severity levels, for a network whose configuration has a field `max_timestep`.
+            with_inverse: whether the network sees the linear inverse of its input as well, as so many more channels.
         """
         known = {"in_channels": channels, "image_size": self.size, "max_timestep": T}
+        if with_inverse:
+            known |= {"in_channels": 2 * channels, "out_channels": channels}
         if self.network == "unet":
             known |= {name: getattr(self, name) for name in UNET_OPTIONS}
         fields = {field.name for field in dataclasses.fields(network_config_class(self.network))}
         return {**{name: value for name, value in known.items() if name in fields}, **self.network_args}
 
-    def build_network(self, channels: int, T: int) -> nn.Module:
-        """Return a new network for images of so many channels and severities 1..T.
+    def build_network(self, channels: int, T: int, with_inverse: bool = False) -> nn.Module:
+        """Return a new network for images of so many channels and severities 1..T, as `network_arguments` tells.
 
         Raises:
             UsageError: if the values do not go together.
         """
         try:
-            net: nn.Module = make_network(self.network, **self.network_arguments(channels, T))
+            net: nn.Module = make_network(self.network, **self.network_arguments(channels, T, with_inverse))
         except ValueError as error:
             raise UsageError(f"--network {self.network}: {error}") from None
         return net

@@ -74,10 +74,12 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
     """
     device = config.torch_device()
     with fork_seed("cpu", config.seed, "weights"):
-        net = config.build_network(channels, task.degradation.T)
+        net = config.build_network(channels, task.degradation.T, with_inverse=task.inverse_input is not None)
     net = net.to(device).to(memory_format=torch.channels_last)
     try:
-        restorer = Restorer(net, task.degradation, task.prediction_type, task.clip_sample)
+        restorer = Restorer(
+            net, task.degradation, task.prediction_type, task.clip_sample, inverse_input=task.inverse_input
+        )
         training = Trainer(restorer, config.training(config.seed), init_distributed(device))
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from None

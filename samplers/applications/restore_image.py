@@ -118,7 +118,7 @@ def restore_image(
     sampler = _read_sampler(sampler, options.steps)
     pictures = read_pictures(image)
     seen = pictures.x.to(device)
-    x = _to_network(seen, _channels(R))
+    x = _to_network(seen, R.image_channels)
     missing = None if options.mask is None else _read_mask(options.mask, x)
     given = x if missing is None else _hide(D, x, missing)
     own = _OwnPrecision(R)
@@ -200,13 +200,6 @@ def _read_sampler(sampler: Any, steps: Any) -> Sampler | None:
     if steps is not None and sampler is None:
         raise ValueError(f"steps is {steps} and sampler is None, which takes no steps; give a sampler or no steps")
     return None if sampler is None else parse_sampler(sampler)
-
-
-def _channels(R: BaseRestorer) -> int | None:
-    """Return the number of channels of the network's images, if its configuration tells."""
-    config = getattr(getattr(R, "net", None), "config", None)
-    channels: int | None = getattr(config, "in_channels", getattr(config, "channels", None))
-    return channels
 
 
 def _to_network(seen: Tensor, channels: int | None) -> Tensor:

@@ -75,12 +75,11 @@ class ModelOptions(DeviceOptions):
         side = R.image_size or getattr(config, "size", None)
         if side is None:
             raise UsageError(f"--data {self.data}: the size of the model's images is not known; leave --data out")
-        channels = getattr(config, "in_channels", getattr(config, "channels", 3))
         found = read_pictures_of(Path(self.data), side, most)
         if len(found) < 2:
             raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
         device = next((p.device for p in R.parameters()), torch.device("cpu"))
-        return (found.mean(1, keepdim=True) if channels == 1 else found).to(device)
+        return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(device)
 
 
 def picture_files(folder: Path) -> list[Path]:
