@@ -7,7 +7,8 @@
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
 Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:
-degraded, restored at one go, and iterated. Its folder then holds configuration, model, log, metrics and pictures.
+degraded (rounded to 8 bits where the network saw such), by the linear inverse if there is one, restored at one go, and
+iterated. Its folder then holds configuration, model, log, metrics and pictures.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.seeding import seeded_generator
 from degrade.serializable import is_runtime
 from experiments.data.datasets import DataOptions, Datasets, load_data
+from experiments.evaluation.linear import InputPrecision
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
@@ -139,8 +141,9 @@ def main(argv: Sequence[str]) -> None:
     D = degradation(config, data, device)
 
     def study(R: Restorer) -> RestorationEvaluator:
+        precision: InputPrecision = "8bit" if config.quantize_input else "float32"
         return RestorationEvaluator(
-            D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps
+            R, data.validation, config.seed, config.forward_size, config.sample_steps, precision
         )
 
     def preview(path: Path, R: Restorer) -> Path:

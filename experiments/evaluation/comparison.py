@@ -23,10 +23,15 @@ from tqdm import tqdm
 
 from degrade import Degradation, Params, expand_level, map_params
 from degrade.frozen import frozen
-from degrade.functional.quantization import quantize_8bit
 from degrade.seeding import seeded_generator
 from experiments.evaluation.accumulate import Rows, gather_objects, process_share
 from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.linear import (
+    InputPrecision,
+    has_linear_inverse,
+    linear_inverse,
+    to_input_precision,
+)
 from restore import BaseRestorer
 from samplers import (
     Sampler,
@@ -44,7 +49,6 @@ from samplers.loop import inference_mode
 __all__ = ["Comparison", "ComparisonOptions", "CountCalls", "Method", "compatible_samplers"]
 
 DEGRADED, LINEAR, DIRECT = "degraded", "linear inverse", "direct"
-NOISE = {"8bit": 2 / 255 / 12**0.5, "float32": 5e-6}  # standard deviation of the error of x_t that is inverted
 SEVERITY_STEPS = 10  # of the trajectories from every severity, at most
 
 
@@ -66,7 +70,7 @@ class ComparisonOptions:
     samplers: tuple[str, ...] = ()
     steps: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 5, 10, 25, 50)
     start: Annotated[int, Field(ge=1)] | None = None
-    input_precision: Literal["8bit", "float32"] = "8bit"
+    input_precision: InputPrecision = "8bit"
     spacing: Literal["even", "equal-error"] = "even"
     severities: Annotated[int, Field(ge=0)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -197,7 +201,7 @@ class Comparison:
             generator = seeded_generator(data.device, self.options.seed, "change")
             change = cumulative_change(R, data, generator, spaced_timesteps(self.start))
             spaced = {n: equal_change_timesteps(change, n) for n in steps}
-        found = [Method(DEGRADED), *([Method(LINEAR)] if self._invertible else []), Method(DIRECT)]
+        found = [Method(DEGRADED), *([Method(LINEAR)] if has_linear_inverse(self.D) else []), Method(DIRECT)]
         return found + [Method(f"{name}, {n}", name, tuple(spaced[n])) for name in self.samplers for n in steps]
 
     def errors_by_severity(self) -> dict[str, Any]:
@@ -210,16 +214,11 @@ class Comparison:
         for name in self.restorers:
             for t in severities:
                 spaced = tuple(spaced_timesteps(t, min(SEVERITY_STEPS, t)))
-                methods = [Method(DEGRADED), *([Method(LINEAR)] if self._invertible else []), Method(DIRECT)]
+                methods = [Method(DEGRADED), *([Method(LINEAR)] if has_linear_inverse(self.D) else []), Method(DIRECT)]
                 for method in methods + [Method(sampler, sampler, spaced) for sampler in self.samplers]:
                     error = self._squared_error(name, method, t)
                     found.setdefault(self._row(name, method), []).append(error**0.5)
         return {"severities": severities, "steps": SEVERITY_STEPS, "rmse": found}
-
-    @property
-    def _invertible(self) -> bool:
-        """Whether the row of the linear inverse makes sense: not where z is noise, which no restorer is told."""
-        return self.D.affine and not self.D.identifiable
 
     def _row(self, name: str, method: Method) -> str:
         """Return the name of a row; what does not depend on R is the same for all models."""
@@ -232,7 +231,7 @@ class Comparison:
     def _degraded(self, part: slice, t: int) -> tuple[Tensor, Params]:
         z = map_params(lambda v: v[part], self.z)
         x_t = self.D(self.x0[part], expand_level(t, self.x0[part]), z)
-        return (quantize_8bit(x_t) if self.options.input_precision == "8bit" else x_t), z
+        return to_input_precision(x_t, self.options.input_precision), z
 
     def _measure(self, name: str, method: Method) -> tuple[Rows, int, dict[str, Any] | None]:
         """Return the rows of one method, the calls of R for one image, and the errors along its trajectory."""
@@ -267,7 +266,7 @@ class Comparison:
         if method.row == DEGRADED:
             return x_t, None
         if method.row == LINEAR:
-            return self.D.invert(x_t, expand_level(t, x_t), z, NOISE[self.options.input_precision]), None
+            return linear_inverse(self.D, x_t, expand_level(t, x_t), z, self.options.input_precision), None
         if method.sampler is None:
             return direct(R, x_t, t), None
         sampler: Sampler = parse_sampler(method.sampler)

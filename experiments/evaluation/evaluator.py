@@ -10,6 +10,7 @@ anywhere. A value that cannot be computed, such as a covariance of one image, is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,6 +244,8 @@ class Evaluator:
 
     def _measured(self, metric: Metric, rows: Tensor, reference: Tensor | None) -> Value:
         value = metric.compute(rows, reference)
+        if not math.isfinite(value):
+            raise ValueError(f"it is {value}, as the ratio of signal to noise is where an image equals its truth")
         try:
             interval = metric.interval(rows, reference, self.seed)
         except ValueError:  # too few images for an interval, though not for the value

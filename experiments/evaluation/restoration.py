@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Degradation, Params, Source, expand_level, map_params
+from degrade import Params, Source, expand_level, map_params
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.linear import InputPrecision, has_linear_inverse, linear_inverse, to_input_precision
 from experiments.evaluation.tables import render_evaluation
-from restore import Restorer
+from restore import BaseRestorer
 from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_timesteps
 
 __all__ = ["RestorationEvaluator", "table"]
@@ -29,28 +30,27 @@ class RestorationEvaluator:
     """A trained restorer, unseen images, and what becomes of them at severity T and back.
 
     Args:
-        D: the degradation.
-        R: undoes it.
+        R: the restorer.
         unseen: images that training has not seen.
-        device: where to compute.
-        seed: of everything random in it.
-        batch: images a forward pass.
-        steps: of a walk, at most; all levels of D by default.
+        seed: seed of all random numbers.
+        batch: images in one forward pass.
+        steps: steps of the samplers, at most; all levels of the degradation by default.
+        input_precision: `8bit` rounds the degraded images to 256 levels, as a file does; `float32` does not.
     """
 
     def __init__(
         self,
-        D: Degradation,
-        R: Restorer,
+        R: BaseRestorer,
         unseen: Source,
-        device: torch.device,
         seed: int,
         batch: int,
         steps: int | None = None,
+        input_precision: InputPrecision = "float32",
     ) -> None:
-        self.D, self.R, self.unseen, self.device = D, R, unseen, device
-        self.seed, self.batch = seed, batch
-        self.times = spaced_timesteps(D.T, min(steps or D.T, D.T))
+        self.D, self.R, self.unseen = R.degradation, R, unseen
+        self.device = next((p.device for p in R.parameters()), torch.device("cpu"))
+        self.seed, self.batch, self.input_precision = seed, batch, input_precision
+        self.times = spaced_timesteps(self.D.T, min(steps or self.D.T, self.D.T))
 
     def images(self, n: int) -> tuple[Tensor, Params]:
         """Return the first n unseen images, or as many as there are, and a z for each."""
@@ -63,12 +63,16 @@ class RestorationEvaluator:
 
     def restored(self, x0: Tensor, z: Params) -> dict[str, Tensor]:
         """Return the images as degraded to severity T and as restored from there by each way, (N, C, H, W) each."""
-        x_T = self.D(x0, expand_level(self.D.T, x0), z)
-        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", "direct", *WALKS)}
+        T = expand_level(self.D.T, x0)
+        x_T = to_input_precision(self.D(x0, T, z), self.input_precision)
+        linear = ("linear inverse",) if has_linear_inverse(self.D) else ()
+        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", *linear, "direct", *WALKS)}
         for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
             part = slice(first, first + self.batch)
             x_part, z_part = x_T[part], map_params(lambda v, part=part: v[part], z)  # type: ignore[misc]
             made["degraded"].append(x_part)
+            for name in linear:
+                made[name].append(linear_inverse(self.D, x_part, T[part], z_part, self.input_precision))
             made["direct"].append(direct(self.R, x_part, self.D.T))
             for name, step in WALKS.items():
                 made[name].append(sample(self.R, step, x_part, z_part, self.times))
@@ -79,7 +83,12 @@ class RestorationEvaluator:
         x0, z = self.images(n)
         evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
         evaluation = evaluator.evaluate(self.restored(x0, z), truth=x0, reference=x0, baseline="direct")
-        return {"severity": self.D.T, "steps": len(self.times) - 1, "evaluation": evaluation.to_dict()}
+        return {
+            "severity": self.D.T,
+            "input_precision": self.input_precision,
+            "steps": len(self.times) - 1,
+            "evaluation": evaluation.to_dict(),
+        }
 
     def forward_strip(self, path: Path, n: int = 5) -> Path:
         """Save rows of x0 -> D(x0, t, z)."""
@@ -113,4 +122,6 @@ def table(measured: dict[str, Any]) -> Iterator[str]:
     """Yield the table that a run ends with."""
     evaluation = Evaluation.from_dict(measured["evaluation"])
     title = f"{evaluation.images} unseen images, restored from severity {measured['severity']}"
-    yield render_evaluation(evaluation, f"{title}, iterated in {measured['steps']} steps:")
+    yield render_evaluation(
+        evaluation, f"{title}, {measured['input_precision']}, iterated in {measured['steps']} steps:"
+    )

@@ -53,7 +53,16 @@ def test_every_sampler_is_measured_at_every_number_of_steps_and_its_calls_are_co
     # The last of Heun's steps is Euler's.
     assert [row["nfe"] for row in compared["rows"].values() if row["sampler"] == "heun"] == [1, 5, 7, 17]
     assert [compared["rows"][row]["nfe"] for row in ("degraded", "direct")] == [0, 1]
-    assert "linear inverse" not in compared["rows"]  # its z is the noise itself
+
+
+def test_the_linear_inverse_of_noise_is_the_posterior_mean_of_white_images(noise):
+    """Nobody is told the noise, so it counts as the error of x_t: a s^2 x_t / (a^2 s^2 + b^2), s = 0.5."""
+    comparison, compared = noise
+    t = torch.full((7,), 9)
+    x_9 = comparison.D(X0, t, comparison.z)
+    a, b = comparison.D.coefficients(t, X0)
+    expected = measure("rmse", a * 0.25 * x_9 / (a**2 * 0.25 + b**2), X0)
+    assert values(compared, "linear inverse")["rmse"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_is_the_same_measures_the_same(noise):

@@ -18,6 +18,7 @@ from experiments.data.drawn import DrawnFaces
 from experiments.evaluation.evaluator import Evaluator
 from experiments.evaluation.metrics import measure
 from experiments.evaluation.restoration import RestorationEvaluator
+from experiments.run.model import ModelSource, load_model
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.train import Config
 from restore import EMAConfig, ResidualCNNConfig
@@ -71,7 +72,8 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert said.splitlines()[-1] == str(out / "report.html")
     measured = json.loads((out / "metrics.json").read_text())
     assert (measured["evaluation"]["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
-    assert set(measured["evaluation"]["rows"]) == {"degraded", "direct", "Algorithm 1", "Algorithm 2"}
+    rows = {"degraded", "linear inverse", "direct", "Algorithm 1", "Algorithm 2"}
+    assert set(measured["evaluation"]["rows"]) == rows
     assert "3 unseen images, restored from severity 3" in said
     specification = restore.read_checkpoint_config(restore.latest(out / "model"))
     assert (specification.network.arguments["in_channels"], specification.data.images) == (1, 6)
@@ -143,17 +145,39 @@ def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_of
     def R(x_t, t):
         return truth["x0"][: len(x_t)]
 
-    study = RestorationEvaluator(D, restore.FunctionRestorer(R, D), DrawnFaces(16), CPU, seed=0, batch=8, steps=3)
+    study = RestorationEvaluator(restore.FunctionRestorer(R, D), DrawnFaces(16), seed=0, batch=8, steps=3)
     x0, z = study.images(5)
     truth["x0"] = x0
     rows = study.measure(5)["evaluation"]["rows"]
     expected = measure("rmse", D(x0, degrade.expand_level(6, x0), z), x0)
     assert rows.pop("degraded")["rmse"]["value"] == pytest.approx(expected)
     assert expected > 0.05
+    assert rows.pop("linear inverse")["rmse"]["value"] <= expected  # no oracle
     for name, row in rows.items():
         assert row["rmse"]["value"] < 1e-6, name
         assert row["ssim"]["value"] == pytest.approx(1), name
         assert row["frechet_distance_thumbnail"]["value"] < 1e-6, name
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_network_that_sees_the_inverse_is_trained_from_the_command_line(rounded, tmp_path):
+    options = ["--quantize-input"] if rounded else []
+    run("--degradation-args", "T=3", "--inverse-input", "--inverse-noise", 0.01, *options, "--out", tmp_path / "out")
+    measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert measured["input_precision"] == ("8bit" if rounded else "float32")
+    R = restore.load(tmp_path / "out")
+    assert R.inverse_input == restore.InverseInput(noise=0.01)
+    assert (R.net.config.in_channels, R.net.config.out_channels, R.image_channels) == (6, 3, 3)
+    model = load_model(ModelSource(str(tmp_path / "out")), CPU)
+    assert model.data.channels == 3
+    with pytest.raises(UsageError, match=r"--inverse-noise 0\.1: this run was started with 0\.01"):
+        run("--resume", "--out", tmp_path / "out", "--inverse-noise", 0.1)
+
+
+def test_a_degradation_without_a_known_inverse_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match="'snow' is not affine; use inverse_input=None"):
+        run("--degradation", "snow", "--degradation-args", "T=3", "--inverse-input", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_that_are_all_the_same_can_be_measured():
