@@ -66,6 +66,8 @@ def facts(folder: Path, config: CheckpointConfig) -> Iterator[tuple[str, str]]:
     yield "network", _component(_without_defaults(config.network))
     yield "parameters", f"{num_parameters(folder):,}"
     yield "predicts", config.prediction_type + (", clipped to [-1, 1]" if config.clip_sample else "")
+    if config.inverse_input:
+        yield "sees", f"x_t and its linear inverse, {config.inverse_input}"
     yield "training", f"{config.step:,} steps of {training.batch_size} images, {training.optimizer}, {training.loss}"
     yield "data", str(config.data or "not recorded")
     yield "prior", _component(config.prior) if config.prior else "none"

@@ -67,8 +67,9 @@ class BaseRestorer(nn.Module):
 
     @property
     def image_channels(self) -> int | None:
-        """The number of channels of its images, if it is known."""
-        return None
+        """The number of channels of its images, if it is known; by default that of a restorer inside, `self.R`."""
+        inside = getattr(self, "R", None)
+        return inside.image_channels if isinstance(inside, BaseRestorer) else None
 
     def with_cond(self, **cond: Tensor) -> CondRestorer:
         """Return this restorer with conditions bound, to be called as `R(x_t, t)`.
@@ -138,11 +139,6 @@ class CondRestorer(BaseRestorer):
     def image_size(self) -> int | None:
         """The side in pixels of the images it was trained on, if it is known."""
         return self.R.image_size
-
-    @property
-    def image_channels(self) -> int | None:
-        """The number of channels of its images, if it is known."""
-        return self.R.image_channels
 
     @property
     def cond(self) -> dict[str, Tensor]:

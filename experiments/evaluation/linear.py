@@ -49,7 +49,7 @@ def linear_inverse(D: Degradation, x_t: Tensor, t: Tensor, z: Params, precision:
     noise = INPUT_NOISE[precision]
     if not _is_noise(D):
         return D.invert(x_t, t, z, noise)
-    b_t = D.coefficients(t, x_t)[1].flatten()  # type: ignore[attr-defined]
+    b_t = D.coefficients(t, x_t)[1].flatten()
     return D.invert(x_t, t, x_t.new_zeros(()).expand_as(x_t), (b_t.square() + noise**2).sqrt())
 
 

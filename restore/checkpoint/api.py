@@ -149,10 +149,10 @@ def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = Non
 
     Args:
         folder: folder of a run, of its checkpoints, or of one checkpoint.
-        training: training of the same network, degradation, `prediction_type`, `clip_sample` and `inverse_input`, with
-            the same `batch_size`, `micro_batch_size`, `loss`, `timesteps`, `weighting`, `cond_dropout`,
-            `quantize_input` and `seed`, and the same kind of optimizer. Its other values may differ, and count from here on: so the learning
-            rate may be lowered, or a training be given more steps.
+        training: training of the same network, degradation, `prediction_type`, `clip_sample` and `inverse_input`, and
+            with the same `batch_size`, `micro_batch_size`, `loss`, `timesteps`, `weighting`, `cond_dropout`,
+            `quantize_input` and `seed`, and the same kind of optimizer. Its other values may differ, and count from
+            here on: so the learning rate may be lowered, or a training be given more steps.
         data: the data set that it goes on with.
 
     Raises:
