@@ -70,7 +70,7 @@ def test_noise_is_predicted_for_any_degradation_that_declares_that_it_is_additiv
     z = D.draw(x0)
     for prediction_type in ("eps", "v"):
         R = Restorer(Fixed(None), D, prediction_type)
-        R.net.out = R.target(x0, t, z)
+        R.net.out = R.target(x0, t, z, D(x0, t, z))
         torch.testing.assert_close(R(D(x0, t, z), t), x0, rtol=0, atol=1e-12)
 
 
