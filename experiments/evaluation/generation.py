@@ -65,23 +65,22 @@ def prior_report(
 
 
 class GenerationEvaluator:
-    """A trained restorer, a sampler and a prior; image i is the same whatever is asked of it.
+    """A trained restorer, a sampler and a prior; image i is the same in every picture and measurement.
 
     Args:
-        D: the degradation that is walked back.
-        R: undoes it.
-        step: of the walk.
-        prior: where walks start.
-        times: severities of the walk, T first.
-        seed: from which every image follows.
-        batch: images a forward pass.
+        R: the restorer, which carries its degradation.
+        sampler: the sampler.
+        prior: the distribution of (x_T, z) that trajectories start from.
+        timesteps: severities of the trajectory, T first.
+        seed: seed of all random numbers.
+        batch_size: images in one forward pass.
     """
 
     def __init__(
-        self, D: Degradation, R: Restorer, step: Sampler, prior: Prior, times: Sequence[int], seed: int, batch: int
+        self, R: Restorer, sampler: Sampler, prior: Prior, timesteps: Sequence[int], seed: int, batch_size: int
     ) -> None:
-        self.D, self.R, self.step, self.prior = D, R, step, prior
-        self.times, self.seed, self.batch = list(times), seed, batch
+        self.D, self.R, self.sampler, self.prior = R.degradation, R, sampler, prior
+        self.timesteps, self.seed, self.batch_size = list(timesteps), seed, batch_size
 
     def images(self, n: int, jitter: float) -> Tensor:
         """Return the first n images (n, C, H, W), on the CPU, from starts with this jitter."""
@@ -89,7 +88,7 @@ class GenerationEvaluator:
         return self._sampled(prior, n)
 
     def siblings(self, n: int, jitter: float) -> Tensor | None:
-        """Return n images made from one x0 of the prior, told apart by jitter and z alone; None if it draws no x0."""
+        """Return n images from one x0 of the prior, which differ in jitter and z alone; None if it draws no x0."""
         if not isinstance(self.prior, DegradedPrior):
             return None
         x0 = self.prior.images(1, seeded_generator("cpu", self.seed, "siblings"))
@@ -98,10 +97,12 @@ class GenerationEvaluator:
     def _sampled(self, prior: Prior, n: int) -> Tensor:
         return generate_images(
             self.R,
-            self.step,
+            self.sampler,
             prior,
             n,
-            GenerateOptions(seed=self.seed, batch_size=self.batch, steps=self.times, device="cpu", output_device="cpu"),
+            GenerateOptions(
+                seed=self.seed, batch_size=self.batch_size, steps=self.timesteps, device="cpu", output_device="cpu"
+            ),
         )
 
     def walk(self, n: int, jitter: float) -> dict[int, Tensor]:
@@ -111,19 +112,19 @@ class GenerationEvaluator:
         home = next(self.R.parameters()).device
         x_T, z = map_params(lambda v: v.to(home), tuple(prior(n, generators)))
         with inference_mode(self.R):
-            steps = trajectory(self.R, self.step, x_T, z, self.times, generators)
-            return {self.times[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
+            steps = trajectory(self.R, self.sampler, x_T, z, self.timesteps, generators)
+            return {self.timesteps[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
 
-    def measure(self, made: dict[float, Tensor], source: Source | None) -> dict[str, Any]:
-        """Return the evaluation of the images made with each jitter, and of real images, against other real ones."""
-        n = len(next(iter(made.values())))
-        sets = {f"jitter {jitter:g}": x for jitter, x in made.items()}
+    def measure(self, generated: dict[float, Tensor], source: Source | None) -> dict[str, Any]:
+        """Return the evaluation of the images of each jitter, and of real images, against other real ones."""
+        n = len(next(iter(generated.values())))
+        sets = {f"jitter {jitter:g}": x for jitter, x in generated.items()}
         real = None
         if source is not None:
             x, y = (source(n, seeded_generator("cpu", self.seed, "real", half)).cpu() for half in range(2))
             sets["real images"], real = y, x
         metrics: list[str | Metric] = [*METRICS, make_metric("pairwise_rmse", colors=False)]
-        return Evaluator(metrics, batch_size=self.batch, seed=self.seed).evaluate(sets, reference=real).to_dict()
+        return Evaluator(metrics, batch_size=self.batch_size, seed=self.seed).evaluate(sets, reference=real).to_dict()
 
     def grid(self, path: Path, x: Tensor) -> Path:
         """Save images as a square grid."""
@@ -135,29 +136,30 @@ class GenerationEvaluator:
     def trajectories(self, path: Path, n: int, jitter: float) -> Path:
         """Save rows of x_T -> x_0."""
         walk = self.walk(n, jitter)
-        shown = [self.times[i] for i in spaced_levels(len(self.times) - 1, 9)]
+        shown = [self.timesteps[i] for i in spaced_levels(len(self.timesteps) - 1, 9)]
         rows = torch.stack([walk[t] for t in shown], dim=1)
         captions = [f"t = {t}" for t in shown]
         return _saved(
-            [SeverityRow(f"image {i + 1}", self.step.name, row, captions) for i, row in enumerate(rows)], path
+            [SeverityRow(f"image {i + 1}", self.sampler.name, row, captions) for i, row in enumerate(rows)], path
         )
 
     def film(self, path: Path, n: int, jitter: float) -> Path:
         """Save a GIF of n walks."""
         walk = self.walk(n, jitter)
-        shown = [self.times[i] for i in spaced_levels(len(self.times) - 1, 48)]
+        shown = [self.timesteps[i] for i in spaced_levels(len(self.timesteps) - 1, 48)]
         return animate(path, [walk[t] for t in shown], _scale(walk[shown[0]]), 0.08, hold=(0, len(shown) - 1))
 
-    def sweep(self, path: Path, made: dict[float, Tensor], n: int = 8) -> dict[float, float]:
+    def sweep(self, path: Path, generated: dict[float, Tensor], n: int = 8) -> dict[float, float]:
         """Save a row for each jitter, columns from the same starts, and below them rows in which all are from one.
 
         Returns:
             The diversity of the images from one start, by jitter.
         """
         rows = [
-            SeverityRow(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n) for jitter, x in made.items()
+            SeverityRow(f"jitter {jitter:g}", f"{len(x[:n])} starts", x[:n], [""] * n)
+            for jitter, x in generated.items()
         ]
-        alike = {jitter: self.siblings(n, jitter) for jitter in made}
+        alike = {jitter: self.siblings(n, jitter) for jitter in generated}
         found = {jitter: measure("pairwise_rmse", x) for jitter, x in alike.items() if x is not None}
         rows += [
             SeverityRow(f"jitter {jitter:g}", f"one start, diversity {found[jitter]:.3f}", x, [""] * n)

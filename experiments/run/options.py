@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -15,43 +14,16 @@ from degrade.options import IntList, KeyValues, Options, UsageError
 from degrade.registry import Registry, build
 from degrade.serializable import parse_key_values
 from restore import EMAConfig, TrainConfig, make_network, network_names
-from restore.distributed import count_micro_batches, get_world_size, local_rank
+from restore.distributed import count_micro_batches, get_world_size
 from restore.losses import LOSSES
 from restore.lr_schedules import LR_SCHEDULES
 from restore.nets.registry import network_config_class
 from restore.optimizers import OPTIMIZERS
 from restore.timesteps import TIMESTEPS
 from restore.weightings import WEIGHTINGS
+from samplers.commands.options import Count, DeviceOptions
 
 __all__ = ["Count", "DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions", "make_component"]
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class DeviceOptions(Options):
-    """Device and seed."""
-
-    device: str = Field("auto", description="cpu, cuda or mps; auto takes the first of cuda, mps and cpu that exists")
-    seed: int = Field(0, description="seed of all random numbers")
-
-    def torch_device(self) -> torch.device:
-        """Return the device asked for; of several processes each has its own.
-
-        Raises:
-            UsageError: if this machine does not have it.
-        """
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        if name == "cuda" and get_world_size() > 1:
-            name = f"cuda:{local_rank()}"
-        try:
-            device = torch.device(name)
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"--device {self.device} is not there ({reason}); try --device auto or cpu") from None
-        return device
 
 
 class RunOptions(DeviceOptions):

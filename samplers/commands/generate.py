@@ -1,64 +1,122 @@
-"""The command that generates images from a model and its prior over x_T."""
+"""The command that generates images from a model and its prior over x_T, and what programs share with it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
+from degrade import Degradation, Source
 from degrade.command_line import UsageError
 from degrade.image_io import to_pil_image
 from degrade.optional import require
-from restore import BaseRestorer
-from samplers.commands.options import Count, ModelOptions
+from restore import BaseRestorer, latest
+from restore.checkpoint.config import read_checkpoint_config
+from samplers.base import Sampler
+from samplers.commands.options import Count, ModelOptions, image_shape
 from samplers.commands.restoration import encode, replace_file
 from samplers.generate import GenerateOptions, generate
 from samplers.priors.base import Prior
-from samplers.priors.fit import FitOptions, fit_prior
+from samplers.priors.fit import FitOptions, Kind, fit_prior, measure_remaining_detail, tensor_source
 from samplers.priors.io import load_prior
 from samplers.registry import parse_sampler
 
-__all__ = ["Generate"]
+__all__ = ["Generate", "GenerationOptions"]
 
-NUM_FIT_IMAGES = 2000  # clean pictures that a prior is fitted to, at most
 JITTER = 0.002  # of a prior that is fitted here
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
-class Generate(ModelOptions):
-    """Generate images from a model and its prior over x_T.
+class GenerationOptions(ModelOptions):
+    """Generation."""
 
-    The prior is the one saved with the model. Where there is none, one is fitted to the clean pictures in --data. The
-    images are written to the folder --out, each as a PNG file and all of them in grid.png, in place of earlier ones.
-    Image i depends on the seed and on i alone.
-    """
-
-    out: str = Field("generated", description="folder for the images")
+    out: str | None = Field("generated", description="folder for the images")
     images: Count = Field(16, description="number of images")
     batch_size: Count = Field(16, description="images in one forward pass")
     sampler: str = Field("algorithm2", description="sampler, such as algorithm1, algorithm2-fixed, ddim:eta=0.5")
     sample_steps: Count | None = Field(None, description="steps of the sampler (default: one for each level)")
+    prior: str = Field(
+        "auto", description=f"prior over x_T: auto (the saved one, or the one that fits), or {', '.join(KINDS[1:])}"
+    )
+    k: Count | None = Field(None, description="side of the pictures of low_resolution (default: the least that fits)")
+    components: Count = Field(1, description="components of the mixture of low_resolution")
+    fit_images: Count = Field(2000, description="most images that a prior is fitted to")
+    jitter: float | None = Field(
+        None,
+        ge=0,
+        description=f"standard deviation of noise added to x_T (default: that of the prior, or {JITTER})",
+    )
 
-    def run(self) -> None:
-        """Generate and write them; print the path of the grid."""
-        device = self.torch_device()
-        R = self.load_model(device)
-        D = R.degradation
+    def read_sampler(self, D: Degradation) -> Sampler:
+        """Return the sampler.
+
+        Raises:
+            UsageError: if it cannot undo D, or in so many steps.
+        """
+        if self.sample_steps is not None and self.sample_steps > D.T:
+            raise UsageError(f"--sample-steps {self.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
         try:
             sampler = parse_sampler(self.sampler)
             sampler.check_compatible(D)
         except ValueError as error:
             raise UsageError(f"--sampler {self.sampler}: {error}") from None
-        if self.sample_steps is not None and self.sample_steps > D.T:
-            raise UsageError(f"--sample-steps {self.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
-        prior = self.read_prior(R, device)
-        folder, digits, images = Path(self.out), len(str(self.images - 1)), []
+        return sampler
+
+    def find_prior(self, R: BaseRestorer, images: Source | Tensor | None, partners: Source | None = None) -> Prior:
+        """Return the prior saved with the model, or one that is fitted if another is asked for or none is saved.
+
+        Args:
+            R: the model.
+            images: clean images to fit the prior to; None for a degradation that leaves nothing of an image at T.
+            partners: the other set of images of an interpolation.
+
+        Raises:
+            UsageError: if neither can be had.
+        """
+        D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
+        # k is only of use to one kind.
+        kind: Any = "low_resolution" if self.prior == "auto" and self.k else self.prior
+        try:
+            saved = read_checkpoint_config(latest(self.model or "")).prior
+            if kind == "auto" and saved is not None:
+                source = partners if saved.name == "dataset" else images
+                source = tensor_source(source) if isinstance(source, Tensor) else source
+                runtime = {} if source is None else {"source": source}
+                prior = load_prior(self.model or "", D=D, device=device, **runtime)
+            else:
+                jitter = JITTER if self.jitter is None else self.jitter
+                options = FitOptions(
+                    n=self.fit_images, k=self.k, components=self.components, jitter=jitter, seed=self.seed
+                )
+                prior = fit_prior(D, _probes(R, kind, device) if images is None else images, kind, options)
+        except (OSError, ValueError, ImportError) as error:
+            raise UsageError(f"--prior {self.prior}: {error}") from None
+        return prior if self.jitter is None else dataclasses.replace(prior, jitter=self.jitter)
+
+
+class Generate(GenerationOptions):
+    """Generate images from a model and its prior over x_T.
+
+    The prior is the one saved with the model. Where there is none, or another is asked for with --prior, it is fitted
+    to the clean pictures in --data, which a degradation that leaves nothing of an image does not need. The images are
+    written to the folder --out, each as a PNG file and all of them in grid.png, in place of earlier ones. Image i
+    depends on the seed and on i alone.
+    """
+
+    def run(self) -> None:
+        """Generate and write them; print the path of the grid."""
+        R = self.load_model(self.torch_device())
+        sampler = self.read_sampler(R.degradation)
+        prior = self.find_prior(R, self.clean_pictures(R, self.fit_images))
+        folder, digits, images = Path(self.out or "generated"), len(str(self.images - 1)), []
         options = GenerateOptions(self.seed, self.batch_size, self.sample_steps)
-        made = generate(R, sampler, prior, self.images, options)
         with require("tqdm", "a progress bar").tqdm(total=self.images, unit="image", disable=None) as bar:
-            for numbers, x_0 in made:
+            for numbers, x_0 in generate(R, sampler, prior, self.images, options):
                 images.append(x_0.cpu())
                 for i, x in zip(numbers, images[-1]):
                     replace_file(folder / f"{i:0{digits}}.png", encode(to_pil_image(x)))
@@ -66,19 +124,22 @@ class Generate(ModelOptions):
         replace_file(folder / "grid.png", encode(grid(torch.cat(images))))
         print(folder / "grid.png")
 
-    def read_prior(self, R: BaseRestorer, device: torch.device) -> Prior:
-        """Return the prior saved with the model, or one fitted to --data.
 
-        Raises:
-            UsageError: if neither can be had.
-        """
-        try:
-            clean = self.clean_pictures(R, NUM_FIT_IMAGES)
-            if clean is not None:
-                return fit_prior(R.degradation, clean, options=FitOptions(n=len(clean), jitter=JITTER, seed=self.seed))
-            return load_prior(self.model or "", D=R.degradation, device=device)
-        except (OSError, ValueError, ImportError) as error:
-            raise UsageError(f"no prior: {error}; or name clean pictures with --data") from None
+def _probes(R: BaseRestorer, kind: str, device: torch.device) -> Tensor:
+    """Return black and white images, plain and speckled: a degradation that leaves nothing of these leaves nothing.
+
+    Raises:
+        ValueError: if the degradation leaves something of them, and the prior needs to know what.
+    """
+    D, shape = R.degradation, image_shape(R)
+    if shape is not None:
+        signs = torch.rand(32, *shape, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
+        x0 = torch.cat([signs, signs[:, :, :1, :1].expand_as(signs)]).to(device)
+        if kind in ("degraded_zero", "standard_normal") or (
+            kind == "auto" and measure_remaining_detail(D, x0, sizes=[0])
+        ):
+            return x0
+    raise ValueError(f"{D.name} leaves something of an image at T = {D.T}; name images to fit the prior to with --data")
 
 
 def grid(images: torch.Tensor) -> Any:

@@ -10,24 +10,25 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade.command_line import Command, UsageError
+from degrade.command_line import Command, Options, UsageError
 from degrade.image_io import load_image
 from degrade.optional import require
 from restore import BaseRestorer, load
+from restore.distributed import get_world_size, local_rank
 
-__all__ = ["Count", "DeviceOptions", "ModelOptions", "picture_files", "read_pictures_of"]
+__all__ = ["Count", "DeviceOptions", "ModelOptions", "image_shape", "picture_files", "read_pictures_of"]
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class DeviceOptions(Command):
+class DeviceOptions(Options):
     """Device and seed."""
 
     device: str = Field("auto", description="device: cpu, cuda, mps, or auto for the fastest that is available")
     seed: int = Field(0, description="seed of all random numbers")
 
     def torch_device(self) -> torch.device:
-        """Return the device.
+        """Return the device; of several processes that train together each has its own.
 
         Raises:
             UsageError: if this machine does not have it.
@@ -35,6 +36,8 @@ class DeviceOptions(Command):
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if name == "cuda" and get_world_size() > 1:
+            name = f"cuda:{local_rank()}"
         try:
             device = torch.device(name)
             torch.zeros(1, device=device)
@@ -44,7 +47,7 @@ class DeviceOptions(Command):
         return device
 
 
-class ModelOptions(DeviceOptions):
+class ModelOptions(DeviceOptions, Command):
     """Model."""
 
     model: str | None = Field(None, description="name of a model (see `python -m restore list`), or folder of a run")
@@ -71,15 +74,22 @@ class ModelOptions(DeviceOptions):
         """
         if self.data is None:
             return None
-        config = getattr(getattr(R, "net", None), "config", None)
-        side = R.image_size or getattr(config, "size", None)
-        if side is None:
+        shape = image_shape(R)
+        if shape is None:
             raise UsageError(f"--data {self.data}: the size of the model's images is not known; leave --data out")
+        _, side, _ = shape
         found = read_pictures_of(Path(self.data), side, most)
         if len(found) < 2:
             raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
         device = next((p.device for p in R.parameters()), torch.device("cpu"))
         return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(device)
+
+
+def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:
+    """Return (C, H, W) of the images that a model was trained on; None if their size is not known."""
+    config = getattr(getattr(R, "net", None), "config", None)
+    side = R.image_size or getattr(config, "size", None)
+    return None if side is None else (R.image_channels or 3, side, side)
 
 
 def picture_files(folder: Path) -> list[Path]:

@@ -35,7 +35,15 @@ from degrade.seeding import fold_seed, seeded_generator
 from samplers.priors.base import TOLERANCE, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
 from samplers.priors.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
 
-__all__ = ["TOLERANCE", "FitOptions", "Kind", "RemainingDetail", "fit_prior", "measure_remaining_detail"]
+__all__ = [
+    "TOLERANCE",
+    "FitOptions",
+    "Kind",
+    "RemainingDetail",
+    "fit_prior",
+    "measure_remaining_detail",
+    "tensor_source",
+]
 
 Kind = Literal["auto", "standard_normal", "degraded_zero", "uniform_color", "low_resolution", "degraded_data"]
 PROBES = 128  # images on which off(k) is measured
@@ -168,7 +176,7 @@ def fit_prior(
         low, high = (tuple(color.tolist()) for color in torch.aminmax(x0.mean((2, 3)), dim=0))
         return UniformColor(D, shape, low, high, x0.device, jitter=options.jitter)
     if left is None:
-        return DegradedData(D, chosen(x0) if isinstance(images, Tensor) else images, jitter=options.jitter)
+        return DegradedData(D, tensor_source(x0) if isinstance(images, Tensor) else images, jitter=options.jitter)
     mixture = _mixture(D, x0, left, options.components, options.seed)
     return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=options.jitter)
 
@@ -225,7 +233,7 @@ def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int
         )
 
 
-def chosen(images: Tensor) -> Source:
+def tensor_source(images: Tensor) -> Source:
     """Return a source that draws from images (N, C, H, W), with replacement."""
 
     def source(n: int, generator: torch.Generator | None) -> Tensor:

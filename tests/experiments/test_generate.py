@@ -148,7 +148,7 @@ def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
 def study():
     D = degrade.make("blur", **TO_MEAN)
     prior = fit_prior(D, faces, options=FitOptions(n=60))
-    return GenerationEvaluator(D, model(D).restorer, Algorithm2(), prior, spaced_timesteps(4), seed=0, batch=3)
+    return GenerationEvaluator(model(D).restorer, Algorithm2(), prior, spaced_timesteps(4), seed=0, batch_size=3)
 
 
 def test_pictures_and_numbers_are_of_the_same_images(study):
@@ -211,7 +211,9 @@ def test_models_that_are_not_there_or_not_enough(colored, tmp_path, monkeypatch,
     with pytest.raises(UsageError, match=r"--out .*file cannot be written"):
         made(colored, "--out", file)
     blind = run(tmp_path / "blind", degrade.make("blur", **TO_MEAN))
-    with pytest.raises(UsageError, match="blur leaves something of an image at T = 4; name images to fit it to with"):
+    with pytest.raises(
+        UsageError, match="blur leaves something of an image at T = 4; name images to fit the prior to with"
+    ):
         made(blind)
     alone = run(tmp_path / "alone", degrade.make("interpolation", T=3, source=DrawnAnimals(SIZE)))
     with pytest.raises(UsageError, match="starts from images of another set; name them with --partner-data"):

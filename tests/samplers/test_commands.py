@@ -147,6 +147,19 @@ def test_images_are_generated_from_the_prior_of_the_model(here, capsys):
         assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
 
 
+def test_images_are_generated_from_a_prior_that_is_fitted_here(here, capsys):
+    """To the pictures in --data, or to none where the degradation leaves nothing of an image."""
+    common = ["--images", "2", "--device", "cpu", "--sampler", "algorithm2"]
+    asked = ["--data", "faces", "--prior", "uniform_color", "--jitter", "0.1"]
+    assert main(["generate", "--model", "run", *asked, *common]) == 0
+    training = Trainer(trained(D=degrade.make("mask_to_color", T=3, growth=2.0)).train(), TrainConfig(1, 2))
+    save(here / "masks", training)
+    assert console(["generate", "--model", "masks", "--out", "colors", *common]) == 0
+    assert capsys.readouterr().out.splitlines() == ["generated/grid.png", "colors/grid.png"]
+    with Image.open("colors/0.png") as one, Image.open("colors/1.png") as other:
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() > 0
+
+
 @pytest.mark.parametrize("command", [["samplers"], ["degradations"], ["check", "decolor", "T=4"]])
 def test_the_console_command_lists_and_checks(command, capsys):
     assert console(command) == 0
@@ -164,7 +177,10 @@ def test_the_console_command_lists_and_checks(command, capsys):
         ("image photo.png --model run --severity 9", "severity is 9; the model knows severities 1..8"),
         ("folder nowhere --model run", "nowhere is not a folder"),
         ("folder empty --model run", "empty holds no pictures"),
-        ("generate --model run", "no prior: "),
+        (
+            "generate --model run",
+            "--prior auto: blur leaves something of an image at T = 8; name images",
+        ),
         ("generate --model noise --sample-steps 7", "--sample-steps 7 is more than T = 6"),
         ("generate --model noise --sampler euler", "--sampler euler"),
     ],

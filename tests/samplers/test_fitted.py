@@ -21,7 +21,7 @@ from samplers import (
     fit_prior,
     measure_remaining_detail,
 )
-from samplers.priors.fit import chosen, version
+from samplers.priors.fit import tensor_source, version
 from samplers.priors.low_resolution import ENLARGEMENTS, enlarge, reduce
 from tests.cases import build, images, partners
 
@@ -232,7 +232,7 @@ def test_a_fit_is_a_function_of_the_seed_and_leaves_global_randomness_alone():
 
 def test_a_source_chosen_from_images_has_them_all():
     x0 = torch.arange(5.0).view(5, 1, 1, 1)
-    counts = chosen(x0)(500, seed(7)).flatten().long().bincount()
+    counts = tensor_source(x0)(500, seed(7)).flatten().long().bincount()
     assert counts.shape == (5,)
     assert counts.min() > 60
 
