@@ -128,8 +128,7 @@ def restore_image(
         found = _severity(own, given, severity, missing, options.reference, generator)
     if not found.t:
         return RestorationResult(pictures.given, found)
-    tiled = TiledRestorer(own, _tile_size(own, x) if options.tile_size is None else options.tile_size)
-    tiled.progress = options.progress
+    tiled = _in_tiles(own, x, options)
     if sampler is None:
         x0_hat = direct(tiled, given, found.t)
     else:
@@ -181,6 +180,13 @@ class _OwnPrecision(BaseRestorer):
 
     def _cast(self, x: Tensor) -> Tensor:
         return x if self.dtype is None else x.to(self.dtype)
+
+
+def _in_tiles(R: BaseRestorer, x: Tensor, options: RestoreOptions) -> TiledRestorer:
+    """Return R in tiles of the size that is asked for, or that suits the picture."""
+    tiled = TiledRestorer(R, _tile_size(R, x) if options.tile_size is None else options.tile_size)
+    tiled.progress = options.progress
+    return tiled
 
 
 def _tile_size(R: BaseRestorer, x: Tensor) -> int | None:

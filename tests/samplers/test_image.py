@@ -13,7 +13,7 @@ import degrade
 from degrade import expand_level
 from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
-from restore import FunctionRestorer, Restorer, UNet, UNetConfig
+from restore import BaseRestorer, FunctionRestorer, Restorer, UNet, UNetConfig
 from restore.tiling import reflect_pad
 from samplers import Algorithm2
 from samplers.applications.picture_sampling import crops
@@ -447,3 +447,16 @@ def test_a_second_image_that_is_bound_to_the_restorer_is_cut_with_the_tiles():
     R = FunctionRestorer(lambda x, t, image: 0.5 * (x + image), BLUR).with_cond(image=y)
     restored = restore_image(R, x, 3, options=RestoreOptions(tile_size=16)).image
     torch.testing.assert_close(restored, 0.5 * (x + y))
+
+
+def test_what_needs_the_whole_picture_is_computed_before_tiles_are_cut():
+    class Mean(BaseRestorer):
+        def prepare(self, x_t, t):
+            return x_t.mean((2, 3), keepdim=True).expand_as(x_t)
+
+        def restore_prepared(self, prepared, t, **cond):
+            return prepared
+
+    x = torch.rand(1, 3, 40, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    restored = restore_image(Mean(BLUR), x, 3, options=RestoreOptions(tile_size=16)).image
+    torch.testing.assert_close(restored, x.mean((2, 3), keepdim=True).expand_as(x))
