@@ -80,7 +80,9 @@ class ModelOptions(DeviceOptions):
 class SamplingOptions(ModelOptions):
     """Samplers and steps."""
 
-    samplers: Names = Field((), description="such as algorithm2-fixed,ddim:eta=0.5 (default: all that suit)")
+    samplers: Names = Field(
+        (), description="such as algorithm2-fixed,ddim:eta=0.5; direct for none (default: all that suit)"
+    )
     steps: IntList = Field((1, 2, 5, 10, 25, 50), description="numbers of steps; one step per level is added")
     start: Count | None = Field(None, description="severity that is restored from, 1..T (default: T)")
     spacing: Literal["even", "equal-error"] = Field(
@@ -146,7 +148,8 @@ def draw(folder: Path, compared: Mapping[str, Any]) -> list[Path]:
     plots = [plot_differences(folder / "differences.png", compared, keys)]
     if "rmse" in keys and sets:
         plots.append(plot_perception_distortion(folder / "perception_distortion.png", compared, "rmse", sets[0]))
-    plots.append(plot_trajectory_error(folder / "trajectory_error.png", compared))
+    if compared["trajectory"]:
+        plots.append(plot_trajectory_error(folder / "trajectory_error.png", compared))
     if compared["severity"]:
         plots.append(plot_severity_error(folder / "severity_error.png", compared))
     return plots

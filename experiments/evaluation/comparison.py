@@ -57,7 +57,8 @@ class ComparisonOptions:
     """What is compared.
 
     Args:
-        samplers: names as `samplers.parse_sampler` reads them; empty for every sampler that suits the degradation.
+        samplers: names as `samplers.parse_sampler` reads them; empty for every sampler that suits the degradation, and
+            `direct` for none.
         steps: numbers of steps, 1 or more; those above the start are replaced by it.
         start: severity that images are degraded to, 1..T; None for T.
         input_precision: `8bit` rounds the degraded images to 256 levels, as a file does; `float32` does not.
@@ -152,7 +153,8 @@ class Comparison:
         self.start = self.D.T if options.start is None else options.start
         if self.start > self.D.T:
             raise ValueError(f"start {self.start} is more than T = {self.D.T}; choose {self.D.T} or less")
-        self.samplers = list(options.samplers) or compatible_samplers(self.D)
+        # `direct` is a row of every table, and alone it means that there is no sampler.
+        self.samplers = [name for name in options.samplers or compatible_samplers(self.D) if name != DIRECT]
         for name in self.samplers:
             parse_sampler(name).check_compatible(self.D)
         self.z = self.D.draw(x0, self._generators("degraded", range(len(x0))))

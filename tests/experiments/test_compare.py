@@ -135,6 +135,12 @@ def test_the_linear_inverse_is_a_row_of_affine_degradations_and_depends_on_the_i
     assert found["float32"] < found["8bit"]
 
 
+def test_direct_in_place_of_samplers_leaves_the_rows_without_a_sampler():
+    _, compared = run(degrade.make("decolor", T=4), samplers=("direct",))
+    assert list(compared["rows"]) == ["degraded", "linear inverse", "direct"]
+    assert set(compared["severity"]["rmse"]) == set(compared["rows"])
+
+
 def test_several_models_share_rows_that_do_not_depend_on_them():
     D = degrade.make("decolor", T=4)
     restorers = {"good": FunctionRestorer(imperfect, D), "bad": FunctionRestorer(lambda x, t: 0 * x, D)}
