@@ -28,9 +28,9 @@ from degrade.operators.interpolation import Coupling
 from experiments.data.datasets import DataOptions as Reading
 from experiments.data.datasets import load_data
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
+from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.run.report import evaluation_table, restoration_blocks
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import DatasetInfo
 from samplers import parse_sampler

@@ -18,6 +18,7 @@ The table goes to the terminal, and to the folder `compare` of the first run (or
     differences.png               differences to `direct` with their intervals
     trajectory_error.png          errors of prediction and state along the longest trajectories
     severity_error.png            error over the severity that is restored from
+    compare.html                  table, plots, and pictures with a slider and a divider, as one page
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from experiments.evaluation.plots import (
     plot_trajectory_error,
 )
 from experiments.evaluation.tables import render_evaluation
+from experiments.report.comparison import comparison_page
+from experiments.report.page import write_report
 from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
 from experiments.run.model import Model, ModelSource, load_model
@@ -183,7 +186,9 @@ def main(argv: Sequence[str]) -> None:
     title = f"{len(comparison.x0)} unseen images, restored from severity {comparison.start}, {config.input_precision}:"
     costs = {"nfe": {row: str(value["nfe"]) for row, value in compared["rows"].items()}}
     print(render_evaluation(Evaluation.from_dict(compared["evaluation"]), title, costs))
-    print("nfe: calls of R for each image.\n" + "\n".join(map(str, draw(folder, compared))))
+    plots = draw(folder, compared)
+    page = write_report(folder / "compare.html", comparison_page(comparison, compared, described, plots))
+    print("nfe: calls of R for each image.\n" + "\n".join(map(str, [*plots, page])))
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ from degrade.serializable import is_runtime
 from experiments.data.datasets import DataOptions, Datasets, load_data
 from experiments.evaluation.linear import InputPrecision
 from experiments.evaluation.restoration import RestorationEvaluator, table
+from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
-from experiments.run.report import evaluation_table, restoration_blocks
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import InverseInput, Restorer
 from samplers import Prior

@@ -46,7 +46,7 @@ from samplers import (
 )
 from samplers.loop import inference_mode
 
-__all__ = ["Comparison", "ComparisonOptions", "CountCalls", "Method", "compatible_samplers"]
+__all__ = ["Comparison", "ComparisonOptions", "CountCalls", "Method", "Observed", "compatible_samplers"]
 
 DEGRADED, LINEAR, DIRECT = "degraded", "linear inverse", "direct"
 SEVERITY_STEPS = 10  # of the trajectories from every severity, at most
@@ -89,6 +89,14 @@ class Method(NamedTuple):
     def steps(self) -> int | None:
         """Number of steps of the trajectory."""
         return len(self.severities) - 1 if self.severities else None
+
+
+class Observed(NamedTuple):
+    """Rows of the metrics, method and cost, and errors along the longest trajectories, by name of the row."""
+
+    rows: dict[str, Rows]
+    described: dict[str, dict[str, Any]]
+    along: dict[str, Any]
 
 
 class CountCalls(BaseRestorer):
@@ -169,16 +177,8 @@ class Comparison:
             JSON values: `rows` with method and cost of each, `evaluation` as `Evaluation.to_dict` gives it,
             `trajectory` and `severity` with root mean squared errors.
         """
-        rows: dict[str, Rows] = {}
-        described: dict[str, dict[str, Any]] = {}
-        along: dict[str, Any] = {}
         jobs = [(name, method) for name in self.restorers for method in self.methods(self.restorers[name], data)]
-        for name, method in tqdm(jobs, "comparing", disable=None, leave=False):
-            key = self._row(name, method)
-            rows[key], cost, errors = self._measure(name, method)
-            described[key] = {"model": name, "sampler": method.sampler, "steps": method.steps, "nfe": cost}
-            if errors and method.steps == max(m.steps or 0 for _, m in jobs):
-                along[key] = errors
+        rows, described, along = self.observe(jobs)
         evaluation = self.evaluate(rows)
         return {
             "start": self.start,
@@ -189,6 +189,19 @@ class Comparison:
             "trajectory": along,
             "severity": self.errors_by_severity(),
         }
+
+    def observe(self, jobs: Sequence[tuple[str, Method]]) -> Observed:
+        """Restore by each (name of the restorer, method), and return what the metrics need; see `run`."""
+        rows: dict[str, Rows] = {}
+        described: dict[str, dict[str, Any]] = {}
+        along: dict[str, Any] = {}
+        for name, method in tqdm(jobs, "comparing", disable=None, leave=False):
+            key = self._row(name, method)
+            rows[key], cost, errors = self._measure(name, method)
+            described[key] = {"model": name, "sampler": method.sampler, "steps": method.steps, "nfe": cost}
+            if errors and method.steps == max(m.steps or 0 for _, m in jobs):
+                along[key] = errors
+        return Observed(rows, described, along)
 
     def evaluate(self, rows: Mapping[str, Rows]) -> Evaluation:
         """Return the table of all rows, with differences to the first direct restoration."""
@@ -241,7 +254,7 @@ class Comparison:
         before, sums = R.calls, []
         parts = process_share(len(self.x0), self.options.batch_size, self.evaluator.processes)
         for part in parts:
-            images, errors = self._restore(R, method, part, self.start)
+            images, errors = self.restore(R, method, part, self.start)
             accumulator.add(images, self.x0[part])
             sums += [errors] if errors is not None else []
         costs = gather_objects((R.calls - before, len(parts)), self.evaluator.processes)
@@ -257,12 +270,12 @@ class Comparison:
     def _squared_error(self, name: str, method: Method, t: int) -> float:
         sums = []
         for part in process_share(len(self.x0), self.options.batch_size, self.evaluator.processes):
-            images, _ = self._restore(self.restorers[name], method, part, t)
+            images, _ = self.restore(self.restorers[name], method, part, t)
             sums.append(_squares(images.clamp(-1, 1), self.x0[part]))
         everyone = [total for share in gather_objects(sums, self.evaluator.processes) for total in share]
         return sum(everyone) / self.x0.numel()
 
-    def _restore(self, R: BaseRestorer, method: Method, part: slice, t: int) -> tuple[Tensor, Tensor | None]:
+    def restore(self, R: BaseRestorer, method: Method, part: slice, t: int) -> tuple[Tensor, Tensor | None]:
         """Return the restored images of a batch, and the squared errors (2, steps) of x0_hat and x_s on the way."""
         x_t, z = self._degraded(part, t)
         if method.row == DEGRADED:

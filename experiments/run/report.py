@@ -10,93 +10,18 @@ facts           configuration, command, versions, device, data and their fingerp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.utils import make_grid
 
-from degrade import Params, expand_level, map_params
-from degrade.rendering import spaced_levels
-from degrade.seeding import seeded_generator
-from experiments.evaluation.evaluator import Evaluation
-from experiments.report.blocks import BeforeAfter, Block, Facts, Gallery, Slider, Table
+from experiments.report.blocks import Block, Facts, Gallery
 from experiments.report.page import Page, write_report
 from experiments.run.environment import describe_environment
 from experiments.run.folder import read_log
-from restore import BaseRestorer, latest, read_checkpoint_config
-from samplers import parse_sampler, trajectory
+from restore import latest, read_checkpoint_config
 
-__all__ = ["evaluation_table", "restoration_blocks", "write_run_report"]
-
-MAX_IMAGES = 4  # images beside each other in a picture of the page
-MAX_LEVELS = 21  # pictures of a slider
-
-
-@torch.no_grad()
-def restoration_blocks(R: BaseRestorer, x0: Tensor, z: Params, sampler: str, times: Sequence[int]) -> list[Block]:
-    """Return a slider over t, a divider between degraded and restored images, and a slider along the trajectory.
-
-    Args:
-        R: the restorer.
-        x0: (B, C, H, W) clean images in [-1, 1], of which the first four are shown.
-        z: the parameters of the degradation of each image.
-        sampler: its name as in `parse_sampler`.
-        times: the severities that it visits, from T to 0.
-    """
-    D, x0 = R.degradation, x0[:MAX_IMAGES]
-    z = map_params(lambda v: v[:MAX_IMAGES], z)
-    levels = spaced_levels(D.T, min(MAX_LEVELS, D.T + 1))
-    degraded = [_grid(D(x0, expand_level(t, x0), z)) for t in levels]
-    x_T = D(x0, expand_level(times[0], x0), z)
-    visits = trajectory(R, parse_sampler(sampler), x_T, z, times, seeded_generator(x0.device, 0, "report"))
-    visited = {times[0]: x_T} | {visit.s: visit.x_s for visit in visits}
-    shown = [times[k] for k in spaced_levels(len(times) - 1, min(MAX_LEVELS, len(times)))]
-    path = [_grid(visited[t]) for t in shown]
-    return [
-        Slider(
-            "Degradation",
-            f"D(x0, t, z) of held-out images: {D.name}, T = {D.T}.",
-            degraded,
-            [f"t = {t}" for t in levels],
-            len(levels) // 2,
-        ),
-        BeforeAfter(
-            "Restoration",
-            f"Left the images at t = {times[0]}, right those restored by {sampler} in {len(times) - 1} steps.",
-            [path[0], path[-1]],
-            ["degraded", "restored"],
-        ),
-        Slider("Trajectory", f"x_t while {sampler} samples.", path, [f"t = {t}" for t in shown]),
-    ]
-
-
-def _grid(images: Tensor) -> Tensor:
-    """Return images (B, C, H, W) beside each other as (C, H', W')."""
-    grid: Tensor = make_grid(images, len(images), padding=2, pad_value=1.0)
-    return grid.cpu()
-
-
-def evaluation_table(title: str, evaluation: Evaluation | Mapping[str, Any]) -> Table:
-    """Return the table of an evaluation, with the best value of every column marked.
-
-    Args:
-        title: the heading.
-        evaluation: the evaluation, or what its `to_dict` returned.
-    """
-    found = evaluation if isinstance(evaluation, Evaluation) else Evaluation.from_dict(evaluation)
-    keys = [column.key for column in found.columns]
-    rows = [(name, *(row[key].value if key in row else None for key in keys)) for name, row in found.rows.items()]
-    directions = {c.heading: c.higher_is_better for c in found.columns if c.higher_is_better is not None}
-    return Table(
-        title,
-        " ".join([f"{found.images} images.", *found.notes]),
-        ("", *(column.heading for column in found.columns)),
-        rows,
-        better={heading: "high" if higher else "low" for heading, higher in directions.items()},
-    )
+__all__ = ["write_run_report"]
 
 
 def write_run_report(

@@ -204,7 +204,10 @@ def test_the_command_line_writes_numbers_and_plots(model, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "5 unseen images, restored from severity 6, 8bit:" in said
     assert "Features: thumbnail." in said
-    plots = said.split()[-4:]
+    *plots, page = said.split()[-5:]
+    assert Path(page).name == "compare.html"
+    html = Path(page).read_text()
+    assert all(part in html for part in ("data-slider", "data-divider", "Trajectory", written["data"]["sha256"]))
     assert [Path(plot).name for plot in plots] == [
         "differences.png",
         "perception_distortion.png",

@@ -7,8 +7,8 @@ import torch
 import degrade
 from experiments.data.drawn import DrawnFaces
 from experiments.evaluation.evaluator import Evaluator
+from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.report.page import Page, write_report
-from experiments.run.report import evaluation_table, restoration_blocks
 from restore import FunctionRestorer
 
 
@@ -43,7 +43,7 @@ def test_the_best_value_of_every_column_is_marked():
     table = evaluation_table("Restored", evaluation)
     assert [row[0] for row in table.rows] == ["half", "all", "none"]
     assert table.rows[1][1] == evaluation.value("all", "rmse")
-    assert table.best() == {(1, 1), (1, 2)}
+    assert [(i, table.columns[j]) for i, j in sorted(table.best())] == [(1, "RMSE"), (1, "SSIM")]
     assert evaluation_table("Restored", evaluation.to_dict()) == table
 
 
