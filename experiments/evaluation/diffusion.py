@@ -25,7 +25,7 @@ __all__ = ["SHOWN", "DiffusionEvaluator", "summary"]
 
 SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
 METRICS = ("frechet_distance", "kernel_distance", "pairwise_rmse")
-TERMS = ("L_T", "L_between", "L_0", "total")
+TERMS = ("L_T", "L_t", "L_0", "total")
 VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
 
 

@@ -35,11 +35,11 @@ Variance = Literal["small", "large"]
 class VariationalBound(NamedTuple):
     """The terms for each of B images, float64, in bits per dimension.
 
-    `L_between` (B, n) holds L_{t-1} for the n severities `timesteps`; `total` counts each of them (T - 1) / n times.
+    `L_t` (B, n) holds L_{t-1} for the n severities `timesteps`; `total` counts each of them (T - 1) / n times.
     """
 
     L_T: Tensor
-    L_between: Tensor
+    L_t: Tensor
     L_0: Tensor
     total: Tensor
     timesteps: tuple[int, ...]
@@ -91,7 +91,7 @@ def bits_per_dim(
     >>> D, x0 = degrade.make("gaussian_noise", T=50), torch.zeros(2, 1, 4, 4)
     >>> R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), D)
     >>> bound = bits_per_dim(R, x0)
-    >>> bound.L_between.abs().max().item() < 1e-9, bound.L_0.shape
+    >>> bound.L_t.abs().max().item() < 1e-9, bound.L_0.shape
     (True, torch.Size([2]))
     """
     D = R.degradation
@@ -102,11 +102,11 @@ def bits_per_dim(
         raise ValueError(f"timesteps {times}: the terms between are those of severities 2..{D.T}")
     known = tables(D)
     L_T = _nats_to_bits(_prior_term(known, x0))
-    L_between = torch.stack([_between(R, known, x0, t, generator, variance) for t in times], 1)
+    L_t = torch.stack([_between(R, known, x0, t, generator, variance) for t in times], 1)
     x_1 = D(x0, expand_level(1, x0), randn_like(x0, generator))
     L_0 = _nats_to_bits(-log_decoder(x0, R(x_1, expand_level(1, x0)), math.sqrt(float(known.v[2]))))
-    total = L_T + (D.T - 1) * L_between.mean(1) + L_0
-    return VariationalBound(L_T, L_between, L_0, total, times)
+    total = L_T + (D.T - 1) * L_t.mean(1) + L_0
+    return VariationalBound(L_T, L_t, L_0, total, times)
 
 
 def _prior_term(known: LevelTables, x0: Tensor) -> Tensor:
@@ -120,10 +120,10 @@ def _between(
 ) -> Tensor:
     """Return L_{t-1} (B,)."""
     x_t = R.degradation(x0, expand_level(t, x0), randn_like(x0, generator))
-    off = float(known.weight[t]) * (_wide(R(x_t, expand_level(t, x0))) - _wide(x0))
+    error = float(known.weight[t]) * (_wide(R(x_t, expand_level(t, x0))) - _wide(x0))
     v = float(known.v[t])
     model = v if variance == "small" else float(known.beta[t])
-    return _nats_to_bits((math.log(model / v) + v / model - 1 + off**2 / model) / 2)
+    return _nats_to_bits((math.log(model / v) + v / model - 1 + error**2 / model) / 2)
 
 
 def log_decoder(x0: Tensor, mean: Tensor, std: float) -> Tensor:

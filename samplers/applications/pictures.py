@@ -1,12 +1,12 @@
-"""Pictures as people have them: read into images (B, C, H, W), and given back as what they were.
+"""Pictures of any kind: read into images (B, C, H, W), and converted back to the kind, mode and dtype given.
 
-| given                                     | values                               | comes back as                    |
+| given                                     | values                               | converted back to                |
 |-------------------------------------------|--------------------------------------|----------------------------------|
 | path, Pillow image                        | see `degrade.image_io`                | Pillow image in its own mode     |
 | tensor (H, W), (C, H, W) or (B, C, H, W)  | uint8 0..255, floating point [-1, 1] | tensor like it, on its device    |
 | numpy array (H, W) or (H, W, C)           | uint8 0..255, floating point [-1, 1] | array of its shape and dtype     |
 
-Degraded values may leave [-1, 1], as those of a noisy picture do. Floating point numbers that cannot be in that unit
+Degraded values may exceed [-1, 1], as those of a noisy picture do. Floating point numbers that are in another unit
 (none below 0, some far above 1, as in 0..255) are refused, and so are values that are not finite.
 """
 
@@ -24,7 +24,7 @@ from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 
 __all__ = ["Pictures", "read_pictures"]
 
-FAR = 16.0  # above this, numbers none of which is negative are in another unit than [-1, 1]
+MAX_VALUE = 16.0  # nonnegative numbers above this are in another unit than [-1, 1]
 
 
 class Pictures(NamedTuple):
@@ -32,14 +32,14 @@ class Pictures(NamedTuple):
 
     Args:
         x: (B, C, H, W) in [-1, 1], float32 or float64.
-        given: what they were read from; for a path, the Pillow image in the file.
+        given: the object that they were read from; for a path, the Pillow image in the file.
     """
 
     x: Tensor
     given: Any
 
     def back(self, x: Tensor) -> Any:
-        """Return images `x`, shaped like `self.x`, as what was given; 8 bits are rounded to the nearest level."""
+        """Return images `x`, shaped like `self.x`, in the kind and dtype of `given`; 8 bits are rounded."""
         if not isinstance(self.given, Tensor) and not _is_array(self.given):
             return to_pil_like(self.given, x[0])
         if isinstance(self.given, Tensor):
@@ -49,7 +49,7 @@ class Pictures(NamedTuple):
 
 
 def read_pictures(image: Any) -> Pictures:
-    """Return the picture, or the batch of pictures, that was handed in.
+    """Return the picture, or the batch of pictures, as images.
 
     Args:
         image: a path, a Pillow image, a tensor or a numpy array; see the module.
@@ -81,7 +81,7 @@ def read_pictures(image: Any) -> Pictures:
 
 
 def _in_unit(x: Tensor) -> Tensor:
-    """Return images in [-1, 1] and at least float32, if they are in a unit that can be told."""
+    """Return images in [-1, 1] and at least float32, if their unit can be recognized."""
     if x.dtype == torch.uint8:
         return x.float() / 127.5 - 1
     if not x.is_floating_point():
@@ -90,7 +90,7 @@ def _in_unit(x: Tensor) -> Tensor:
     low, high = (float(v) for v in torch.aminmax(x))
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise ValueError("image has values that are not finite; replace them, or give a mask where they are missing")
-    if low >= 0 and high > FAR:
+    if low >= 0 and high > MAX_VALUE:
         raise ValueError(
             f"image spans {low:g}..{high:g}; floating point lies in [-1, 1]: convert it to uint8, or scale it"
         )
@@ -113,5 +113,5 @@ def _tensor(array: Any) -> Tensor:
 
 
 def _is_array(image: Any) -> bool:
-    numpy = sys.modules.get("numpy")  # whoever hands in an array has imported it
+    numpy = sys.modules.get("numpy")  # imported already if there is an array
     return numpy is not None and isinstance(image, numpy.ndarray)

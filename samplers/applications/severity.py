@@ -1,27 +1,28 @@
-"""Severity: how far a picture is spoiled that nobody degraded on purpose, and how sure one can be.
+"""The severity of a picture that was degraded elsewhere, with an interval that says how certain the estimate is.
 
-D(R(x, t), t) = x alone does not say it: a blurred picture is a consistent restoration, at a small t, of another blurred
-picture. So the picture is compared with pictures that are known to be at severity t, by a few features phi:
+A restoration that is consistent, D(R(x, t), t) = x, does not determine t: at a small t, a blurred picture is a
+consistent restoration of another blurred picture. So the picture is compared with pictures whose severity t is known,
+by a few features phi:
 
     log p(x | t) = log N(phi(x); mu_t, C_t)        t ~ U{0..T}        p(t | x) = p(x | t) / sum_s p(x | s)
 
 mu_t and C_t are mean and covariance of phi over simulated x_t = D(x0, t, z): a synthetic likelihood (Wood, "Statistical
 inference for noisy nonlinear ecological dynamic systems", Nature 466, 2010). The estimate is the median of p(t | x),
-the interval is the shortest that holds 90 % of it. Where do the x0 come from?
+the interval is the shortest that holds 90 % of it. There are two sources of x0:
 
-* `reference`: clean pictures of the kind that R restores. R is asked at a few severities c what it makes of x_t. The
-  likelihood is calibrated on them (`samplers.applications.severity_model`), so the interval holds the truth nine times
-  in ten for single pictures like them, on average over severities 0..T; more often where the levels are so few that one
-  is enough.
-* None: the picture's own restorations, x0 = R(x, t), asked at c = t only, with a fixed tolerance in place of C_t. It
-  takes an R that restores well whatever severity it is told, as networks for noise nearly do. One that undoes what it
-  is told, as for blur, finds itself confirmed by every smaller severity: it is asked around the estimate, and where
-  its answers differ much the estimate is not sure.
+* `reference`: clean pictures of the kind that R restores. R predicts x_t at a few severities c. The likelihood is
+  calibrated on them (`samplers.applications.severity_model`), so the interval holds the true severity nine times in ten
+  for single pictures like them, on average over severities 0..T; more often where the levels are so few that one is
+  enough.
+* None: the restorations of the picture itself, x0 = R(x, t), with c = t only, and a fixed tolerance in place of C_t.
+  This needs an R whose restoration hardly depends on the severity it is given, as networks for noise nearly are. An R
+  that undoes exactly the severity it is given, as for blur, is consistent at every smaller severity. Therefore R is
+  evaluated around the estimate, and where its restorations differ much the estimate is not confident.
 
-phi are logarithms of energies, of bands an octave wide and of what differs between channels, in x and in what R leaves
-to explain: in z where x and R(x, c) determine it (noise), with how much of R(x, c) is in it; in x - D(R(x, c), c, z)
-where z is None or known; in R(x, c) - x where z is neither. One more is how much of x is flat. An energy counts above
-that of rounding to 8 bits; a picture in 8 bits, as files are, is compared with pictures that were rounded and clipped.
+phi are logarithms of energies, of bands an octave wide and of the differences of channels, in x and in a residual: in z
+where x and R(x, c) determine it (noise), together with the correlation of z and R(x, c); in x - D(R(x, c), c, z) where
+z is None or known; in R(x, c) - x otherwise. One more is the flat share of x. An energy counts above that of rounding
+to 8 bits; a picture of 8 bits, as files are, is compared with pictures that were rounded and clipped.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ from samplers.loop import inference_mode
 
 __all__ = ["SeverityEstimate", "SeverityOptions", "estimate_severity"]
 
-NUM_HELD_OUT = 4  # severities of each reference picture that the interval is tried on
+NUM_HELD_OUT = 4  # severities of each reference picture that the interval is calibrated on
 NUM_DRAWS = 8  # of z at each severity
-MAX_SENSITIVITY = 0.15  # share of a restoration up to which it may depend on the severity told
-MAX_MISFIT = 6.0  # mean squared deviation, in standard deviations, up to which a picture is one of its kind
-PROBES = (0.15, 0.4, 0.65, 0.9)  # severities that R is told, over T
-NEITHER = "no picture tells its z: give z, or reference pictures"
+MAX_SENSITIVITY = 0.15  # largest change of a restoration with the given severity, as a share of R(x, t) - x
+MAX_MISFIT = 6.0  # largest mean squared deviation of features, in units of their variance
+PROBE_FRACTIONS = (0.15, 0.4, 0.65, 0.9)  # severities that R is given, as fractions of T
+UNKNOWN_PARAMS = "z cannot be computed from a picture: give z, or reference pictures"
 
 
 class SeverityEstimate(NamedTuple):
@@ -130,18 +131,18 @@ def estimate_severity(
     _check_pictures("x", x)
     if reference is not None:
         _check_reference(reference, x)
-    told = z is not None or not D.random or D.identifiable
+    params_known = z is not None or not D.random or D.identifiable
     in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
-    view = _View(D, R, told, in_8_bits, options.batch_size, generator)
+    view = _View(D, R, params_known, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
         if reference is not None:
             return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, options.num_knots)), D.T)
-        if not told:
-            return SeverityEstimate(D.T, 0, D.T, False, f"{D.name}: {NEITHER}", (), ())
+        if not params_known:
+            return SeverityEstimate(D.T, 0, D.T, False, f"{D.name}: {UNKNOWN_PARAMS}", (), ())
         found = _conclude(*_by_itself(view, x, z), D.T)
-        if found.confident and _wavering(R, x, found.t, D.T) > MAX_SENSITIVITY:
+        if found.confident and _sensitivity(R, x, found.t, D.T) > MAX_SENSITIVITY:
             return found._replace(
-                confident=False, reason="without reference pictures, much depends on what severity R is told"
+                confident=False, reason="without reference pictures, much depends on what severity R is given"
             )
         return found
 
@@ -167,22 +168,22 @@ def _check_reference(reference: Tensor, x: Tensor) -> None:
 
 
 class _View(NamedTuple):
-    """How features are taken."""
+    """How the features of pictures are computed."""
 
     D: Degradation
     R: BaseRestorer
-    params_known: bool  # whether z is None, known, or determined
+    params_known: bool  # whether z is None, given, or computed by `estimate`
     in_8_bits: bool
     batch_size: int
     generator: Generators
 
     def degraded(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return D(x0, t, z), in 8 bits if that is how the picture came."""
+        """Return D(x0, t, z), rounded to 8 bits if the picture is."""
         x_t = self.D(x0, t, z)
         return quantize_8bit(x_t) if self.in_8_bits else x_t
 
-    def left(self, x: Tensor, c: Tensor, z: Params) -> Tensor:
-        """Return features of what R leaves to explain in x if it is told severities c (n,), as (n, features)."""
+    def residual_features(self, x: Tensor, c: Tensor, z: Params) -> Tensor:
+        """Return features (n, features) of what R at severities c (n,) does not explain of x."""
         parts = []
         for first in range(0, len(x), self.batch_size):
             at = slice(first, first + self.batch_size)
@@ -194,7 +195,7 @@ class _View(NamedTuple):
                 parts.append(band_energies(x0_hat - part))
             elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
                 noise = _last(found)
-                # Noise knows nothing of the image; what is explained by too little or too much of it does.
+                # True noise is independent of the image; z that was computed with a wrong severity is not.
                 along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
                 parts.append(torch.cat([band_energies(noise), to_float64(along[:, None])], 1))
             else:
@@ -211,7 +212,7 @@ def _range(t: Tensor) -> str:
 
 
 def _last(z: Params) -> Params:
-    """Return the part of z that is estimated: a composition's last."""
+    """Return the part of z that is estimated; of a composition it is the last."""
     return _last(z[-1]) if isinstance(z, tuple) else z
 
 
@@ -220,16 +221,16 @@ def _images(z: Params, x: Tensor) -> bool:
 
 
 def _probed(view: _View, x: Tensor, z: Params) -> Tensor:
-    """Return all features (n, features) of pictures, with R told a few severities."""
+    """Return all features (n, features) of pictures, with R evaluated at a few severities."""
     T = view.D.T
-    probes = sorted({max(1, round(T * share)) for share in PROBES})
-    return torch.cat([features(x), *(view.left(x, expand_level(c, x), z) for c in probes)], 1).cpu()
+    probes = sorted({max(1, round(T * share)) for share in PROBE_FRACTIONS})
+    return torch.cat([features(x), *(view.residual_features(x, expand_level(c, x), z) for c in probes)], 1).cpu()
 
 
 def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likelihood:
     """Return the likelihood of features at each severity, from reference pictures degraded to known severities."""
     T = view.D.T
-    # The picture may be in several cuts, which have one z.
+    # The picture may be given as several crops, which have one z.
     z = map_params(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
 
     def simulated(t: Tensor) -> Tensor:
@@ -245,7 +246,7 @@ def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likeli
 def _by_reference(view: _View, x: Tensor, z: Params, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
     """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
     observed = _probed(view, x, view.placeholder(x, z))
-    # Cuts of one picture are much alike: n of them count as sqrt(n).
+    # Crops of one picture are correlated: n of them count as sqrt(n).
     scores = likelihood.scores(observed).sum(0) / len(x) ** 0.5
     return torch.arange(len(scores)), scores, likelihood.deviations(observed.mean(0))
 
@@ -254,17 +255,19 @@ def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tenso
     """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
     D = view.D
     levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
-    # Where z is drawn, several draws say how much of a feature is chance.
+    # Where z is drawn, several draws give the variance of each feature.
     draws = NUM_DRAWS if z is None and D.random else 1
     means, variances = [], []
     for level in levels.tolist():
         t = expand_level(level, x)
         held = view.placeholder(x, z)
-        observed = torch.cat([features(x), view.left(x, t, held)], 1).mean(0)
+        observed = torch.cat([features(x), view.residual_features(x, t, held)], 1).mean(0)
         x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
         held = view.placeholder(x0_hat, z)
         again = view.degraded(x0_hat, every, held)
-        simulated = torch.cat([features(again), view.left(again, every, held)], 1).view(draws, len(x), -1).mean(1)
+        simulated = (
+            torch.cat([features(again), view.residual_features(again, every, held)], 1).view(draws, len(x), -1).mean(1)
+        )
         means.append(observed - simulated.mean(0))
         variances.append(simulated.var(0, correction=0) * (1 + 1 / draws) + TOLERANCE**2)
     variance = torch.stack(variances).cpu()
@@ -272,22 +275,23 @@ def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tenso
     return levels, -(deviation + variance.log()).sum(1) / 2, deviation.mean(1)
 
 
-def _wavering(R: BaseRestorer, x: Tensor, t: int, T: int) -> float:
-    """Return how far restorations told t - T / 10 and t + T / 10 are apart, over how far the one told t is from x."""
+def _sensitivity(R: BaseRestorer, x: Tensor, t: int, T: int) -> float:
+    """Return the rms of R(x, t + T / 10) - R(x, t - T / 10), divided by that of R(x, t) - x."""
     near = [min(max(1, t + more), T) for more in (-max(1, T // 10), 0, max(1, T // 10))]
     low, middle, high = (R(x, expand_level(level, x)) for level in near)
-    no_sync, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
-    return float(no_sync / change.clamp(min=1e-6))
+    spread, change = ((a - b).square().mean().sqrt() for a, b in ((high, low), (x, middle)))
+    return float(spread / change.clamp(min=1e-6))
 
 
-def _conclude(levels: Tensor, scores: Tensor, away: Tensor, T: int) -> SeverityEstimate:
-    share = scores.softmax(0)
-    low, high = map(int, shortest(share[None]))
-    middle = min(int((share.cumsum(0) < 0.5).sum()), len(levels) - 1)
+def _conclude(levels: Tensor, scores: Tensor, misfit: Tensor, T: int) -> SeverityEstimate:
+    """Return the estimate, given log likelihoods and mean squared deviations at each level."""
+    posterior = scores.softmax(0)
+    low, high = map(int, shortest(posterior[None]))
+    middle = min(int((posterior.cumsum(0) < 0.5).sum()), len(levels) - 1)
     t, ends = int(levels[middle]), (int(levels[low]), int(levels[high]))
     reason = ""
     if ends[1] - ends[0] >= T / 4:
-        reason = "pictures like it come of many severities"
-    elif away[middle] > MAX_MISFIT:
-        reason = "no severity makes pictures like it"
+        reason = "pictures like it occur at many severities"
+    elif misfit[middle] > MAX_MISFIT:
+        reason = "no severity gives pictures like it"
     return SeverityEstimate(t, *ends, not reason, reason, tuple(levels.tolist()), tuple(scores.tolist()))

@@ -1,15 +1,15 @@
 """Priors: where a trajectory starts.
 
-A prior gives (x_T, z): images at the last severity and what is random about the degradation in them. It is no property
+A prior gives (x_T, z): images at the last severity and the parameters of the degradation in them. It is not a property
 of the degradation: for a restoration it is the degraded images themselves, for interpolation another data set, for
-generation something that can be drawn without any image. There are two kinds:
+generation a distribution that can be drawn from without images. There are two kinds:
 
     x_T = z                      z is drawn: `StandardNormal`, `DatasetPrior`
-    x_T = D(x0, T, z)            x0 is drawn, and z as D draws it: an `DegradedPrior` image x0
+    x_T = D(x0, T, z)            x0 is drawn, and z as D draws it: a `DegradedPrior`
 
-and x0 is an image of a set (`DegradedData`), nothing at all where D forgets it (`DegradedZero`: masks to a color,
-noise), one color (`UniformColor`), or a low-resolution picture (`samplers.priors.low_resolution`). Since x_T is what D
-makes of an image, the restorer meets what it was trained on, and z is the true one.
+and x0 is an image of a set (`DegradedData`), an empty image where D leaves nothing of x0 (`DegradedZero`: masks to a
+color, noise), one color (`UniformColor`), or a low-resolution picture (`samplers.priors.low_resolution`). Since x_T is
+what D makes of an image, the restorer meets what it was trained on, and z is the true one.
 
 Each may add a Gaussian jitter of standard deviation sigma to x_T, the "broken symmetry" of Bansal et al. (arXiv
 2208.09392, 2022, section 5), who take 0.002. z knows about it: it is estimated again from the jittered x_T, so wherever
@@ -50,8 +50,8 @@ __all__ = [
     "register_prior",
 ]
 
-SPREAD = 0.5  # standard deviation of images, to tell what a part of one amounts to
-TOLERANCE = 2 / 255  # rms by which starts may be off what D makes of images: one step of 8 bits
+SPREAD = 0.5  # assumed standard deviation of images
+MAX_RMS = 2 / 255  # largest rms difference of starting points from what D makes of images: one step of 8 bits
 Jitter = Annotated[float, Field(ge=0, description="standard deviation of what is added to x_T")]
 Side = Annotated[int, Field(ge=1)]
 Shape = tuple[Side, Side, Side]  # (C, H, W)
@@ -73,7 +73,7 @@ class Prior(Serializable):
 
     >>> @register_prior("checkerboard_example")
     ... class Checkerboard(Prior):
-    ...     '''The same board every time, but for the jitter.'''
+    ...     '''The same board every time, with jitter.'''
     ...
     ...     side: int
     ...
@@ -91,7 +91,7 @@ class Prior(Serializable):
     jitter: Jitter = dataclasses.field(default=0.0, kw_only=True)
 
     def check_compatible(self, D: Degradation) -> None:
-        """Raise ValueError if this is no start for `D`, and warn if it is far from what `D` makes of images.
+        """Raise ValueError if `D` cannot start here, and warn if x_T is far from what `D` makes of images.
 
         By default every degradation is accepted; `fit_prior` compares with images.
         """
@@ -124,7 +124,7 @@ class StandardNormal(Prior):
 
     Args:
         shape: (C, H, W) of one image.
-        device: where to put them; a runtime field, not saved.
+        device: device of the images; a runtime field, not saved.
 
     >>> x_T, z = StandardNormal((3, 8, 8))(2, torch.Generator().manual_seed(0))
     >>> x_T.shape, x_T is z
@@ -218,7 +218,7 @@ class DegradedZero(DegradedPrior):
     Args:
         D: the degradation; a runtime field, not saved.
         shape: (C, H, W) of one image.
-        device: where to put them; a runtime field, not saved.
+        device: device of the images; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("mask_to_color", T=3, growth=1.0)
@@ -244,7 +244,7 @@ class UniformColor(DegradedPrior):
         shape: (C, H, W) of one image.
         low: (C,) least values.
         high: (C,) greatest values.
-        device: where to put them; a runtime field, not saved.
+        device: device of the images; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("blur", T=3, mean_at_T=True, kernel_size=3)
@@ -280,15 +280,15 @@ def add_noise(x: Tensor, jitter: float, generator: Generators) -> Tensor:
 
 
 def _need_nothing_left(prior: str, D: Degradation) -> None:
-    """Raise ValueError unless D is a mixture, and warn where D(x0, T, z) is not z."""
+    """Raise ValueError unless D is additive, and warn where D(x0, T, z) is not z."""
     if not D.additive:
         raise ValueError(f"{prior} starts from x_T = z, which is no image of {D.name!r}: use fit_prior(D, images)")
     like = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     a, b = (float(v) for v in D.coefficients(expand_level(D.T, like), like))
-    off = ((SPREAD * a) ** 2 + (b - 1) ** 2) ** 0.5
-    if off > TOLERANCE:
+    error = ((SPREAD * a) ** 2 + (b - 1) ** 2) ** 0.5
+    if error > MAX_RMS:
         warnings.warn(
             f"{prior} starts from x_T = z, but {D.name} leaves x_T = {a:.3f} x0 + {b:.3f} z at T = {D.T}: off by"
-            f" {off:.3f} (rms), more than {TOLERANCE:.3f}; take a schedule that ends at z, or DegradedData",
+            f" {error:.3f} (rms), more than {MAX_RMS:.3f}; take a schedule that ends at z, or DegradedData",
             stacklevel=3,
         )

@@ -1,20 +1,20 @@
 """Fitting a prior: from images and a degradation to something that starts can be drawn from.
 
-What is needed to draw x_T depends on how much of an image D leaves at T, and that is measured. Let y be the k x k
-version of an image x0 and E y its enlargement (`samplers.priors.low_resolution`), or an empty image for k = 0. y is
-corrected by what D can still tell of it, y <- y + reduce(D(x0, T, z) - D(E y, T, z)), a few times (Landweber's
-iteration), since a filter need not respect the mean of a block. Then
+What has to be drawn depends on how much of an image D leaves at T, and that is measured. Let y be the k x k thumbnail
+of an image x0, and E y the thumbnail upsampled to the size of x0 (`samplers.priors.low_resolution`); for k = 0, E y is
+an empty image. A filter need not preserve the mean of a block, so y is fitted in a few steps of Landweber's iteration,
+y <- y + downsample(D(x0, T, z) - D(E y, T, z)). Then
 
-    off(k) = rms of D(x0, T, z) - D(E y, T, z)    over pixels and images, in units of [-1, 1]
+    error(k) = rms of D(x0, T, z) - D(E y, T, z)    over pixels and images, in units of [-1, 1]
 
-and the least k with off(k) <= tolerance (one step of 8 bits by default) holds all that is left of an image:
+and the least k with error(k) <= tolerance (one step of 8 bits by default) keeps all that D leaves of an image:
 
-    k = 0            D forgets x0, z is all there is: `DegradedZero` (noise, interpolation, masks to a color)
-    k = 1, 2, ...    a Gaussian mixture on the y of the images: `LowResolution` (1 x 1 is the mean color)
-    none             too much is left to be drawn: `DegradedData`, starts from images themselves (snow, decolor)
+    k = 0            D leaves nothing but z: `DegradedZero` (noise, interpolation, masks to a color)
+    k = 1, 2, ...    a Gaussian mixture of the thumbnails y: `LowResolution` (1 x 1 is the mean color)
+    none             D leaves too much to be drawn: `DegradedData`, which starts from images (snow, decolor)
 
-So a new degradation has its prior without saying anything about it. Mixtures are fitted by scikit-learn's
-GaussianMixture (extra `priors`) with full covariances; drawing from them needs torch alone.
+So a new degradation has a prior without any declaration. Mixtures are fitted by scikit-learn's GaussianMixture (extra
+`priors`) with full covariances; drawing from them needs torch alone.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from degrade.frozen import frozen
 from degrade.optional import require
 from degrade.random import randint
 from degrade.seeding import fold_seed, seeded_generator
-from samplers.priors.base import TOLERANCE, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
-from samplers.priors.low_resolution import ENLARGEMENTS, MOST, Enlargement, LowResolution, enlarge, reduce
+from samplers.priors.base import MAX_RMS, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
+from samplers.priors.low_resolution import MAX_DIM, UPSAMPLINGS, LowResolution, Upsampling, downsample, upsample
 
 __all__ = [
-    "TOLERANCE",
+    "MAX_RMS",
     "FitOptions",
     "Kind",
     "RemainingDetail",
@@ -46,33 +46,39 @@ __all__ = [
 ]
 
 Kind = Literal["auto", "standard_normal", "degraded_zero", "uniform_color", "low_resolution", "degraded_data"]
-PROBES = 128  # images on which off(k) is measured
-ROUNDS = 4  # corrections of a k x k version
+NUM_PROBES = 128  # images on which error(k) is measured
+NUM_CORRECTIONS = 4  # steps of the iteration that fits a thumbnail
 
 
 class RemainingDetail(NamedTuple):
-    """What D leaves of an image at T: a k x k version, enlarged in one of two ways, off by `off`."""
+    """What D leaves of an image at T: a k x k thumbnail.
+
+    Args:
+        k: side of the thumbnail in pixels; 0 where D leaves nothing.
+        upsampling: how it is brought to the size of the image.
+        error: rms of D(x0, T, z) - D(E y, T, z), in units of [-1, 1].
+    """
 
     k: int
-    enlargement: Enlargement
-    off: float
+    upsampling: Upsampling
+    error: float
 
 
 def measure_remaining_detail(
     D: Degradation,
     x0: Tensor,
-    tolerance: float = TOLERANCE,
+    tolerance: float = MAX_RMS,
     seed: int = 0,
     sizes: Sequence[int] | None = None,
 ) -> RemainingDetail | None:
-    """Return the least k within the tolerance, with the better enlargement for it; None if there is none.
+    """Return the least k within the tolerance, with the better upsampling for it; None if there is none.
 
     Args:
         D: the degradation, able to draw z.
         x0: (B, C, H, W) images in [-1, 1].
-        tolerance: how far off D(x0, T, z) may be, as the root of the mean square over all pixels.
-        seed: of z.
-        sizes: the k to try; 0 and on, as far as low-resolution pictures go, by default.
+        tolerance: largest rms error of D(x0, T, z) over all pixels, in units of [-1, 1].
+        seed: seed of z.
+        sizes: the k to try, in this order; by default 0, 1, ... up to the largest that a mixture can be fitted to.
 
     >>> import degrade
     >>> x0 = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -85,30 +91,30 @@ def measure_remaining_detail(
     """
     t, z = expand_level(D.T, x0), D.draw(x0, seeded_generator("cpu", seed, "z"))
     x_T = D(x0, t, z)
-    for k in range(largest(x0) + 1) if sizes is None else sizes:
+    for k in range(max_side(x0) + 1) if sizes is None else sizes:
         tried = []
-        for how in ENLARGEMENTS if k > 1 else ENLARGEMENTS[:1]:
-            kept = enlarge(version(D, x0, z, how, k), how, *x0.shape[2:]) if k else torch.zeros_like(x0)
+        for how in UPSAMPLINGS if k > 1 else UPSAMPLINGS[:1]:
+            kept = upsample(fit_thumbnail(D, x0, z, how, k), how, *x0.shape[2:]) if k else torch.zeros_like(x0)
             tried.append(RemainingDetail(k, how, float((D(kept, t, z) - x_T).pow(2).mean().sqrt())))
-        best = min(tried, key=lambda one: one.off)
-        if best.off <= tolerance:
+        best = min(tried, key=lambda one: one.error)
+        if best.error <= tolerance:
             return best
     return None
 
 
-def version(D: Degradation, x0: Tensor, z: Params, how: Enlargement, k: int) -> Tensor:
-    """Return y (B, C, k, k), the version of images x0 whose enlargement D turns into nearly the same at T."""
-    t, y = expand_level(D.T, x0), reduce(x0, how, k)
+def fit_thumbnail(D: Degradation, x0: Tensor, z: Params, how: Upsampling, k: int) -> Tensor:
+    """Return thumbnails y (B, C, k, k) of images x0 such that D(E y, T, z) is near D(x0, T, z)."""
+    t, y = expand_level(D.T, x0), downsample(x0, how, k)
     x_T = D(x0, t, z)
-    for _ in range(ROUNDS):
-        y = y + reduce(x_T - D(enlarge(y, how, *x0.shape[2:]), t, z), how, k)
+    for _ in range(NUM_CORRECTIONS):
+        y = y + downsample(x_T - D(upsample(y, how, *x0.shape[2:]), t, z), how, k)
     return y
 
 
-def largest(x0: Tensor) -> int:
+def max_side(x0: Tensor) -> int:
     """Return the largest k of low-resolution pictures of images (B, C, H, W)."""
     height, width = x0.shape[2:]
-    return min(height, width, math.isqrt(MOST // x0.shape[1]))
+    return min(height, width, math.isqrt(MAX_DIM // x0.shape[1]))
 
 
 @frozen
@@ -130,7 +136,7 @@ class FitOptions:
     k: int | None = None
     components: int = 1
     jitter: float = 0.0
-    tolerance: float = TOLERANCE
+    tolerance: float = MAX_RMS
     seed: int = 0
 
 
@@ -142,8 +148,8 @@ def fit_prior(
     Args:
         D: the degradation, able to draw z.
         images: a source of clean images in [-1, 1], of which `options.n` are drawn; or a tensor (n, C, H, W) of them.
-        kind: which prior: `auto` follows the rule of the module; any other kind is taken, with a warning that says how
-            far it is off where it does not suit.
+        kind: kind of prior. `auto` follows the rule of the module; any other kind is used as it is, with a warning
+            that gives the error where it does not fit.
         options: number of images, components, jitter and so on.
 
     Returns:
@@ -163,25 +169,25 @@ def fit_prior(
     if kind not in get_args(Kind):
         raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(Kind))}")
     if options.k is not None and kind != "low_resolution":
-        raise ValueError(f"k = {options.k} is the side of low-resolution pictures; it needs kind = 'low_resolution'")
-    x0 = _read(images, options.n, options.seed)
-    _compare(D, x0[:PROBES], kind, options.tolerance, options.seed)
+        raise ValueError(f"k = {options.k} is the side of thumbnails; it needs kind = 'low_resolution'")
+    x0 = _read_images(images, options.n, options.seed)
+    _warn_if_far(D, x0[:NUM_PROBES], kind, options.tolerance, options.seed)
     shape: Any = tuple(x0.shape[1:])
     if kind == "standard_normal":
         return StandardNormal(shape, x0.device, jitter=options.jitter)
-    left = _left(D, x0[:PROBES], kind, options.k, options.tolerance, options.seed)
-    if kind == "degraded_zero" or (kind == "auto" and left is not None and left.k == 0):
+    detail = _detail(D, x0[:NUM_PROBES], kind, options.k, options.tolerance, options.seed)
+    if kind == "degraded_zero" or (kind == "auto" and detail is not None and detail.k == 0):
         return DegradedZero(D, shape, x0.device, jitter=options.jitter)
     if kind == "uniform_color":
         low, high = (tuple(color.tolist()) for color in torch.aminmax(x0.mean((2, 3)), dim=0))
         return UniformColor(D, shape, low, high, x0.device, jitter=options.jitter)
-    if left is None:
+    if detail is None:
         return DegradedData(D, tensor_source(x0) if isinstance(images, Tensor) else images, jitter=options.jitter)
-    mixture = _mixture(D, x0, left, options.components, options.seed)
-    return LowResolution(D, shape, left.k, left.enlargement, *mixture, x0.device, jitter=options.jitter)
+    mixture = _mixture(D, x0, detail, options.components, options.seed)
+    return LowResolution(D, shape, detail.k, detail.upsampling, *mixture, x0.device, jitter=options.jitter)
 
 
-def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
+def _read_images(images: Source | Tensor, n: int, seed: int) -> Tensor:
     """Return the images to fit a prior to, n of a source."""
     x0 = images if isinstance(images, Tensor) else images(n, seeded_generator("cpu", seed, "images of the prior"))
     if x0.ndim != 4 or not len(x0):
@@ -189,8 +195,10 @@ def _read(images: Source | Tensor, n: int, seed: int) -> Tensor:
     return x0
 
 
-def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int) -> RemainingDetail | None:
-    """Return what the rule says, where `kind` asks it.
+def _detail(
+    D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int
+) -> RemainingDetail | None:
+    """Return what the rule of the module finds; None where `kind` does not need it.
 
     Raises:
         ValueError: if a low-resolution prior is asked for and there is no such k.
@@ -199,24 +207,24 @@ def _left(D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: floa
         return measure_remaining_detail(D, x0, tolerance, seed)
     if kind != "low_resolution":
         return None
-    most = largest(x0)
-    if k is not None and not 1 <= k <= most:
-        raise ValueError(f"k = {k}: low-resolution pictures of images {tuple(x0.shape[1:])} have a side of 1 to {most}")
+    max_k = max_side(x0)
+    if k is not None and not 1 <= k <= max_k:
+        raise ValueError(f"k = {k}: thumbnails of images {tuple(x0.shape[1:])} have a side of 1 to {max_k}")
     if k is not None:
         return measure_remaining_detail(D, x0, math.inf, seed, [k])
-    left = measure_remaining_detail(D, x0, tolerance, seed, range(1, most + 1))
-    if left is None:
-        at_most = measure_remaining_detail(D, x0, math.inf, seed, [most])
-        off = at_most.off if at_most else math.inf
+    detail = measure_remaining_detail(D, x0, tolerance, seed, range(1, max_k + 1))
+    if detail is None:
+        at_most = measure_remaining_detail(D, x0, math.inf, seed, [max_k])
+        error = at_most.error if at_most else math.inf
         raise ValueError(
             f"{D.name or type(D).__name__} leaves more of an image at T = {D.T} than low-resolution pictures hold: "
-            f"{most} x {most} is off by {off:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded_data'"
+            f"{max_k} x {max_k} is off by {error:.3g}, more than {tolerance:.3g}; choose k, or kind = 'degraded_data'"
         )
-    return left
+    return detail
 
 
-def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
-    """Warn if D makes something else of images x0 at T than starts of this kind are."""
+def _warn_if_far(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
+    """Warn if D(x0, T, z) of images x0 differs from what a prior of this kind draws."""
     if kind == "standard_normal":
         shape: Any = tuple(x0.shape[1:])
         StandardNormal(shape).check_compatible(D)
@@ -224,11 +232,11 @@ def _compare(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int
         return
     kept = torch.zeros_like(x0) if kind == "degraded_zero" else x0.mean((2, 3), keepdim=True).expand_as(x0)
     t, z = expand_level(D.T, x0), D.draw(x0, seeded_generator("cpu", seed, "z"))
-    off = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
-    if off > tolerance:
+    error = float((D(x0, t, z) - D(kept, t, z)).pow(2).mean().sqrt())
+    if error > tolerance:
         warnings.warn(
-            f"{kind} starts are off by {off:.3f} (rms) from what {D.name} makes of the images at T = {D.T}, where"
-            f" {tolerance:.3f} would pass; kind = 'auto' takes what suits",
+            f"{kind} starts are off by {error:.3f} (rms) from what {D.name} makes of the images at T = {D.T}, more than"
+            f" {tolerance:.3f}; kind = 'auto' chooses a prior that fits",
             stacklevel=3,
         )
 
@@ -242,10 +250,10 @@ def tensor_source(images: Tensor) -> Source:
     return source
 
 
-def _mixture(D: Degradation, x0: Tensor, left: RemainingDetail, components: int, seed: int) -> tuple[Any, Any, Any]:
-    """Return weights, means and covariances of the mixture fitted to the versions of images x0, as nested lists."""
+def _mixture(D: Degradation, x0: Tensor, detail: RemainingDetail, components: int, seed: int) -> tuple[Any, Any, Any]:
+    """Return weights, means and covariances of the mixture fitted to thumbnails of images x0, as nested lists."""
     z = D.draw(x0, seeded_generator("cpu", seed, "z of the prior"))
-    y = version(D, x0, z, left.enlargement, left.k).flatten(1).double()
+    y = fit_thumbnail(D, x0, z, detail.upsampling, detail.k).flatten(1).double()
     n, numbers = y.shape
     if components < 1 or n <= components * numbers:
         raise ValueError(

@@ -1,12 +1,13 @@
-"""Low-resolution pictures as starts: a Gaussian mixture on k x k versions of images, enlarged.
+"""Low-resolution pictures as a prior: a Gaussian mixture of k x k thumbnails, upsampled to the size of images.
 
     x0 = E_h y E_w^T,    y ~ sum_j w_j N(m_j, C_j)    y (C, k, k): C k^2 numbers, jointly normal in each component
-    y  = E_h^+ x0 (E_w^+)^T                           the k x k version of an image: what enlarges to the nearest to it
+    y  = E_h^+ x0 (E_w^+)^T                           the thumbnail of an image: its E_h y E_w^T is nearest to the image
 
-with an (H, k) and a (W, k) matrix E. Two enlargements serve, each exact for what it is named after:
+with matrices E_h (H, k) and E_w (W, k), and E^+ the pseudoinverse. There are two ways to upsample:
 
-    blocks    every number becomes a block of pixels; y are the means of the blocks: for pixelation
-    waves     y is read as k samples of the first k waves of DCT-II, which go on between them: for blur
+    blocks    every number becomes a block of pixels; y are the means of the blocks. Exact for pixelation.
+    waves     y are k samples of a sum of the first k waves of DCT-II, which is evaluated at every pixel. Exact for
+    blur.
 
 With k = 1 both make a plain color, and y is the mean color, whose mixture Bansal et al. (arXiv 2208.09392, 2022,
 section 5) start from. The mixture is drawn with torch alone; `samplers.priors.fit` fits it.
@@ -28,19 +29,19 @@ from degrade.random import Generators, rand, randn
 from degrade.serializable import runtime_field
 from samplers.priors.base import DegradedPrior, Device, Shape, register_prior
 
-__all__ = ["ENLARGEMENTS", "MOST", "Enlargement", "LowResolution", "enlarge", "enlarging", "reduce"]
+__all__ = ["MAX_DIM", "UPSAMPLINGS", "LowResolution", "Upsampling", "downsample", "upsample", "upsampling_matrix"]
 
-MOST = 256  # numbers of a low-resolution picture: a full covariance has MOST^2
-Enlargement = Literal["blocks", "waves"]
-ENLARGEMENTS: tuple[Enlargement, ...] = ("blocks", "waves")
+MAX_DIM = 256  # largest number of values of a thumbnail; a full covariance has MAX_DIM^2 entries
+Upsampling = Literal["blocks", "waves"]
+UPSAMPLINGS: tuple[Upsampling, ...] = ("blocks", "waves")
 
 
-def enlarging(how: Enlargement, k: int, N: int) -> Tensor:
-    """Return the matrix E (N, k) in float64 that enlarges k numbers to N.
+def upsampling_matrix(how: Upsampling, k: int, N: int) -> Tensor:
+    """Return the matrix E (N, k) in float64 that upsamples k numbers to N.
 
-    >>> enlarging("blocks", 2, 4).tolist()
+    >>> upsampling_matrix("blocks", 2, 4).tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
-    >>> bool(torch.allclose(enlarging("waves", 3, 8).sum(1), torch.ones(8).double()))
+    >>> bool(torch.allclose(upsampling_matrix("waves", 3, 8).sum(1), torch.ones(8).double()))
     True
     """
     E: Tensor
@@ -52,36 +53,36 @@ def enlarging(how: Enlargement, k: int, N: int) -> Tensor:
     return E
 
 
-def enlarge(y: Tensor, how: Enlargement, height: int, width: int) -> Tensor:
+def upsample(y: Tensor, how: Upsampling, height: int, width: int) -> Tensor:
     """Return E_h y E_w^T (B, C, height, width) of y (B, C, k, k)."""
-    E_h, E_w = (enlarging(how, y.shape[-1], N).to(y) for N in (height, width))
+    E_h, E_w = (upsampling_matrix(how, y.shape[-1], N).to(y) for N in (height, width))
     return torch.einsum("ij,bcjk,lk->bcil", E_h, y, E_w)
 
 
-def reduce(x0: Tensor, how: Enlargement, k: int) -> Tensor:
-    """Return the k x k version of images x0 (B, C, H, W).
+def downsample(x0: Tensor, how: Upsampling, k: int) -> Tensor:
+    """Return the thumbnails (B, C, k, k) of images x0 (B, C, H, W).
 
     >>> y = torch.rand(2, 3, 4, 4, dtype=torch.float64)
-    >>> all(torch.allclose(reduce(enlarge(y, how, 12, 17), how, 4), y) for how in ENLARGEMENTS)
+    >>> all(torch.allclose(downsample(upsample(y, how, 12, 17), how, 4), y) for how in UPSAMPLINGS)
     True
     """
-    P_h, P_w = (torch.linalg.pinv(enlarging(how, k, N)).to(x0) for N in x0.shape[2:])
+    P_h, P_w = (torch.linalg.pinv(upsampling_matrix(how, k, N)).to(x0) for N in x0.shape[2:])
     return torch.einsum("ij,bcjk,lk->bcil", P_h, x0, P_w)
 
 
 @register_prior("low_resolution")
 class LowResolution(DegradedPrior):
-    """x_T = D(x0, T, z) of enlarged k x k pictures drawn from a Gaussian mixture.
+    """x_T = D(x0, T, z) of upsampled k x k thumbnails drawn from a Gaussian mixture.
 
     Args:
         D: the degradation; a runtime field, not saved.
         shape: (C, H, W) of one image.
-        k: side of the low-resolution pictures.
-        enlargement: `blocks` or `waves`.
-        weights: (components,) that sum to 1.
-        means: (components, C k^2), a picture (C, k, k) row by row.
+        k: side of the thumbnails in pixels, 1 or more.
+        upsampling: `blocks` or `waves`.
+        weights: (components,) weights, which sum to 1.
+        means: (components, C k^2) means of thumbnails (C, k, k), row by row.
         covariances: (components, C k^2, C k^2), positive definite.
-        device: where to put the images; a runtime field, not saved.
+        device: device of the images; a runtime field, not saved.
 
     >>> import degrade
     >>> D = degrade.make("pixelate", T=2, filter="area")
@@ -93,21 +94,21 @@ class LowResolution(DegradedPrior):
 
     shape: Shape
     k: Annotated[int, Field(ge=1)]
-    enlargement: Enlargement
+    upsampling: Upsampling
     weights: tuple[Annotated[float, Field(ge=0)], ...]
     means: tuple[tuple[float, ...], ...] = dataclasses.field(repr=False)
     covariances: tuple[tuple[tuple[float, ...], ...], ...] = dataclasses.field(repr=False)
     device: Device = runtime_field(default="cpu", compare=False)
 
-    tables: ClassVar[LevelTables]  # set on the instance, but no argument: it follows from them
+    tables: ClassVar[LevelTables]  # computed from the arguments, and set on the instance
 
     def __post_init__(self) -> None:
         C, H, W = self.shape
         numbers = C * self.k**2
-        if self.k > min(H, W) or numbers > MOST:
+        if self.k > min(H, W) or numbers > MAX_DIM:
             raise ValueError(
                 f"k = {self.k} gives {numbers} numbers for images {self.shape}; it needs k <= {min(H, W)} and at most "
-                f"{MOST} numbers"
+                f"{MAX_DIM} numbers"
             )
         found = len(self.means), {len(m) for m in self.means}, {(len(S), *map(len, S)) for S in self.covariances}
         if found != (len(self.weights), {numbers}, {(numbers,) * (numbers + 1)}) or len(self.covariances) != found[0]:
@@ -121,17 +122,17 @@ class LowResolution(DegradedPrior):
         if faults.any() or not torch.allclose(covariances, covariances.mT):
             raise ValueError("covariances are not all symmetric and positive definite; fit them to more images")
         means = torch.tensor(self.means, dtype=torch.float64)
-        below = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)[:-1]
-        E = (enlarging(self.enlargement, self.k, N) for N in (H, W))
-        object.__setattr__(self, "tables", LevelTables(means, roots, constants=(below, *E)))
+        thresholds = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)[:-1]
+        E = (upsampling_matrix(self.upsampling, self.k, N) for N in (H, W))
+        object.__setattr__(self, "tables", LevelTables(means, roots, constants=(thresholds, *E)))
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
-        """Draw enlarged pictures."""
+        """Draw upsampled thumbnails."""
         empty = torch.empty(n, *self.shape, device=self.device)
-        _, (below, E_h, E_w) = self.tables.whole(empty.device, empty.dtype)
-        component = (rand((n, 1), empty, generator) >= below).sum(1)
+        _, (thresholds, E_h, E_w) = self.tables.whole(empty.device, empty.dtype)
+        component = (rand((n, 1), empty, generator) >= thresholds).sum(1)
         mean, root = self.tables.gather(component, empty)
-        # A sum, not a product of matrices, whose last digits may depend on how many images there are.
+        # A sum, since the rounding of a matrix product depends on the number of images.
         eps = randn((n, 1, mean.shape[1]), empty, generator)
         y = (mean + (root * eps).sum(2)).view(n, self.shape[0], self.k, self.k)
         return E_h @ y @ E_w.mT

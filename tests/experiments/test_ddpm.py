@@ -66,7 +66,7 @@ def test_a_run_leaves_samples_and_the_bound_term_by_term(tmp_path, capsys):
     assert (bound["images"], bound["times"]) == (3, [2, 3, 4, 5, 6])
     for variance in ("small", "large"):
         row = bound[variance]
-        assert row["total"] == pytest.approx(row["L_T"] + sum(row["L_between"]) + row["L_0"])
+        assert row["total"] == pytest.approx(row["L_T"] + sum(row["L_t"]) + row["L_0"])
     assert bound["small"]["L_0"] == bound["large"]["L_0"]  # both take the variance of the step before
     assert "small variance" in capsys.readouterr().out
     R = restore.load(out / "model")

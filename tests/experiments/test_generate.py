@@ -186,7 +186,7 @@ def test_the_report_tells_a_good_prior_from_a_bad_one():
             ["--prior", "low_resolution", "--components", "60", "--fit-images", "90"],
             "--prior low_resolution: components = 60 of 3 numbers each",
         ),
-        (["--k", "99"], "--prior auto: k = 99: low-resolution pictures"),
+        (["--k", "99"], "--prior auto: k = 99: thumbnails of images"),
         (["--data", "nowhere.zip"], "--data nowhere.zip does not exist"),
         (["--jitter", "-1"], "--jitter -1: input should be greater than or equal to 0"),
         (["--sweep", "0,x"], "--sweep x: input should be a valid number"),

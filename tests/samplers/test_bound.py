@@ -58,7 +58,7 @@ def test_every_term_of_a_guess_that_is_off_by_a_constant(variance, schedule):
     D = degrade.make("gaussian_noise", T=30, schedule=schedule)
     x0, off = levels(gaussian_levels(), 3), 0.07
     bound = bits_per_dim(FunctionRestorer(lambda x_t, t: x0 + off, D), x0, None, variance, generator())
-    for t, term in zip(bound.timesteps, bound.L_between.T):
+    for t, term in zip(bound.timesteps, bound.L_t.T):
         q, p, weight = by_hand(D, t, variance)
         expected = in_bits(0.5 * (math.log(p / q) + q / p - 1 + (weight * off) ** 2 / p))
         assert torch.allclose(term, torch.full((3,), expected, dtype=torch.float64), rtol=1e-9, atol=1e-13)
@@ -67,7 +67,7 @@ def test_every_term_of_a_guess_that_is_off_by_a_constant(variance, schedule):
         torch.distributions.Normal(a * x0, b), torch.distributions.Normal(torch.zeros_like(x0), 1)
     )
     assert torch.allclose(bound.L_T, in_bits(known).mean((1, 2, 3)), rtol=1e-9, atol=1e-15)
-    assert torch.allclose(bound.total, bound.L_T + bound.L_between.sum(1) + bound.L_0)
+    assert torch.allclose(bound.total, bound.L_T + bound.L_t.sum(1) + bound.L_0)
     std = by_hand(D, 2, "small")[0] ** 0.5
     assert torch.allclose(bound.L_0, in_bits(-log_decoder(x0, x0 + off, std)).mean((1, 2, 3)))
 
@@ -78,7 +78,7 @@ def test_gaussian_data_with_their_posterior_mean(variance):
     x0 = MEAN + STD * torch.randn(400, *SHAPE, generator=generator(1), dtype=torch.float64)
     bound = bits_per_dim(FunctionRestorer(exact(D), D), x0, None, variance, generator())
     a, b = D.schedule(D.T)
-    for t, term in zip(bound.timesteps, bound.L_between.T):
+    for t, term in zip(bound.timesteps, bound.L_t.T):
         q, p, weight = by_hand(D, t, variance)
         spread = float(STD**2 * b[t] ** 2 / (a[t] ** 2 * STD**2 + b[t] ** 2))  # variance of x0 given x_t
         expected = in_bits(0.5 * (math.log(p / q) + q / p - 1 + weight**2 * spread / p))

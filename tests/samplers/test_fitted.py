@@ -21,8 +21,8 @@ from samplers import (
     fit_prior,
     measure_remaining_detail,
 )
-from samplers.priors.fit import tensor_source, version
-from samplers.priors.low_resolution import ENLARGEMENTS, enlarge, reduce
+from samplers.priors.fit import fit_thumbnail, tensor_source
+from samplers.priors.low_resolution import UPSAMPLINGS, downsample, upsample
 from tests.cases import build, images, partners
 
 SHAPE = (3, 16, 16)
@@ -63,8 +63,8 @@ def every_prior(jitter=0.0):
 
 def test_draws_of_a_mixture_have_its_moments():
     x_T, z = mixture()(40_000, seed(0))
-    y = reduce(x_T.double(), "blocks", 2).flatten(1)
-    torch.testing.assert_close(enlarge(y.view(-1, 1, 2, 2), "blocks", 16, 16).float(), x_T, rtol=0, atol=1e-6)
+    y = downsample(x_T.double(), "blocks", 2).flatten(1)
+    torch.testing.assert_close(upsample(y.view(-1, 1, 2, 2), "blocks", 16, 16).float(), x_T, rtol=0, atol=1e-6)
     assert z is None
     upper = y.sum(1) > -0.6  # between the two components' sums, -2 and 1.25
     assert upper.double().mean() == pytest.approx(WEIGHTS[1], abs=0.01)
@@ -78,7 +78,7 @@ def test_one_component_is_the_mean_and_covariance_of_the_data():
     """Exactly, but for what scikit-learn adds to the variances so that they are never 0."""
     x0 = images(300, 1, 16, 16)
     prior = fit_prior(AREA, x0)
-    assert (prior.k, prior.enlargement, prior.weights) == (2, "blocks", (1.0,))
+    assert (prior.k, prior.upsampling, prior.weights) == (2, "blocks", (1.0,))
     y = torch.nn.functional.avg_pool2d(x0, 8).flatten(1)
     torch.testing.assert_close(torch.tensor(prior.means[0]), y.mean(0), check_dtype=False, rtol=0, atol=1e-9)
     expected = y.T.cov(correction=0) + 1e-6 * torch.eye(4)
@@ -148,22 +148,22 @@ def test_a_version_is_corrected_by_what_the_degradation_tells():
     D, x0 = degrade.make("blur", T=200), images(20, 3, 32, 32)
     x_T, t = D(x0, degrade.expand_level(200, x0)), degrade.expand_level(200, x0)
     plain, corrected = (
-        (D(enlarge(y, "blocks", 32, 32), t) - x_T).abs().max()
-        for y in (reduce(x0, "blocks", 1), version(D, x0, None, "blocks", 1))
+        (D(upsample(y, "blocks", 32, 32), t) - x_T).abs().max()
+        for y in (downsample(x0, "blocks", 1), fit_thumbnail(D, x0, None, "blocks", 1))
     )
     assert 10 * corrected < 1e-3 < plain
 
 
-@pytest.mark.parametrize("how", ENLARGEMENTS)
+@pytest.mark.parametrize("how", UPSAMPLINGS)
 @pytest.mark.parametrize("size", [(12, 12), (13, 17)])
 def test_the_small_version_of_an_enlarged_picture_is_itself(how, size):
     y = images(3, 2, 5, 5)
-    torch.testing.assert_close(reduce(enlarge(y, how, *size), how, 5), y, rtol=0, atol=1e-12)
+    torch.testing.assert_close(downsample(upsample(y, how, *size), how, 5), y, rtol=0, atol=1e-12)
     ones = torch.ones(1, 1, 5, 5).double()
-    torch.testing.assert_close(enlarge(ones, how, *size), torch.ones(1, 1, *size).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(upsample(ones, how, *size), torch.ones(1, 1, *size).double(), rtol=0, atol=1e-12)
     x0 = images(4, 2, *size)
-    missed = x0 - enlarge(reduce(x0, how, 5), how, *size)
-    assert reduce(missed, how, 5).abs().max() < 1e-12  # the nearest enlarged picture
+    missed = x0 - upsample(downsample(x0, how, 5), how, *size)
+    assert downsample(missed, how, 5).abs().max() < 1e-12  # the nearest enlarged picture
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -246,7 +246,7 @@ X0 = images(20, *SHAPE)
         (lambda: fit_prior(AREA, X0, "gmm"), "no kind of prior is called 'gmm': choose from auto, standard_normal"),
         (
             lambda: fit_prior(AREA, X0, options=FitOptions(k=2)),
-            "k = 2 is the side of low-resolution pictures; it needs kind =",
+            "k = 2 is the side of thumbnails; it needs kind =",
         ),
         (lambda: fit_prior(AREA, X0, "low_resolution", FitOptions(k=17)), r"k = 17: .* have a side of 1 to 9"),
         (
