@@ -1,9 +1,9 @@
-"""Integrity: files are written with their checksums, and believed only while these hold.
+"""Integrity: files are written together with their checksums, which are compared when the files are read.
 
     checksums.json    {"ema.safetensors": {"bytes": 1234, "sha256": "..."}, ...}
 
-A checksum is taken of what shall be written, before it is, and the list of them is compared letter by letter, so a
-change of any bit of any file is seen. This finds accidents: whoever changes a file on purpose can change its checksum.
+Contents are hashed in memory before they are written, and the list of checksums is compared byte for byte, so a change
+of any bit of any file is found. This detects accidents: who changes a file on purpose can change its checksum, too.
 """
 
 from __future__ import annotations

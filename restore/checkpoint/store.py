@@ -1,8 +1,8 @@
-"""A folder of checkpoints: put one in, list them, take one out, each in a single step that a crash cannot halve.
+"""A folder of checkpoints: commit one, list them, remove one, each as one atomic operation.
 
 step-00001234       a checkpoint; its number orders them
-step-00001234~      the one it replaces, for the moment between two renamings
-.partial-NAME-PID   being written or removed by the process of that number, and rubbish if there is no such process
+step-00001234~      the checkpoint that it replaces, between two renamings
+.partial-NAME-PID   being written or removed by the process PID; stale if there is no such process
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Return where the checkpoint of a step lies."""
+    """Return the path of the checkpoint of a step."""
     return folder / f"step-{step:08d}"
 
 
@@ -86,7 +86,7 @@ def remove(checkpoint: Path) -> None:
 
 
 def remove_stale_partials(folder: Path) -> None:
-    """Remove what processes that are no more have left half-written or half-removed."""
+    """Remove the partial checkpoints of processes that have ended."""
     for path in folder.iterdir() if folder.is_dir() else ():
         found = PARTIAL.fullmatch(path.name)
         if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
