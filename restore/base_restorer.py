@@ -71,6 +71,11 @@ class BaseRestorer(nn.Module):
         inside = getattr(self, "R", None)
         return inside.image_channels if isinstance(inside, BaseRestorer) else None
 
+    @property
+    def cond(self) -> dict[str, Tensor]:
+        """The conditions that are bound."""
+        return {}
+
     def with_cond(self, **cond: Tensor) -> CondRestorer:
         """Return this restorer with conditions bound, to be called as `R(x_t, t)`.
 
@@ -142,8 +147,8 @@ class CondRestorer(BaseRestorer):
 
     @property
     def cond(self) -> dict[str, Tensor]:
-        """The conditions that are bound."""
-        return {name: getattr(self, f"cond_{name}") for name in self._names}
+        """The conditions that are bound, here and to the restorer inside."""
+        return self.R.cond | {name: getattr(self, f"cond_{name}") for name in self._names}
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return R(x_t, t) under the bound conditions; those given here take precedence."""
@@ -155,5 +160,6 @@ class CondRestorer(BaseRestorer):
 
     def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return x0_hat from what `prepare` returned, under the bound conditions and those given here."""
-        bound = {name: value.expand(len(prepared), *value.shape[1:]) for name, value in self.cond.items()}
-        return self.R.restore_prepared(prepared, t, **bound | cond)
+        bound = {name: value for name, value in self.cond.items() if name not in cond}
+        cond |= {name: value.expand(len(prepared), *value.shape[1:]) for name, value in bound.items()}
+        return self.R.restore_prepared(prepared, t, **cond)

@@ -1,18 +1,18 @@
-"""Tiles: a restorer for images of any size, from a network that sees small ones.
+"""Tiles: restore images of any size with a network that takes small ones.
 
-    R(x) = blend of R(tile_i),   tile_i = x[p_i : p_i + size]
+    R(x) = blend of R(tile_i),   tile_i = x[p_i : p_i + tile_size]
 
-What needs whole images, such as the linear inverse that a network sees, is computed before they are cut (`R.prepare`).
-The image is continued by reflection to sides that divide by the network's `stride`, cut into tiles that share at least
-`overlap` pixels with their neighbors, restored a few tiles at a time, and joined: before the overlap of two tiles
-counts the one, behind it the other, and in between, on the middle half of the overlap, the weight of the second rises
+What needs the whole image, such as the linear inverse that a network sees, is computed first (`R.prepare`). The image
+is continued by reflection until `size_divisor` divides its sides, and cut into tiles that share at least `overlap`
+pixels with their neighbors. A few tiles at a time are restored and blended: on the middle half of an overlap, 0 <= u <=
+1, the result goes from the first tile to the second,
 
     w(u) = (1 - cos pi u) / 2,    out = first + w (second - first)
 
-so the weights sum to one, and where two tiles agree the result is bit for bit what they say. The quarters of the
-overlap next to a cut have weight 0: what the network makes of an edge that is no edge of the image is not used. Tiles
-start at multiples of the stride. So an R whose output depends on no pixel further away than overlap / 4 gives what it
-would give for the whole image, and there is no seam; one that looks further (attention, group norms) is blended.
+so the weights sum to one, and where two tiles agree, the result is bit for bit theirs. The quarters of the overlap next
+to a cut have weight 0: the output of the network near an edge that is not an edge of the image is not used. Tiles start
+at multiples of `size_divisor`. Therefore an R whose output depends on no pixel further away than overlap / 4 gives the
+same as for the whole image, without seams. The tiles of an R that looks further (attention, group norms) are blended.
 """
 
 from __future__ import annotations
@@ -22,115 +22,161 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
 
 __all__ = ["TiledRestorer", "reflect_pad"]
 
+MIN_TILE = 128  # pixels; the default tile is at least this large
 
-class TiledRestorer(nn.Module):
-    """R on images of any size: (x_t (B, C, H, W), t (B,)) -> x0_hat (B, C, H, W), one tile's memory at a time.
 
-    An image no larger than a tile goes through in one piece, and unchanged if its sides divide by the stride.
+class TiledRestorer(BaseRestorer):
+    """R on images of any size, with the memory for one batch of tiles.
+
+    An image that is not larger than a tile is restored in one piece, and unpadded if `size_divisor` divides its sides.
+    Conditions with the height and width of the images, such as a second image, are cut as the images are; other
+    conditions, such as classes, are the same for every tile. They are bound as usual:
+    `TiledRestorer(R).with_cond(image=y)`; conditions that are bound to R itself are cut, too.
 
     Args:
-        R: restores images whose sides divide by `stride`.
-        size: side of a tile; by default the multiple of the side the network was trained on that reaches 128.
-        overlap: pixels that neighboring tiles share at least; by default a quarter of a tile.
-        stride: what the sides of R's images must divide by; by default what the network says, else 1.
-        batch: tiles in one call of R.
+        R: the restorer.
+        tile_size: side of a tile in pixels; by default the smallest multiple of `R.image_size` that is at least 128.
+        overlap: number of pixels that neighboring tiles share at least; by default a quarter of a tile.
+        size_divisor: the number by which the sides of R's images must be divisible; by default `R.size_divisor`.
+        batch_size: number of tiles in one call of R.
 
     `progress`, None at first, may be set to a function: it is called with (tiles done, tiles in all) after every batch
     of the tiles of an image.
 
     Raises:
-        ValueError: unless stride divides size and overlap, and overlap is at most half of size.
+        ValueError: unless `size_divisor` divides `tile_size` and `overlap`, and `overlap` is at most half of
+            `tile_size`; or if R is not a restorer.
 
-    >>> blurred = TiledRestorer(lambda x, t: torch.nn.functional.avg_pool2d(x, 3, 1, 1), size=16, overlap=8)
+    >>> import degrade
+    >>> from restore import FunctionRestorer
+    >>> D = degrade.make("blur", T=3)
+    >>> R = FunctionRestorer(lambda x, t: torch.nn.functional.avg_pool2d(x, 3, 1, 1), D)
     >>> x, t = torch.rand(1, 3, 45, 70, dtype=torch.float64), torch.tensor([1])
-    >>> torch.equal(blurred(x, t), blurred.R(x, t))
+    >>> torch.equal(TiledRestorer(R, tile_size=16, overlap=8)(x, t), R(x, t))
     True
     """
 
     def __init__(
         self,
-        R: Callable[[Tensor, Tensor], Tensor],
-        size: int | None = None,
+        R: BaseRestorer,
+        tile_size: int | None = None,
         overlap: int | None = None,
-        stride: int | None = None,
-        batch: int = 8,
+        size_divisor: int | None = None,
+        batch_size: int = 8,
     ) -> None:
-        super().__init__()
+        if not isinstance(R, BaseRestorer):
+            raise ValueError(f"R is {R!r:.80}; pass a restorer, for a function restore.FunctionRestorer(function, D)")
+        super().__init__(R.degradation)
         self.R = R
-        net = getattr(R, "net", R)
-        own: int = getattr(net, "size_divisor", 1)
-        self.stride = own if stride is None else stride
-        trained: int = getattr(getattr(net, "config", None), "image_size", 64)
-        self.size: int = trained * math.ceil(128 / trained) if size is None else size
-        self.overlap: int = self.stride * round(self.size / 4 / self.stride) if overlap is None else overlap
-        self.batch = batch
+        self.tile_divisor = divisor = R.size_divisor if size_divisor is None else size_divisor
+        trained = R.image_size or MIN_TILE // 2
+        self.tile_size: int = trained * math.ceil(MIN_TILE / trained) if tile_size is None else tile_size
+        self.overlap: int = divisor * round(self.tile_size / 4 / divisor) if overlap is None else overlap
+        self.batch_size = batch_size
         self.progress: Callable[[int, int], None] | None = None
-        if self.size < 1 or self.size % self.stride:
-            below = max(self.stride, self.size // self.stride * self.stride)
-            raise ValueError(f"a tile of {self.size} pixels: it must be a multiple of {self.stride}: take {below}")
-        if not 0 <= self.overlap <= self.size // 2 or self.overlap % self.stride or batch < 1:
+        if self.tile_size < 1 or self.tile_size % divisor:
+            below = max(divisor, self.tile_size // divisor * divisor)
+            raise ValueError(f"tile_size is {self.tile_size}; it must be a multiple of {divisor}: take {below}")
+        if not 0 <= self.overlap <= self.tile_size // 2 or self.overlap % divisor:
             raise ValueError(
-                f"tiles of {self.size} that overlap by {self.overlap}, {batch} at a time: the overlap must be a"
-                f" multiple of {self.stride} in 0..{self.size // 2}, and at least one tile goes at a time"
+                f"overlap is {self.overlap}; for tile_size {self.tile_size} it must be a multiple of {divisor} in"
+                f" 0..{self.tile_size // 2}"
             )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Guess the clean images."""
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images that R was trained on, if it is known."""
+        return self.R.image_size
+
+    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Estimate the clean images.
+
+        Args:
+            x_t: (B, C, H, W) degraded images of any size.
+            t: (B,) int64 severities in 1..T.
+            **cond: conditions, each of B entries.
+
+        Returns:
+            x0_hat (B, C, H, W), in the precision of `x_t`.
+        """
         height, width = x_t.shape[2:]
-        prepared = self.R.prepare(x_t, t) if isinstance(self.R, BaseRestorer) else x_t
-        padded = reflect_pad(prepared, *(-side % self.stride for side in (height, width)))
-        if max(padded.shape[2:]) <= self.size:
-            return self._restore(padded, t)[:, :, :height, :width]
-        return torch.cat([self._joined(x[None], t[i : i + 1]) for i, x in enumerate(padded)])[:, :, :height, :width]
+        cond = {name: value.expand(len(x_t), *value.shape[1:]) for name, value in self.R.cond.items()} | cond
+        images = {name for name, value in cond.items() if value.ndim == 4 and value.shape[2:] == x_t.shape[2:]}
+        more = [-side % self.tile_divisor for side in (height, width)]
+        padded = reflect_pad(self.R.prepare(x_t, t), *more)
+        cond = {name: reflect_pad(value, *more) if name in images else value for name, value in cond.items()}
+        if max(padded.shape[2:]) <= self.tile_size:
+            return self.R.restore_prepared(padded, t, **cond)[:, :, :height, :width]
+        pieces = []
+        for i in range(len(padded)):
+            own = {name: value[i : i + 1] for name, value in cond.items()}
+            pieces.append(self._restore_one(padded[i : i + 1], t[i : i + 1], own, images))
+        return torch.cat(pieces)[:, :, :height, :width]
 
-    def _restore(self, prepared: Tensor, t: Tensor) -> Tensor:
-        return self.R.restore_prepared(prepared, t) if isinstance(self.R, BaseRestorer) else self.R(prepared, t)
+    def offsets(self, side: int) -> list[int]:
+        """Return where the tiles begin along a side: as evenly as multiples of the divisor can lie.
 
-    def starts(self, side: int) -> list[int]:
-        """Return where the tiles begin along a side: as evenly as multiples of the stride can lie.
+        Args:
+            side: height or width of the padded image in pixels.
 
-        >>> TiledRestorer(lambda x, t: x, size=16, overlap=4, stride=4).starts(36)
+        >>> import degrade
+        >>> from restore import FunctionRestorer
+        >>> R = FunctionRestorer(lambda x, t: x, degrade.make("blur", T=3))
+        >>> TiledRestorer(R, tile_size=16, overlap=4, size_divisor=4).offsets(36)
         [0, 8, 20]
         """
-        free = max(0, side - self.size) // self.stride
-        gaps = math.ceil(free * self.stride / (self.size - self.overlap))
-        return [self.stride * (free * i // gaps) for i in range(gaps)] + [self.stride * free] if gaps else [0]
+        divisor = self.tile_divisor
+        free = max(0, side - self.tile_size) // divisor
+        gaps = math.ceil(free * divisor / (self.tile_size - self.overlap))
+        return [divisor * (free * i // gaps) for i in range(gaps)] + [divisor * free] if gaps else [0]
 
-    def _joined(self, x: Tensor, t: Tensor) -> Tensor:
+    def _restore_one(self, x: Tensor, t: Tensor, cond: dict[str, Tensor], images: set[str]) -> Tensor:
         """Return R of one prepared image (1, C', H, W), tile by tile, row of tiles by row of tiles."""
-        rows, columns = self.starts(x.shape[2]), self.starts(x.shape[3])
-        restored = self._restored(x, t, [(top, left) for top in rows for left in columns])
+        rows, columns = self.offsets(x.shape[2]), self.offsets(x.shape[3])
+        restored = self._restore_tiles(x, t, cond, images, [(top, left) for top in rows for left in columns])
         out = strip = x
         for i, top in enumerate(rows):
             for j, left in enumerate(columns):
                 tile = next(restored)
                 if not j:
                     strip = tile.new_empty(*tile.shape[:3], x.shape[3])
-                _join(strip, tile, left, columns[j - 1] + self.size - left if j else 0)
+                _blend(strip, tile, left, columns[j - 1] + self.tile_size - left if j else 0)
             if not i:
                 out = strip.new_empty(*strip.shape[:2], *x.shape[2:])
-            _join(out.mT, strip.mT, top, rows[i - 1] + self.size - top if i else 0)
+            _blend(out.mT, strip.mT, top, rows[i - 1] + self.tile_size - top if i else 0)
         return out
 
-    def _restored(self, x: Tensor, t: Tensor, corners: list[tuple[int, int]]) -> Iterator[Tensor]:
-        """Yield R of the tiles at `corners`, each (1, C, h, w)."""
-        cuts = [*range(0, len(corners), self.batch), len(corners)]
-        for first, last in pairwise(cuts):
-            tiles = [x[..., top : top + self.size, left : left + self.size] for top, left in corners[first:last]]
-            restored = self._restore(torch.cat(tiles), t.expand(len(tiles)))
+    def _restore_tiles(
+        self, x: Tensor, t: Tensor, cond: dict[str, Tensor], images: set[str], corners: list[tuple[int, int]]
+    ) -> Iterator[Tensor]:
+        """Yield R of the tiles at `corners`, each (1, C, h, w); the conditions `images` are cut as x is."""
+        for first, last in pairwise([*range(0, len(corners), self.batch_size), len(corners)]):
+            chosen, n = corners[first:last], last - first
+            parts = {
+                name: self._cut(value, chosen) if name in images else value.expand(n, *value.shape[1:])
+                for name, value in cond.items()
+            }
+            restored = self.R.restore_prepared(self._cut(x, chosen), t.expand(n), **parts)
             if self.progress is not None:
                 self.progress(last, len(corners))
-            yield from restored.chunk(len(tiles))
+            yield from restored.chunk(n)
+
+    def _cut(self, x: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+        """Return the tiles (n, C, h, w) of one image at `corners`."""
+        size = self.tile_size
+        return torch.cat([x[..., top : top + size, left : left + size] for top, left in corners])
 
 
-def _join(out: Tensor, piece: Tensor, start: int, shared: int) -> None:
+def _blend(out: Tensor, piece: Tensor, start: int, shared: int) -> None:
     """Write `piece` into `out` from column `start` on, blended with what is there along its first `shared` columns."""
     quarter, width = shared // 4, piece.shape[-1]
     ramp = shared - 2 * quarter

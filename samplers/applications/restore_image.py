@@ -128,7 +128,7 @@ def restore_image(
         found = _severity(own, given, severity, missing, options.reference, generator)
     if not found.t:
         return RestorationResult(pictures.given, found)
-    tiled = _Tiled(own, options, _tile_size(own, x) if options.tile_size is None else options.tile_size)
+    tiled = _in_tiles(own, x, options)
     if sampler is None:
         x0_hat = direct(tiled, given, found.t)
     else:
@@ -161,30 +161,32 @@ class _OwnPrecision(BaseRestorer):
         """The side in pixels of the images that R was trained on, if it is known."""
         return self.R.image_size
 
+    @property
+    def cond(self) -> dict[str, Tensor]:
+        """The conditions that are bound to R, which tiles cut."""
+        return self.R.cond
+
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images."""
-        x0_hat: Tensor = self.R(x_t if self.dtype is None else x_t.to(self.dtype), t, **cond)
-        return x0_hat.to(x_t)
+        return self.restore_prepared(self.prepare(x_t, t), t, **cond)
+
+    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return what R needs of whole images."""
+        return self.R.prepare(self._cast(x_t), t).to(x_t)
+
+    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
+        """Return x0_hat from what `prepare` returned."""
+        return self.R.restore_prepared(self._cast(prepared), t, **cond).to(prepared)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        return x if self.dtype is None else x.to(self.dtype)
 
 
-class _Tiled(BaseRestorer):
-    """R on images of any size."""
-
-    def __init__(self, R: BaseRestorer, options: RestoreOptions, tile_size: int | None) -> None:
-        super().__init__(R.degradation)
-        self.R = R
-        self.tiles = TiledRestorer(R, tile_size)
-        self.tiles.progress = options.progress
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images that R was trained on, if it is known."""
-        return self.R.image_size
-
-    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        """Estimate the clean images, tile by tile."""
-        x0_hat: Tensor = self.tiles(x_t, t)
-        return x0_hat
+def _in_tiles(R: BaseRestorer, x: Tensor, options: RestoreOptions) -> TiledRestorer:
+    """Return R in tiles of the size that is asked for, or that suits the picture."""
+    tiled = TiledRestorer(R, _tile_size(R, x) if options.tile_size is None else options.tile_size)
+    tiled.progress = options.progress
+    return tiled
 
 
 def _tile_size(R: BaseRestorer, x: Tensor) -> int | None:

@@ -108,7 +108,7 @@ def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, cap
         ("--model empty --image photo.png", "--model empty"),
         ("--model run --image photo.png --severity 3 --sampler euler", "--sampler euler"),
         ("--model run --image photo.png --severity 3 --sampler ddpm", "Gaussian noise"),
-        ("--model run --image photo.png --severity 3 --tile 15", "a tile of 15 pixels"),
+        ("--model run --image photo.png --severity 3 --tile 15", "tile_size is 15; it must be a multiple of 2"),
         ("--model run --image photo.png --severity 3 --out photo.png", "--out photo.png cannot be written"),
         ("--model run --image photo.png --data nowhere", "--data nowhere does not exist"),
         ("--model run --image photo.png --severity 3 --device abacus", "--device abacus"),

@@ -13,8 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import degrade
-from restore import Restorer, UNet, UNetConfig
+from restore import FunctionRestorer, Restorer, UNet, UNetConfig
 from restore.tiling import TiledRestorer, reflect_pad
+
+D = degrade.make("blur", T=5)
+
+
+def tiles(function, *arguments, **options):
+    return TiledRestorer(FunctionRestorer(function, D), *arguments, **options)
 
 
 def picture(*shape, seed=0):
@@ -44,7 +50,7 @@ class NoDoubles(TorchDispatchMode):
 def test_tiles_in_low_precision_need_no_doubles(dtype):
     x, t = picture(1, 3, 40, 24).to(dtype), torch.tensor([3])
     with NoDoubles():
-        out = TiledRestorer(local, size=16, overlap=8)(x, t)
+        out = tiles(local, tile_size=16, overlap=8)(x, t)
     assert out.dtype == dtype
 
 
@@ -57,26 +63,26 @@ def test_a_pointwise_restorer_gives_the_same_in_tiles_bit_for_bit(height, width,
     def pointwise(x, t):
         return torch.sin(3 * x) * t.view(-1, 1, 1, 1)
 
-    tiled = TiledRestorer(pointwise, size, overlap, stride, batch=3)
+    tiled = tiles(pointwise, size, overlap, stride, batch_size=3)
     assert torch.equal(tiled(x, t), pointwise(x, t))
-    assert torch.equal(TiledRestorer(lambda x, t: x, size, overlap, stride)(x, t), x)
+    assert torch.equal(tiles(lambda x, t: x, size, overlap, stride)(x, t), x)
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (13, 45), (64, 64), (70, 41), (17, 100)])
 def test_a_restorer_that_looks_no_further_than_a_quarter_of_the_overlap_leaves_no_seam(shape):
     x, t = picture(1, 3, *shape), torch.tensor([2])
-    assert (TiledRestorer(local, 24, 12, 1)(x, t) - local(x, t)).abs().max() < 1e-15
-    assert (TiledRestorer(local, 24, 2, 1)(x, t) - local(x, t)).abs().max() > 1e-3 or max(shape) <= 24
+    assert (tiles(local, 24, 12, 1)(x, t) - local(x, t)).abs().max() < 1e-15
+    assert (tiles(local, 24, 2, 1)(x, t) - local(x, t)).abs().max() > 1e-3 or max(shape) <= 24
 
 
 def test_tiles_keep_to_the_grid_of_the_stride():
     x, t = picture(1, 1, 44, 52), torch.tensor([2])
-    assert torch.equal(TiledRestorer(blocky, 16, 8, 4)(x, t), blocky(x, t))
+    assert torch.equal(tiles(blocky, 16, 8, 4)(x, t), blocky(x, t))
 
 
 def test_tiles_that_disagree_are_blended_without_a_step():
     calls = iter(range(1000))
-    tiled = TiledRestorer(lambda x, t: torch.full_like(x, next(calls) % 2), 32, 16, batch=1)
+    tiled = tiles(lambda x, t: torch.full_like(x, next(calls) % 2), 32, 16, batch_size=1)
     out = tiled(picture(1, 1, 32, 144), torch.tensor([1]))
     assert out.aminmax() == (0, 1)
     # A cosine over the middle 8 pixels of the overlap.
@@ -87,14 +93,14 @@ def test_tiles_that_disagree_are_blended_without_a_step():
 @given(st.integers(1, 200), st.integers(1, 12), st.integers(0, 6), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
 def test_tiles_cover_the_image_and_share_the_overlap(units, size, overlap, stride):
-    tiled = TiledRestorer(local, size * stride, min(overlap, size // 2) * stride, stride)
+    tiled = tiles(local, size * stride, min(overlap, size // 2) * stride, stride)
     side = units * stride
-    starts = tiled.starts(side)
-    ends = [start + tiled.size for start in starts]
-    assert starts[0] == 0
-    assert ends[-1] == side or (len(starts) == 1 and side <= tiled.size)
-    assert all(start % stride == 0 for start in starts)
-    assert all(end - start >= tiled.overlap for end, start in zip(ends, starts[1:]))
+    offsets = tiled.offsets(side)
+    ends = [start + tiled.tile_size for start in offsets]
+    assert offsets[0] == 0
+    assert ends[-1] == side or (len(offsets) == 1 and side <= tiled.tile_size)
+    assert all(start % stride == 0 for start in offsets)
+    assert all(end - start >= tiled.overlap for end, start in zip(ends, offsets[1:]))
 
 
 def test_an_image_that_the_network_takes_goes_through_in_one_piece():
@@ -137,12 +143,39 @@ def test_the_network_says_what_it_needs_and_few_tiles_go_at_a_time():
         degrade.make("blur", T=5),
     )
     tiled = TiledRestorer(R)
-    assert (tiled.size, tiled.overlap, tiled.stride) == (144, 36, 4)
+    assert (tiled.tile_size, tiled.overlap, tiled.tile_divisor) == (144, 36, 4)
     seen = []
-    tiled = TiledRestorer(lambda x, t: seen.append(x.shape) or x, 144, 36, 4)
+    tiled = tiles(lambda x, t: seen.append(x.shape) or x, 144, 36, 4)
     tiled(torch.zeros(1, 1, 1000, 700), torch.tensor([1]))
     assert {shape[1:] for shape in seen} == {(1, 144, 144)}
     assert max(shape[0] for shape in seen) == 8
+
+
+def with_image(x_t, t, image, label):
+    """Use pixels of a second image three columns away, and a class."""
+    return x_t * label.view(-1, 1, 1, 1) + image.roll(3, 3) * t.view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("bound", ["call", "outside", "inside"])
+def test_conditions_that_are_images_are_cut_with_the_tiles(bound):
+    x, t = picture(2, 3, 45, 50), torch.tensor([1, 2])
+    image, label = picture(2, 1, 45, 50, seed=1), torch.tensor([3.0, 4.0]).double()
+    R = FunctionRestorer(with_image, D)
+    if bound == "call":
+        found = TiledRestorer(R, 24, 12, size_divisor=4)(x, t, image=image, label=label)
+    elif bound == "outside":
+        found = TiledRestorer(R, 24, 12, size_divisor=4).with_cond(image=image, label=label)(x, t)
+    else:
+        found = TiledRestorer(R.with_cond(label=label).with_cond(image=image), 24, 12, size_divisor=4)(x, t)
+    # The first three columns come from the other end of the image, which a tile does not reach.
+    assert torch.equal(found[..., 3:], with_image(x, t, image, label)[..., 3:])
+
+
+def test_a_tiled_restorer_is_a_restorer_of_any_size():
+    tiled = TiledRestorer(FunctionRestorer(blocky, D), 16, 8, 4)
+    assert (tiled.degradation, tiled.size_divisor, tiled.image_size) == (D, 1, None)
+    with pytest.raises(ValueError, match="R is <function local"):
+        TiledRestorer(local)
 
 
 def test_reflection_goes_on_and_on():
@@ -155,13 +188,13 @@ def test_reflection_goes_on_and_on():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((30, 8, 4), "a tile of 30 pixels: it must be a multiple of 4: take 28"),
+        ((30, 8, 4), "tile_size is 30; it must be a multiple of 4: take 28"),
         ((2, 0, 4), "take 4"),
         ((32, 20, 4), "multiple of 4 in 0..16"),
-        ((32, 6, 4), "overlap by 6"),
-        ((32, 8, 4, 0), "0 at a time"),
+        ((32, 6, 4), "overlap is 6"),
+        ((32, 8, 4, 0), "batch_size is 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        TiledRestorer(local, *arguments)
+        tiles(local, *arguments)

@@ -13,7 +13,7 @@ import degrade
 from degrade import expand_level
 from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
-from restore import Restorer, UNet, UNetConfig
+from restore import BaseRestorer, FunctionRestorer, Restorer, UNet, UNetConfig
 from restore.tiling import reflect_pad
 from samplers import Algorithm2
 from samplers.applications.picture_sampling import crops
@@ -422,7 +422,7 @@ def test_what_is_no_picture_is_named(image, message):
         ({"severity": 3, "sampler": Algorithm2}, "<class .* is no sampler: give one, its name"),
         ({"severity": 3, "mask": torch.zeros(4, 4, dtype=torch.bool)}, r"picture of 37 x 29 pixels: give a bool"),
         ({"severity": 3, "mask": torch.zeros(29, 37)}, "torch.float32"),
-        ({"severity": 3, "tile_size": 15}, "a tile of 15 pixels: it must be a multiple of 2: take 14"),
+        ({"severity": 3, "tile_size": 15}, "tile_size is 15; it must be a multiple of 2: take 14"),
         ({"severity": 3, "sampler": parse_sampler("ddpm")}, "needs Gaussian noise"),
         ({"severity": 3, "sampler": Algorithm2(), "mask": torch.zeros(29, 37, dtype=torch.bool)}, "give no sampler"),
     ],
@@ -439,3 +439,24 @@ def test_what_was_drawn_in_a_picture_must_be_known_for_a_walk():
     with pytest.raises(ValueError, match="inpaint drew something in this picture"):
         restore_image(restorer(D), photo("RGB"), 3, Algorithm2())
     assert not restore_image(restorer(D), photo("RGB")).severity.confident
+
+
+def test_a_second_image_that_is_bound_to_the_restorer_is_cut_with_the_tiles():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 3, 40, 52, generator=generator) * 2 - 1 for _ in range(2))
+    R = FunctionRestorer(lambda x, t, image: 0.5 * (x + image), BLUR).with_cond(image=y)
+    restored = restore_image(R, x, 3, options=RestoreOptions(tile_size=16)).image
+    torch.testing.assert_close(restored, 0.5 * (x + y))
+
+
+def test_what_needs_the_whole_picture_is_computed_before_tiles_are_cut():
+    class Mean(BaseRestorer):
+        def prepare(self, x_t, t):
+            return x_t.mean((2, 3), keepdim=True).expand_as(x_t)
+
+        def restore_prepared(self, prepared, t, **cond):
+            return prepared
+
+    x = torch.rand(1, 3, 40, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    restored = restore_image(Mean(BLUR), x, 3, options=RestoreOptions(tile_size=16)).image
+    torch.testing.assert_close(restored, x.mean((2, 3), keepdim=True).expand_as(x))
