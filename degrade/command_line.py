@@ -85,6 +85,9 @@ def _parser(model: type[Options], program: str, description: str) -> argparse.Ar
         field = model.model_fields[name]
         if isinstance(field.default, dict):  # several words
             settings |= {"nargs": "+" if flags[0].startswith("-") else "*", "metavar": "KEY=VALUE"}
+        elif _count_words(field.annotation) > 1:
+            count = _count_words(field.annotation)
+            settings |= {"nargs": count, "metavar": tuple("ABCDEFG"[:count])}
         elif settings.get("action") == "append":  # a list is one text
             settings["metavar"] = "A,B,C"
         if settings.get("action") == "append":
@@ -105,6 +108,15 @@ def _parser(model: type[Options], program: str, description: str) -> argparse.Ar
     )
     parser.usage = " ".join([*words, "[options]"])
     return parser
+
+
+def _count_words(annotation: Any) -> int:
+    """Return the number of words of an option: n for a tuple of n texts, else 1."""
+    for kind in (annotation, *get_args(annotation)):
+        parts = get_args(kind)
+        if get_origin(kind) is tuple and parts and all(part is str for part in parts):
+            return len(parts)
+    return 1
 
 
 def _help(field: FieldInfo) -> str:
@@ -155,7 +167,7 @@ def read_text(text: Any, annotation: Any) -> Any:
     ((1, 2), (), {'T': 3})
     """
     if isinstance(text, list):
-        return parse_key_values(text)
+        return tuple(text) if _count_words(annotation) > 1 else parse_key_values(text)
     if not isinstance(text, str):
         return text
     if get_origin(annotation) is tuple and str not in get_args(annotation):

@@ -128,7 +128,8 @@ def _is_deep(picture: Any) -> bool:
 
 
 def to_pil_image(x: Tensor) -> Any:
-    """Return one image (1 or 3, H, W) in [-1, 1] as a Pillow image in RGB."""
+    """Return one image (C, H, W) in [-1, 1] as a Pillow image in RGB: its first 3 channels, or of 1 or 2 the first."""
+    x = x[:3] if len(x) >= 3 else x[:1]
     values = ((x.detach().cpu().float().expand(3, -1, -1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     height, width = values.shape[1:]
     data = values.permute(1, 2, 0).numpy().tobytes()

@@ -33,6 +33,7 @@ from pydantic import BeforeValidator, Field
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from degrade.seeding import seeded_generator
+from experiments.data.examples import draw_examples
 from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.comparison import Comparison, ComparisonOptions
 from experiments.evaluation.evaluator import Evaluation, Evaluator
@@ -132,14 +133,15 @@ def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
         processes = init_distributed(device)
         cache = config.feature_cache
         evaluator = Evaluator(config.metrics, config.features, config.batch, config.seed, processes, cache)
-        x0 = first.data.validation(config.images, seeded_generator(device, config.seed, "restored"))
+        generator = seeded_generator(device, config.seed, "restored")
+        examples = draw_examples(first.data.validation, config.images, generator)
         options = ComparisonOptions(
             **{name: getattr(config, name) for name in ("samplers", "steps", "start", "input_precision", "spacing")},
             severities=config.severities,
             batch_size=config.batch,
             seed=config.seed,
         )
-        return Comparison({name: model.R for name, model in models.items()}, x0, evaluator, options)
+        return Comparison({name: model.R for name, model in models.items()}, examples, evaluator, options)
     except (ValueError, ImportError, FileNotFoundError) as error:
         raise UsageError(str(error)) from None
 

@@ -4,6 +4,7 @@
     python experiments/train.py --preset cifar10-blur --download                   as published: a GPU and days
     python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
     python experiments/train.py --degradation snow --degradation-args T=50 strength=2 --data photos/
+    python experiments/train.py --pairs clean/ degraded/           a degradation of unknown form, known by its results
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
 Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:
@@ -27,7 +28,7 @@ from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.seeding import seeded_generator
 from degrade.serializable import is_runtime
-from experiments.data.datasets import DataOptions, Datasets, load_data
+from experiments.data.datasets import Datasets, ExampleOptions, load_data, load_examples
 from experiments.evaluation.linear import InputPrecision
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.report.content import evaluation_table, restoration_blocks
@@ -43,7 +44,7 @@ __all__ = ["Config", "main"]
 PROGRAM = "train"
 
 
-class DegradationOptions(DataOptions):
+class DegradationOptions(ExampleOptions):
     """Degradation and sampling."""
 
     degradation: str = Field("blur", description="name of the degradation; `python -m degrade list` prints all names")
@@ -73,6 +74,9 @@ class DegradationOptions(DataOptions):
         small = given.get("quick") is True and given.get("preset", "demo") != "demo"  # which is small as it is
         preset = shrink(preset) if small else preset
         values = super().merge(preset, given)
+        if given.get("pairs") is not None and "degradation" not in given:  # which ends in exactly the degraded image
+            preset = {"degradation": "interpolation", "degradation_args": {"schedule": "rectified"}}
+            values["degradation"] = "interpolation"
         same = values.get("degradation") == preset.get("degradation")
         own = given.get("degradation_args", {})
         if not isinstance(own, dict):
@@ -96,10 +100,17 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
         unknown = [name for name in config.degradation_args if not fields.get(name)]
         if unknown:
             raise ValueError(f"it has no argument {', '.join(unknown)}; --degradation-args takes {known}")
+        if config.pairs and "source" not in fields:
+            raise ValueError("--pairs are the ends of an interpolation; use --degradation interpolation")
         runtime = {"source": _other(config, data, device)} if "source" in fields else {}
         D = make(config.degradation, **config.degradation_args, **runtime)
         x0 = data.validation(1, seeded_generator(device, config.seed, "trial"))
-        D(x0, expand_level(D.T, x0), D.draw(x0, seeded_generator(device, config.seed, "trial")))
+        T, z = expand_level(D.T, x0), D.draw(x0, seeded_generator(device, config.seed, "trial"))
+        if data.partners and not torch.equal(D(x0, T, z), z):
+            raise ValueError(
+                "at T it keeps a part of the clean image, which no degraded one has; use schedule=rectified"
+            )
+        D(x0, T, z)
     except (ValueError, ImportError) as error:
         raise UsageError(f"--degradation {config.degradation}: {error}") from None
     return D
@@ -107,6 +118,8 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
 
 def _other(config: Config, data: Datasets, device: torch.device) -> Any:
     """Return the source of the images that others turn into."""
+    if data.partners:
+        return data.partners.training
     name = config.partner_data or ("drawn-animals" if data.name == "drawn" else None)
     if name is None:
         raise UsageError(f"--degradation {config.degradation} turns images into others; name those with --partner-data")
@@ -137,7 +150,8 @@ def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
     config, folder = start_run(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
     device = config.torch_device()
-    data = load_data(config, config.size, config.seed, device, config.data, "--data")
+    data = load_examples(config, config.size, config.seed, device)
+    config = config.model_copy(update={"network_args": {**config.network_args, **data.network_arguments}})
     D = degradation(config, data, device)
 
     def study(R: Restorer) -> RestorationEvaluator:
@@ -158,9 +172,9 @@ def main(argv: Sequence[str]) -> None:
     final = study(training.ema)
     measured = final.measure(config.eval_images)
     pictures = [final.forward_strip(folder / "forward.png"), final.restoration_strip(folder / "restored.png")]
-    x0, z = final.images(4)
+    x0, z, cond = final.images(4)
     blocks = [
-        *restoration_blocks(training.ema, x0, z, "algorithm2", final.times),
+        *restoration_blocks(training.ema.with_cond(**cond) if cond else training.ema, x0, z, "algorithm2", final.times),
         evaluation_table(f"Restored from severity {D.T}", measured["evaluation"]),
     ]
     title = f"{config.loss} loss of {D.name}"

@@ -6,18 +6,68 @@ A network says in its attribute `null_cond`, a mapping from names to numbers, wh
 10 classes 0..9 for instance `null_cond = {"label": 10}`. For floating-point conditions it is 0 unless stated. Training
 replaces conditions by it at random (`TrainConfig.cond_dropout`), so that one network is conditional and unconditional,
 as classifier-free guidance needs it (Ho and Salimans, arXiv 2207.12598, 2022).
+
+The name `z` is reserved: data that knows what is random about the degradation of an image gives it under this name, and
+it is then used in place of a draw, `D.draw(x0)`. So a data set of pairs (clean, degraded) gives the degraded image as z
+of an `interpolation`. It is no condition: the network does not see it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Cond", "drop_cond", "null_cond"]
+from degrade import Degradation, Params
+from degrade.random import Generators
+
+__all__ = ["Cond", "Example", "draw_params", "drop_cond", "null_cond", "split_params"]
 
 Cond = dict[str, Tensor]
+PARAMS = "z"
+
+
+class Example(NamedTuple):
+    """Clean images, what is random about their degradation, and their conditions.
+
+    Args:
+        x0: (B, C, H, W) clean images.
+        z: parameters of a degradation, B entries each.
+        cond: tensors of B entries by name.
+    """
+
+    x0: Tensor
+    z: Params
+    cond: Cond
+
+
+def split_params(cond: Mapping[str, Tensor]) -> tuple[Tensor | None, Cond]:
+    """Return z, if the data gives it under this name, and the conditions, which are all others.
+
+    >>> split_params({"z": torch.zeros(1), "label": torch.tensor([3])})
+    (tensor([0.]), {'label': tensor([3])})
+    """
+    return cond.get(PARAMS), {name: value for name, value in cond.items() if name != PARAMS}
+
+
+def draw_params(D: Degradation, examples: Tensor | tuple[Tensor, Cond], generator: Generators = None) -> Example:
+    """Return what a data set gives with z: that of the data if it gives one, else a draw from D.
+
+    Args:
+        D: the degradation.
+        examples: images (B, C, H, W), or a pair of them and tensors by name.
+        generator: source of randomness of the draw.
+
+    >>> from degrade import make
+    >>> pair = torch.zeros(1, 1, 2, 2), {"z": torch.ones(1, 1, 2, 2)}
+    >>> draw_params(make("interpolation", T=4), pair).z.mean().item()
+    1.0
+    """
+    x0, given = (examples, {}) if isinstance(examples, Tensor) else examples
+    z, cond = split_params(given)
+    return Example(x0, D.draw(x0, generator) if z is None else z.to(x0), cond)
 
 
 def null_cond(net: nn.Module, cond: Mapping[str, Tensor]) -> Cond:

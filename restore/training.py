@@ -2,6 +2,8 @@
 
     t ~ p(t);   z = D.draw(x0);   x_t = D(x0, t, z);   loss = loss(net(x_t, t, **cond), target)
 
+Data that knows z gives it with x0, and it is then not drawn (`restore.conditions`).
+
 A step k is the mean gradient over micro-batches m = 0..M-1 of the weighted losses, clipped, one update by the optimizer
 with the learning rate lr_k, and one of the average:
 
@@ -26,7 +28,7 @@ from torch import Generator, Tensor, nn
 from degrade import Params, quantize_8bit
 from degrade.functional.levels import compute_dtype
 from degrade.seeding import fork_seed, seeded_generator
-from restore.conditions import Cond, drop_cond
+from restore.conditions import Cond, drop_cond, split_params
 from restore.data import CheckedFetcher, TrainingData, check_batches, to_readable
 from restore.data_order import batch_fetcher
 from restore.distributed import SingleProcess, count_micro_batches, distribute_like, full_tensor
@@ -165,9 +167,9 @@ class Trainer:
         """Add the gradient of micro-batch m of a step; return its severities and losses (n,)."""
         config, D = self.config, self.restorer.degradation
         generator = seeded_generator(self.device, config.seed, "train", step, m)
-        x0, cond = self._examples(batches, step, m, generator)
+        x0, z, cond = self._examples(batches, step, m, generator)
         t = config.timesteps.sample(len(x0), D.T, generator, self.device)
-        z = D.draw(x0, generator)
+        z = D.draw(x0, generator) if z is None else z
         last = m + self.world_size >= self.micro_batches
         averaging = nullcontext() if last else self.processes.no_sync(self._net)
         with fork_seed(self.device, config.seed, "dropout", step, m), averaging:
@@ -177,20 +179,21 @@ class Trainer:
             (mean * self.world_size / self.micro_batches).backward()  # type: ignore[no-untyped-call]
         return t, losses.detach()
 
-    def _examples(self, batches: _Batches, step: int, m: int, generator: Generator) -> tuple[Tensor, Cond]:
-        """Return the images of micro-batch m of a step and their conditions, on the device."""
+    def _examples(self, batches: _Batches, step: int, m: int, generator: Generator) -> tuple[Tensor, Params, Cond]:
+        """Return the images of micro-batch m of a step, their z if the data gives it, and their conditions."""
         n, seed = self.micro_batch_size, self.config.seed
         position = (step - 1) * self.config.batch_size + m * n
         elsewhere = batches.device is not None and batches.device.type != self.device.type
         draws = seeded_generator(batches.device or "cpu", seed, "data", step, m) if elsewhere else generator
-        x0, cond = batches.fetch(position, n, draws)
+        x0, given = batches.fetch(position, n, draws)
         x0 = x0.to(self._dtype).to(self.device, non_blocking=True)
-        cond = {
+        given = {
             name: (value.to(self._dtype) if value.is_floating_point() else value).to(self.device, non_blocking=True)
-            for name, value in cond.items()
+            for name, value in given.items()
         }
+        z, cond = split_params(given)
         if not self.config.cond_dropout:
-            return x0, cond
+            return x0, z, cond
         if not cond:
             raise ValueError(
                 f"cond_dropout is {self.config.cond_dropout}, and the training data has no conditions; name them with"
@@ -199,7 +202,7 @@ class Trainer:
         chance = torch.rand(
             n, generator=seeded_generator(self.device, seed, "cond_dropout", step, m), device=self.device
         )
-        return x0, drop_cond(self.restorer.net, cond, chance < self.config.cond_dropout)
+        return x0, z, drop_cond(self.restorer.net, cond, chance < self.config.cond_dropout)
 
     def _weight(self, t: Tensor) -> Tensor:
         return self._weights[t - 1]

@@ -12,7 +12,7 @@ What is left out is named and counted on standard error; see `experiments.data.l
 from __future__ import annotations
 
 import sys
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,10 @@ from PIL import Image
 
 from degrade.command_line import UsageError
 from degrade.seeding import seeded_generator
-from experiments.data.images import Entry
-from experiments.data.listing import Listing, Picture, list_pictures, readable_suffixes
+from experiments.data.decoding import Entry
+from experiments.data.formats import readable_suffixes
+from experiments.data.listing import Listing, Picture, list_pictures
+from experiments.data.matching import matched
 
 __all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision"]
 
@@ -52,18 +54,22 @@ class Split(NamedTuple):
     validation: list[Entry]
 
 
-def from_path(path: Path, seed: int, option: str) -> Split:
+def from_path(path: Path, seed: int, option: str, second: Path | None = None, values: bool = False) -> Split:
     """Return the pictures of a folder (searched recursively) or a zip.
 
     Args:
         path: of the folder or zip.
         seed: of the order of what is held out, and of its choice where the paths do not say it.
         option: the option that named the path, for messages.
+        second: folder or zip of second pictures, matched by name; an entry then opens both, as a tuple.
+        values: whether files are read as values of any type; see `experiments.data.formats`.
 
     Raises:
-        UsageError: if there is nothing to read.
+        UsageError: if there is nothing to read, or no name is in both places.
     """
-    listing = list_pictures(path, option)
+    listing = list_pictures(path, option, values)
+    if second is not None:
+        listing = matched((path, listing), (second, list_pictures(second, option, values)), option)
     if not listing.pictures:
         found = "; ".join(listing.remarks()) or "it is empty"
         known = ", ".join(sorted(readable_suffixes() & COMMON))
@@ -127,13 +133,26 @@ def from_torchvision(name: str, root: Path, download: bool, option: str) -> Spli
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             advice = "fetch it by hand and name its folder or zip" if download else "add --download to fetch it"
             raise UsageError(f"{option} {name}: torchvision has no {kind} in {root} ({reason}); {advice}") from None
-        found.append([(f"{name}[{i}]", partial(_item, dataset, i)) for i in range(len(dataset))])
+        items = [_Item(dataset, i) for i in range(len(dataset))]
+        found.append([(f"{name}[{i}]", item) for i, item in enumerate(items)])
     return Split(*found)
 
 
-def _item(dataset: Any, i: int) -> Image.Image:
-    picture: Image.Image = dataset[i][0]
-    return picture
+@dataclass(frozen=True)
+class _Item:
+    """Opens a picture of a torchvision set, and knows its label."""
+
+    dataset: Any
+    number: int
+
+    def __call__(self) -> Image.Image:
+        picture: Image.Image = self.dataset[self.number][0]
+        return picture
+
+    @property
+    def label(self) -> str:
+        """The label in the set."""
+        return str(self.dataset[self.number][1])
 
 
 def _one_in_eight(entries: list[Entry], seed: int) -> Split:

@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from degrade import Source
-from degrade.command_line import Options
+from degrade.command_line import Options, UsageError
 from degrade.operators.color import luma
 from degrade.random import Generators
-from experiments.data.archives import TORCHVISION, from_path, from_torchvision
+from experiments.data.archives import TORCHVISION, Split, from_path, from_torchvision
+from experiments.data.decoding import MARGIN, DecodedSet, ResizePolicy, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
-from experiments.data.images import MARGIN, InMemoryImages, ResizePolicy, decode
+from experiments.data.examples import Examples
+from experiments.data.images import InMemoryImages, WindowedImages
+from experiments.data.labels import class_names, read_labels, to_numbers
 from restore import DatasetInfo
+from restore.conditions import Cond
+from restore.value_range import ValueRange
 
-__all__ = ["DataOptions", "Datasets", "load_data"]
+__all__ = ["DataOptions", "Datasets", "ExampleOptions", "load_data", "load_examples"]
 
 DRAWN: dict[str, type[DrawnFaces | DrawnAnimals]] = {"drawn": DrawnFaces, "drawn-animals": DrawnAnimals}
 
@@ -39,34 +44,91 @@ class DataOptions(Options):
         MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
     )
     flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
-    channels: Literal["auto", "1", "3"] = Field("auto", description="1, 3, or auto: 1 if every picture is gray")
+    channels: str = Field(
+        "auto", pattern=r"^(auto|[1-9]\d*)$", description="1, 3, or auto: 1 if every picture is gray; any with a range"
+    )
+    value_range: tuple[float, ...] = Field(
+        (), description="LOW,HIGH: keep the values of the files (16 bits, float, any channels); none for 8-bit pictures"
+    )
     data_device: Literal["auto", "device", "host"] = Field(
         "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
     )
 
+    @field_validator("value_range")
+    @classmethod
+    def _check_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) not in (0, 2):
+            raise ValueError("give two values, LOW,HIGH, or none")
+        if value:
+            ValueRange(*value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> DataOptions:
+        if not self.value_range and self.channels not in ("auto", "1", "3"):
+            raise ValueError(f"--channels {self.channels} needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3")
+        return self
+
     def resize_policy(self, size: int) -> ResizePolicy:
         """Return what becomes of every picture."""
-        channels: Literal[1, 3] | None = {"auto": None, "1": 1, "3": 3}[self.channels]
-        return ResizePolicy(size, self.resize, self.margin, channels)
+        values = ValueRange(*self.value_range) if self.value_range else None
+        channels = None if self.channels == "auto" else int(self.channels)
+        return ResizePolicy(size, self.resize, self.margin, channels, values)
+
+
+class ExampleOptions(DataOptions):
+    """What belongs to each image."""
+
+    pairs: tuple[str, str] | None = Field(
+        None, description="folders or zips of clean and of degraded images of the same names; replaces --data"
+    )
+    cond_images: str | None = Field(
+        None, description="folder or zip of second images of the same names as those of --data, which the network sees"
+    )
+    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
 
 
 class Datasets(NamedTuple):
-    """A set to train on, and one to measure on that training never sees; both of images (n, channels, S, S)."""
+    """A set to train on, and one to measure on that training never sees; both of images (n, channels, S, S).
+
+    Args:
+        name: of the data.
+        training: called, it draws images (n, channels, S, S); finite sets are also read by number.
+        validation: the same, of images that training never sees.
+        channels: of an image.
+        value_range: of the values that became -1 and 1; None for 8-bit pictures.
+        classes: names of the classes of the condition `label`.
+    """
 
     name: str
     training: Source
     validation: Source
     channels: int
+    value_range: ValueRange | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> DatasetInfo:
         """What the training set is, with its fingerprint if it is finite."""
         data = self.training
-        return (
-            DatasetInfo(self.name, len(data), data.sha256)
-            if isinstance(data, InMemoryImages)
-            else DatasetInfo(self.name)
-        )
+        if not isinstance(data, WindowedImages | Examples):
+            return DatasetInfo(self.name)
+        return DatasetInfo(self.name, len(data), data.sha256, self.value_range, self.classes)
+
+    @property
+    def partners(self) -> Datasets | None:
+        """The degraded images of pairs as a data set of their own; None for other data."""
+        training, validation = self.training, self.validation
+        if not isinstance(training, Examples) or not isinstance(validation, Examples) or training.second != "z":
+            return None
+        return Datasets(self.name, training.partners, validation.partners, self.channels, self.value_range)
+
+    @property
+    def network_arguments(self) -> dict[str, int]:
+        """The arguments of a network that sees what belongs to the images: a class, a second image."""
+        seen = {"num_classes": len(self.classes)} if self.classes else {}
+        second = isinstance(self.training, Examples) and self.training.second == "image"
+        return {**seen, **({"cond_channels": self.channels} if second else {})}
 
 
 def load_data(options: DataOptions, size: int, seed: int, device: torch.device, name: str, option: str) -> Datasets:
@@ -87,21 +149,76 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         drawn: Source = DRAWN[name](size, device)
         source = gray(drawn) if options.channels == "1" else drawn
         return Datasets(name, source, source, 1 if options.channels == "1" else 3)
-    if name in TORCHVISION and not Path(name).exists():
-        pictures = from_torchvision(name, Path(options.data_dir), options.download, option)
-    else:
-        pictures = from_path(Path(name), seed, option)
-    policy = options.resize_policy(size)
-    images = decode(pictures.training, policy, option, name)
-    channels: Literal[1, 3] = 1 if images.shape[1] == 1 else 3
-    if pictures.validation is pictures.training:
-        print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
-    flip = channels == 3 if options.flip is None else options.flip
-    unseen = decode(pictures.validation, policy.for_validation(channels), option, name)
-    training, validation = (to_data_device(part, options.data_device, device) for part in (images, unseen))
-    return Datasets(
-        name, InMemoryImages(training, size, flip, device), InMemoryImages(validation, size, False, device), channels
+    sets = _read_sets(options, size, _split(options, name, seed, option), option, name)
+    training, validation = (_windows(options, size, part, device, i) for i, part in enumerate(sets))
+    return Datasets(name, training, validation, sets[0].channels, options.resize_policy(size).value_range)
+
+
+def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.device) -> Datasets:
+    """Return the data of a run: those of --pairs or --data, with what belongs to each image.
+
+    Args:
+        options: which data, and how pictures are read.
+        size: side S of the images.
+        seed: of what is held out.
+        device: where batches go.
+
+    Raises:
+        UsageError: if there is no such data, none of it can be used, or nothing can belong to it.
+    """
+    if options.pairs and options.cond_images:
+        raise UsageError("--pairs and --cond-images both name second images; give one of them")
+    name, second = options.pairs or (options.data, options.cond_images)
+    option = "--pairs" if options.pairs else "--data"
+    if not second and not options.labels:
+        return load_data(options, size, seed, device, name, option)
+    if name in DRAWN or (second and _in_torchvision(name)):
+        raise UsageError(f"{option} {name}: labels and second images need a folder or zip of pictures")
+    split = _split(options, name, seed, option, second)
+    sets = _read_sets(options, size, split, option, name)
+    conds, classes = _labels(options.labels, name, split, sets) if options.labels else (({}, {}), ())
+    kind = "z" if options.pairs else "image" if second else None
+    training, validation = (
+        Examples(_windows(options, size, part, device, i), kind, conds[i]) for i, part in enumerate(sets)
     )
+    return Datasets(name, training, validation, sets[0].channels, options.resize_policy(size).value_range, classes)
+
+
+def _labels(
+    source: str, root: str, split: Split, sets: tuple[DecodedSet, DecodedSet]
+) -> tuple[tuple[Cond, ...], tuple[str, ...]]:
+    """Return the labels of both parts as conditions, and the names of the classes of the first."""
+    kept = [[entries[i] for i in part.kept] for entries, part in zip(split, sets, strict=True)]
+    labels = [read_labels(entries, source, root) for entries in kept]
+    classes = class_names(labels[0])
+    return tuple({"label": to_numbers(own, classes)} for own in labels), classes
+
+
+def _in_torchvision(name: str) -> bool:
+    return name in TORCHVISION and not Path(name).exists()
+
+
+def _split(options: DataOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
+    if _in_torchvision(name):
+        return from_torchvision(name, Path(options.data_dir), options.download, option)
+    partner = None if second is None else Path(second)
+    return from_path(Path(name), seed, option, partner, values=bool(options.value_range))
+
+
+def _read_sets(options: DataOptions, size: int, split: Split, option: str, name: str) -> tuple[DecodedSet, DecodedSet]:
+    """Return the images to train on and those to measure on, decoded; the latter without a margin."""
+    policy = options.resize_policy(size)
+    images = decode_set(split.training, policy, option, name)
+    if split.validation is split.training:
+        print(f"{option} {name}: its only image is trained on and measured on", file=sys.stderr)
+    return images, decode_set(split.validation, policy.for_validation(images.channels), option, name)
+
+
+def _windows(options: DataOptions, size: int, part: DecodedSet, device: torch.device, number: int) -> WindowedImages:
+    """Return images as windows: part 0 for training, mirrored if the options say so, part 1 as they are."""
+    flip = number == 0 and (part.channels == 3 if options.flip is None else options.flip)
+    values = options.resize_policy(size).value_range or ValueRange()
+    return InMemoryImages(to_data_device(part.images, options.data_device, device), size, flip, device, values)
 
 
 def gray(source: Source) -> Source:

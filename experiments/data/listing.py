@@ -1,6 +1,6 @@
 """What lies in a folder or a zip: the pictures, each of them once, and what is left out, by name and number.
 
-* A picture is a file whose suffix belongs to a format that Pillow decodes on this machine (`readable_suffixes`).
+* A picture is a file whose suffix belongs to a format that is read here (`experiments.data.formats`).
 * Links to folders and files are followed. A folder or file that several ways lead to is taken once, under its own
   path if it lies in the searched folder; so a link that leads back to a folder above it ends there.
 * Files and folders whose name begins with a dot are left out, and the folder `__MACOSX` that macOS adds to a zip.
@@ -10,24 +10,20 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-
-from PIL import Image
+from typing import Any, NamedTuple
 
 from degrade.command_line import UsageError
-from experiments.data.images import Entry
+from experiments.data.decoding import Entry
+from experiments.data.formats import ARRAYS, open_picture, open_values, readable_suffixes
 
-__all__ = ["Listing", "Picture", "list_pictures", "readable_suffixes"]
+__all__ = ["Listing", "Picture", "list_pictures"]
 
-# Formats that Pillow recognizes without being able to decode their pixels.
-UNDECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
+Read = Callable[[bytes, str], Any]  # (content of a file, its name) -> the picture
 
 
 class Picture(NamedTuple):
@@ -38,10 +34,27 @@ class Picture(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The pictures of a folder or zip in the order of their names, and per reason the names of what is left out."""
+    """The pictures of a folder or zip in the order of their names, and per reason the names of what is left out.
+
+    Args:
+        pictures: each once.
+        left_out: names by reason.
+        values: whether files are read as values of any type, with the formats of arrays, or as pictures of 8 bits.
+    """
 
     pictures: list[Picture]
     left_out: dict[str, list[str]]
+    values: bool = False
+
+    @property
+    def read(self) -> Read:
+        """What reads the content of a file."""
+        return open_values if self.values else open_picture
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """The suffixes of files that are read."""
+        return readable_suffixes() | ARRAYS if self.values else readable_suffixes()
 
     def remarks(self) -> Iterator[str]:
         """Yield one line for each reason to leave something out, with the number and the first of the names."""
@@ -53,24 +66,18 @@ class Listing(NamedTuple):
         self.left_out.setdefault(reason, []).append(name)
 
 
-@functools.cache
-def readable_suffixes() -> frozenset[str]:
-    """Return the suffixes, such as `.png`, of the formats that Pillow decodes on this machine."""
-    known = Image.registered_extensions()  # loads all of Pillow's formats, which fills Image.OPEN
-    return frozenset(suffix for suffix, kind in known.items() if kind in Image.OPEN and kind not in UNDECODED)
-
-
-def list_pictures(path: Path, option: str) -> Listing:
+def list_pictures(path: Path, option: str, values: bool = False) -> Listing:
     """Return what lies in a folder (searched recursively) or a zip.
 
     Args:
         path: of the folder or zip.
         option: the option that named the path, for messages.
+        values: whether files are read as values of any type.
 
     Raises:
         UsageError: if the path is neither.
     """
-    listing = Listing([], {})
+    listing = Listing([], {}, values)
     if path.is_dir():
         _search(path, listing)
     elif zipfile.is_zipfile(path):
@@ -97,7 +104,7 @@ def _search(root: Path, listing: Listing) -> None:
             links += _search_real(root, parts, listing, seen)
         elif os.path.isfile(target):
             seen.add(target)
-            _take(listing, parts, (str(shown), partial(_opened, shown)))
+            _take(listing, parts, (str(shown), partial(_opened, shown, listing.read)))
         else:
             listing.leave_out("links that lead nowhere", "/".join(parts))
 
@@ -119,7 +126,7 @@ def _search_real(root: Path, start: tuple[str, ...], listing: Listing, seen: set
         for file in files:
             parts = (*above, file.name)
             if file.name.startswith("."):
-                if file.is_dir() or _is_picture(file.name):
+                if file.is_dir() or _is_picture(file.name, listing):
                     listing.leave_out("hidden files or folders", "/".join(parts))
             elif file.is_symlink():
                 links.append(parts)
@@ -128,7 +135,7 @@ def _search_real(root: Path, start: tuple[str, ...], listing: Listing, seen: set
             elif file.is_file() and file.path not in seen:
                 seen.add(file.path)
                 shown = root.joinpath(*parts)
-                _take(listing, parts, (str(shown), partial(_opened, shown)))
+                _take(listing, parts, (str(shown), partial(_opened, shown, listing.read)))
     return links
 
 
@@ -148,31 +155,26 @@ def _read_index(path: Path, listing: Listing) -> None:
             listing.leave_out("earlier entries of the same name", name)
         last[parts] = info
     for parts, info in last.items():
-        _take(listing, parts, (f"{path}/{'/'.join(parts)}", partial(_unpacked, archive, info)))
+        _take(listing, parts, (f"{path}/{'/'.join(parts)}", partial(_unpacked, archive, info, listing.read)))
 
 
 def _take(listing: Listing, parts: tuple[str, ...], entry: Entry) -> None:
-    if _is_picture(parts[-1]):
+    if _is_picture(parts[-1], listing):
         listing.pictures.append(Picture(parts, entry))
     else:
         suffix = PurePosixPath(parts[-1]).suffix.lower()
         kind = f"{suffix} files" if suffix else "files without a suffix"
-        listing.leave_out(f"{kind}, which Pillow does not read here", "/".join(parts))
+        why = "are read with --value-range alone" if suffix in ARRAYS else "Pillow does not read here"
+        listing.leave_out(f"{kind}, which {why}", "/".join(parts))
 
 
-def _is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in readable_suffixes()
+def _is_picture(name: str, listing: Listing) -> bool:
+    return PurePosixPath(name).suffix.lower() in listing.suffixes
 
 
-def _opened(file: Path) -> Image.Image:
-    return _decoded(file.read_bytes())
+def _opened(file: Path, read: Read) -> Any:
+    return read(file.read_bytes(), file.name)
 
 
-def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Image.Image:
-    return _decoded(archive.read(info))
-
-
-def _decoded(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
-    return picture
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, read: Read) -> Any:
+    return read(archive.read(info), info.filename)

@@ -33,6 +33,7 @@ from experiments.evaluation.linear import (
     to_input_precision,
 )
 from restore import BaseRestorer
+from restore.conditions import Cond, draw_params
 from samplers import (
     Sampler,
     cumulative_change,
@@ -138,7 +139,8 @@ class Comparison:
 
     Args:
         restorers: name -> R; the names become part of the rows if there are several.
-        x0: (N, C, H, W) clean images that training has not seen.
+        examples: (N, C, H, W) clean images that training has not seen, or a pair of them and a dict of what belongs to
+            each: conditions, and z if it is known (see `restore.conditions`).
         evaluator: measures; its processes share the work.
         options: what is compared.
 
@@ -149,7 +151,7 @@ class Comparison:
     def __init__(
         self,
         restorers: Mapping[str, BaseRestorer],
-        x0: Tensor,
+        examples: Tensor | tuple[Tensor, Cond],
         evaluator: Evaluator,
         options: ComparisonOptions = ComparisonOptions(),
     ) -> None:
@@ -157,7 +159,8 @@ class Comparison:
         self.D = next(iter(restorers.values())).degradation
         if any(R.degradation != self.D for R in restorers.values()):
             raise ValueError("the models undo different degradations; compare models of one degradation")
-        self.x0, self.evaluator, self.options = x0, evaluator, options
+        self.x0 = examples if isinstance(examples, Tensor) else examples[0]
+        self.evaluator, self.options = evaluator, options
         self.start = self.D.T if options.start is None else options.start
         if self.start > self.D.T:
             raise ValueError(f"start {self.start} is more than T = {self.D.T}; choose {self.D.T} or less")
@@ -165,7 +168,8 @@ class Comparison:
         self.samplers = [name for name in options.samplers or compatible_samplers(self.D) if name != DIRECT]
         for name in self.samplers:
             parse_sampler(name).check_compatible(self.D)
-        self.z = self.D.draw(x0, self._generators("degraded", range(len(x0))))
+        generators = self._generators("degraded", range(len(self.x0)))
+        _, self.z, self.cond = draw_params(self.D, examples, generators)
 
     def run(self, data: Tensor) -> dict[str, Any]:
         """Measure every row; every process must call it, and all return the same.
@@ -278,6 +282,8 @@ class Comparison:
     def restore(self, R: BaseRestorer, method: Method, part: slice, t: int) -> tuple[Tensor, Tensor | None]:
         """Return the restored images of a batch, and the squared errors (2, steps) of x0_hat and x_s on the way."""
         x_t, z = self._degraded(part, t)
+        if self.cond:
+            R = R.with_cond(**{name: value[part] for name, value in self.cond.items()})
         if method.row == DEGRADED:
             return x_t, None
         if method.row == LINEAR:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from degrade import GaussianNoise, Source
 from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
-from experiments.data.images import InMemoryImages
+from experiments.data.images import WindowedImages
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.tables import render_evaluation, render_table
 from restore import FunctionRestorer, Restorer
@@ -57,7 +57,7 @@ class DiffusionEvaluator:
 
     def images(self, n: int, use: str) -> Tensor:
         """Return the first n unseen images, or as many as there are."""
-        if isinstance(self.unseen, InMemoryImages):
+        if isinstance(self.unseen, WindowedImages):
             return self.unseen.at(torch.arange(min(n, len(self.unseen))))
         return self.unseen(n, seeded_generator(self.device, self.seed, use))
 

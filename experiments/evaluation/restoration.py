@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Params, Source, expand_level, map_params
+from degrade import Source, expand_level, map_params
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from degrade.seeding import seeded_generator
-from experiments.data.images import InMemoryImages
+from experiments.data.examples import take_examples
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import InputPrecision, has_linear_inverse, linear_inverse, to_input_precision
 from experiments.evaluation.tables import render_evaluation
 from restore import BaseRestorer
+from restore.conditions import Example, draw_params
 from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_timesteps
 
 __all__ = ["RestorationEvaluator", "table"]
@@ -52,17 +53,14 @@ class RestorationEvaluator:
         self.seed, self.batch, self.input_precision = seed, batch, input_precision
         self.times = spaced_timesteps(self.D.T, min(steps or self.D.T, self.D.T))
 
-    def images(self, n: int) -> tuple[Tensor, Params]:
-        """Return the first n unseen images, or as many as there are, and a z for each."""
+    def images(self, n: int) -> Example:
+        """Return the first n unseen images, or as many as there are, with a z and the conditions of each."""
         generator = seeded_generator(self.device, self.seed, "restoration")
-        if isinstance(self.unseen, InMemoryImages):
-            x0 = self.unseen.at(torch.arange(min(n, len(self.unseen))), generator)
-        else:
-            x0 = self.unseen(n, generator)
-        return x0, self.D.draw(x0, generator)
+        return draw_params(self.D, take_examples(self.unseen, n, generator), generator)
 
-    def restored(self, x0: Tensor, z: Params) -> dict[str, Tensor]:
+    def restored(self, examples: Example) -> dict[str, Tensor]:
         """Return the images as degraded to severity T and as restored from there by each way, (N, C, H, W) each."""
+        x0, z, cond = examples
         T = expand_level(self.D.T, x0)
         x_T = to_input_precision(self.D(x0, T, z), self.input_precision)
         linear = ("linear inverse",) if has_linear_inverse(self.D) else ()
@@ -70,19 +68,21 @@ class RestorationEvaluator:
         for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
             part = slice(first, first + self.batch)
             x_part, z_part = x_T[part], map_params(lambda v, part=part: v[part], z)  # type: ignore[misc]
+            R = self.R.with_cond(**{name: value[part] for name, value in cond.items()}) if cond else self.R
             made["degraded"].append(x_part)
             for name in linear:
                 made[name].append(linear_inverse(self.D, x_part, T[part], z_part, self.input_precision))
-            made["direct"].append(direct(self.R, x_part, self.D.T))
+            made["direct"].append(direct(R, x_part, self.D.T))
             for name, step in WALKS.items():
-                made[name].append(sample(self.R, step, x_part, z_part, self.times))
+                made[name].append(sample(R, step, x_part, z_part, self.times))
         return {name: torch.cat(parts) for name, parts in made.items()}
 
     def measure(self, n: int) -> dict[str, Any]:
         """Return the evaluation of n restored images, or of as many as there are, with differences to `direct`."""
-        x0, z = self.images(n)
+        examples = self.images(n)
         evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
-        evaluation = evaluator.evaluate(self.restored(x0, z), truth=x0, reference=x0, baseline="direct")
+        x0 = examples.x0
+        evaluation = evaluator.evaluate(self.restored(examples), truth=x0, reference=x0, baseline="direct")
         return {
             "severity": self.D.T,
             "input_precision": self.input_precision,
@@ -92,7 +92,7 @@ class RestorationEvaluator:
 
     def forward_strip(self, path: Path, n: int = 5) -> Path:
         """Save rows of x0 -> D(x0, t, z)."""
-        x0, z = self.images(n)
+        x0, z, _ = self.images(n)
         levels = spaced_levels(self.D.T, 8)
         panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in levels], dim=1)
         return _saved(
@@ -105,8 +105,8 @@ class RestorationEvaluator:
 
     def restoration_strip(self, path: Path, n: int = 8) -> Path:
         """Save rows of the truth, what is left of it, and what each way makes of that."""
-        x0, z = self.images(n)
-        columns = {"truth": x0, **self.restored(x0, z)}
+        examples = self.images(n)
+        columns = {"truth": examples.x0, **self.restored(examples)}
         panels = torch.stack(list(columns.values()), dim=1)
         return _saved(
             [SeverityRow(f"image {i + 1}", f"t = {self.D.T}", row, list(columns)) for i, row in enumerate(panels)], path

@@ -12,7 +12,7 @@ import torch
 
 from degrade import get
 from degrade.command_line import UsageError, validated
-from experiments.data.datasets import DataOptions, Datasets, load_data
+from experiments.data.datasets import Datasets, ExampleOptions, load_data, load_examples
 from restore import CheckpointConfig, Restorer, latest, load
 from restore.checkpoint.config import read_checkpoint_config
 from restore.checkpoint.validation import is_model
@@ -68,8 +68,8 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
             run = Path("runs") / checkpoint.name
         stored = _stored(run / "config.json")
         data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
-        other = None
-        if live:
+        other = data.partners if data else None
+        if live and other is None:
             usual = stored.get("partner_data") or ("drawn-animals" if stored.get("data") == "drawn" else None)
             other = _data(source.other, usual, "--partner-data", stored, specification, source.seed, device)
             if other is None:
@@ -103,18 +103,20 @@ def _data(
     if name is None:
         return None
     network = specification.network.arguments
-    values = {key: stored[key] for key in DataOptions.model_fields if key in stored}
+    values = {key: stored[key] for key in ExampleOptions.model_fields if key in stored}
     channels = network.get("out_channels") or network.get("in_channels")
     values |= {} if channels is None else {"channels": str(channels)}
-    options = validated(DataOptions, {**values, "data": name, "download": False})
-    size = network.get("image_size", stored.get("size"))
+    options = validated(ExampleOptions, {**values, "data": name, "download": False})
+    size, seed = network.get("image_size", stored.get("size")), stored.get("seed", seed)
     if size is None:
         raise UsageError(
             f"the size of the images for {specification.network.name} is unknown; give its configuration a field"
             " image_size"
         )
     try:
-        return load_data(options, size, stored.get("seed", seed), device, name, option)
+        if option != "--data":
+            return load_data(options, size, seed, device, name, option)
+        return load_examples(options.model_copy(update={"pairs": None}) if asked else options, size, seed, device)
     except UsageError as error:
         if asked:
             raise

@@ -139,6 +139,9 @@ class TrainOptions(Options):
     precision: Literal["float32", "bfloat16"] = Field("float32", description="type of the numbers in the network")
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
+    cond_dropout: float = Field(
+        0.0, ge=0, le=1, description="probability that the conditions of an image are left out, for guidance"
+    )
     log_every: Count = Field(20, description="steps between two lines of the log")
     save_every: Count = Field(500, description="steps between two checkpoints")
     keep: Count = Field(2, description="number of checkpoints that are kept")
@@ -172,7 +175,8 @@ class TrainOptions(Options):
             count_micro_batches(self.batch_size, self.micro_batch_size, get_world_size())
         except ValueError as error:
             raise UsageError(str(error)) from None
-        names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "precision", "compile", "quantize_input")
+        names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "precision", "compile", "quantize_input",
+                 "cond_dropout")  # fmt: skip
         return TrainConfig(
             ema=EMAConfig(decay=self.ema_decay, update_every=self.ema_every, update_after=self.ema_start),
             seed=seed,

@@ -23,6 +23,7 @@ from restore.inverse_input import InverseInput
 from restore.nets.registry import network_arguments
 from restore.restorer import Predict, Restorer
 from restore.train_config import TrainConfig
+from restore.value_range import ValueRange
 
 __all__ = [
     "FORMAT",
@@ -84,20 +85,26 @@ class DatasetInfo:
         name: of the data set.
         images: how many there are; None where they are drawn without end.
         sha256: a fingerprint of them in hexadecimal digits, if one was taken.
+        value_range: the values that became -1 and 1; None for 8-bit pictures, 0 and 255.
+        classes: the names of the classes whose numbers are the condition `label`; empty without labels.
     """
 
     name: str
     images: int | None = None
     sha256: str | None = None
+    value_range: ValueRange | None = None
+    classes: tuple[str, ...] = ()
 
     def matches(self, other: DatasetInfo) -> bool:
-        """Return whether both are the same data: by their fingerprints if both have one, else by name and number.
+        """Return whether both are the same data in the same units: by fingerprints if both have one, else by name.
 
         >>> DatasetInfo("faces.zip", 10, "ab").matches(DatasetInfo("/elsewhere/faces.zip", 10, "ab"))
         True
         >>> DatasetInfo("faces.zip", 10).matches(DatasetInfo("faces.zip", 11, "ab"))
         False
         """
+        if (self.value_range or ValueRange()) != (other.value_range or ValueRange()):
+            return False
         if self.sha256 and other.sha256:
             return self.sha256 == other.sha256
         return (self.name, self.images) == (other.name, other.images)

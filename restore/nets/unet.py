@@ -51,6 +51,7 @@ class UNet(nn.Module):
         self.time_embed = TimeEmbedding(config.model_channels, shared.time_channels, config.freq_shift)
         if config.num_classes is not None:  # the last row stands for "no class"
             self.class_embed = nn.Embedding(config.num_classes + 1, shared.time_channels)
+            self.null_cond = {"label": config.num_classes}
         seen = (config.in_channels + config.cond_channels) * pixels
         self.conv_in = nn.Conv2d(seen, config.model_channels, 3, padding=1)
         skips = [config.model_channels]

@@ -18,7 +18,8 @@ from PIL import Image
 from degrade.command_line import UsageError, validated
 from experiments.data.archives import from_path
 from experiments.data.datasets import DataOptions, load_data
-from experiments.data.images import InMemoryImages, ResizePolicy, decode
+from experiments.data.decoding import ResizePolicy, decode
+from experiments.data.images import InMemoryImages
 from restore.data_order import MapDataset
 from tests.photographs import photographs
 
@@ -389,7 +390,7 @@ def test_a_single_picture_is_said_to_be_measured_on_what_it_was_trained_on(tmp_p
 @pytest.mark.parametrize(
     ("images", "size", "message"),
     [
-        (torch.full((2, 3, 8, 8), 200.0), 8, r"images are float32 \(2, 3, 8, 8\); InMemoryImages needs uint8"),
+        (torch.full((2, 3, 8, 8), 200), 8, r"images are int64 \(2, 3, 8, 8\); InMemoryImages needs .*, uint8 or float"),
         (torch.zeros(3, 8, 8, dtype=torch.uint8), 8, r"images are uint8 \(3, 8, 8\)"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), 9, "size is 9"),
         (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), 8, r"size is 8 for images \(0, 3, 8, 8\)"),

@@ -146,7 +146,7 @@ def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_of
         return truth["x0"][: len(x_t)]
 
     study = RestorationEvaluator(restore.FunctionRestorer(R, D), DrawnFaces(16), seed=0, batch=8, steps=3)
-    x0, z = study.images(5)
+    x0, z, _ = study.images(5)
     truth["x0"] = x0
     rows = study.measure(5)["evaluation"]["rows"]
     expected = measure("rmse", D(x0, degrade.expand_level(6, x0), z), x0)
@@ -288,7 +288,7 @@ BAD = [
     ("--degradation interpolation --partner-data nowhere", "--partner-data nowhere does not exist"),
     ("--degradation interpolation --data {0}/gray", "turns images into others; name those with --partner-data"),
     ("--degradation interpolation --data {0}/gray --partner-data {0}/color", "--partner-data {0}/color has 3 channels"),
-    ("--data {0}/gray --channels 2", "--channels 2: input should be 'auto', '1' or '3'"),
+    ("--data {0}/gray --channels 2", "--channels 2 needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3"),
     ("--data {0}/gray --margin 0.5", "--margin 0.5: input should be greater than or equal to 1"),
     ("--data {0}/gray --resize squeeze", "--resize squeeze: input should be 'crop' or 'pad'"),
     ("--prior guess", "--prior guess: input should be"),
