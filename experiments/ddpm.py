@@ -1,4 +1,4 @@
-"""Denoising diffusion as published (Ho et al., arXiv 2006.11239, 2020): train, sample, look, and measure the bound.
+"""Denoising diffusion as published (Ho et al., arXiv 2006.11239, 2020): train, sample, and measure the bound.
 
     python experiments/ddpm.py                                              drawn faces, minutes on a CPU
     python experiments/ddpm.py --preset mnist --download                    digits padded to 32 pixels
@@ -8,11 +8,11 @@
 The run ends with
 
     samples.png    samples by ancestral steps with either variance, and by strided ancestral steps and DDIM
-    reverse.png    ten of them on their way, shown at t = 999, 700, 550, 400, 300, 200, 100, 50, 15, 0 (of T = 1000)
+    reverse.png    ten trajectories, shown at t = 999, 700, 550, 400, 300, 200, 100, 50, 15, 0 (of T = 1000)
     metrics.json   distances to unseen images, and the variational bound in bits per dimension, term by term
 
-Code that counts its steps from 0 calls k what leads from our level k + 1 to our level k; what it shows "at k" is where
-that step ends, so the severities above are the same numbers there and here.
+Code whose steps count from 0 calls the step from level k + 1 to level k here "step k", and shows its result "at k". The
+severities above are therefore the same numbers in both.
 """
 
 from __future__ import annotations
@@ -39,16 +39,19 @@ PROGRAM = "ddpm"
 
 
 class DiffusionOptions(DataOptions):
-    """The diffusion."""
+    """Diffusion."""
 
     T: int = Field(1000, ge=2, description="number of noise levels")
     schedule: str = Field("linear_beta", description="linear_beta (beta from 1e-4 to 0.02), cosine or rectified")
     prediction_type: Predict = Field("eps", description="what the network predicts: eps, x0 or v")
-    clip_sample: bool = Field(True, description="clamp the guessed image to [-1, 1] when sampling")
-    sample_steps: Count = Field(50, description="steps of the strided samplers")
+    clip_sample: bool = Field(True, description="clamp the predicted image to [-1, 1] when sampling")
+    sample_steps: Count = Field(50, description="number of steps of the samplers that skip levels")
     samples: Count = Field(64, description="images drawn by each sampler")
-    bound_images: int = Field(32, ge=0, description="unseen images whose bound is evaluated; 0 for none")
-    bound_times: Count | None = Field(None, description="random severities of the bound, noisy if few (default: all)")
+    bound_images: int = Field(32, ge=0, description="number of held-out images for the bound; 0 for no bound")
+    bound_times: Count | None = Field(
+        None,
+        description="number of random severities in the bound, fewer are noisier (default: all)",
+    )
     quick: bool = Field(False, description="small network and short training: minutes on a CPU")
 
     @classmethod

@@ -9,28 +9,34 @@ second row with the photograph. Installed plugins take part.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 import degrade
-from degrade.command_line import UsageError, run_main
+from degrade.command_line import Options, UsageError, explicit_values, run_main, validated
 from degrade.image_io import load_image
 from degrade.rendering import SeverityRow, render_rows, severity_row
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 
-__all__ = ["gallery", "main"]
+__all__ = ["Config", "gallery", "main"]
 
 ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"noise_fraction": 0.15}}  # in full, the noise would drown the blur
 SUBTITLES = {"compose": "blur, noise, heat 0.15", "interpolation": "to a drawn animal"}
 
 
 def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[SeverityRow]:
-    """Return the strip of one square image (3, S, S) for every registered degradation, in alphabetical order."""
+    """Return the row of one square image (3, S, S) for every registered degradation, in alphabetical order.
+
+    Args:
+        x0: the image, in [-1, 1].
+        count: number of severities.
+        seed: seed of every z.
+    """
     animals = DrawnAnimals(x0.shape[-1], x0.device)
     strips = []
     for name in degrade.names():
@@ -39,31 +45,33 @@ def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[SeverityRow]:
     return strips
 
 
+class Config(Options):
+    """Options."""
+
+    image: str | None = Field(None, description="a picture of yours; every degradation gets a second row with it")
+    out: str = Field("gallery.png", description="file that is written")
+    size: int = Field(128, ge=16, description="side of the images in pixels, at least 16")
+    count: int = Field(7, ge=2, description="number of severities, at least 2")
+    seed: int = Field(2, description="seed of the drawn face and of every z")
+
+
 def main(argv: Sequence[str]) -> None:
     """Write the picture and print where it is.
 
     Raises:
         UsageError: if the photograph cannot be read, the size does not suit a degradation, or nothing can be written.
     """
-    parser = argparse.ArgumentParser(description="Draw every registered degradation over its severities.")
-    parser.add_argument("--image", metavar="PHOTO", help="a picture of yours, as a second row each")
-    parser.add_argument("--out", metavar="FILE", default="gallery.png")
-    parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
-    parser.add_argument("--count", type=int, default=7, help="number of severities")
-    parser.add_argument("--seed", type=int, default=2, help="of the face and of every z")
-    options = parser.parse_args(argv)
-    if options.size < 16 or options.count < 2:
-        raise UsageError(f"--size {options.size} --count {options.count}: take 16 pixels and 2 severities at least")
+    config = validated(Config, explicit_values(Config, argv, "gallery.py", __doc__ or ""))
     try:
-        face = DrawnFaces(options.size, torch.device("cpu"))(1, torch.Generator().manual_seed(options.seed))[0]
-        rows = gallery(face, options.count, options.seed)
-        if options.image:
-            photos = gallery(load_image(options.image, options.size), options.count, options.seed)
+        face = DrawnFaces(config.size, torch.device("cpu"))(1, torch.Generator().manual_seed(config.seed))[0]
+        rows = gallery(face, config.count, config.seed)
+        if config.image:
+            photos = gallery(load_image(config.image, config.size), config.count, config.seed)
             rows = [row for face, photo in zip(rows, photos) for row in (face, photo._replace(title="", subtitle=""))]
-        render_rows(rows).save(options.out)
+        render_rows(rows).save(config.out)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    print(options.out)
+    print(config.out)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,16 @@ def test_importing_the_library_is_light():
     assert "samplers" in samplers
 
 
+def test_help_of_a_program_waits_for_no_heavy_package():
+    """A program imports them where they are used: torchvision alone takes longer than torch."""
+    programs = [path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "__init__"]
+    code = f"import sys\nfor name in {programs}: __import__(f'experiments.{{name}}')\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    heavy = {"kornia", "matplotlib", "pandas", "scipy", "sklearn", "torchmetrics", "torchvision"}
+    assert not {name.partition(".")[0] for name in run.stdout.split()} & heavy
+
+
 @pytest.mark.parametrize("package", LIBRARY)
 def test_every_public_name_exists(package):
     for file in SOURCES:

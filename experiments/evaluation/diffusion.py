@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from degrade import GaussianNoise, Source
@@ -119,6 +118,8 @@ class DiffusionEvaluator:
 
     def grids(self, path: Path, made: Mapping[str, Tensor]) -> Path:
         """Save the samples, one grid for each sampler."""
+        from torchvision.utils import make_grid  # here, since it takes seconds to import
+
         rows = []
         for name, x in made.items():
             columns = -(-len(x) // 4)

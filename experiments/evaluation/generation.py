@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pil_image
@@ -128,6 +127,8 @@ class GenerationEvaluator:
 
     def grid(self, path: Path, x: Tensor) -> Path:
         """Save images as a square grid."""
+        from torchvision.utils import make_grid  # here, since it takes seconds to import
+
         picture = to_pil_image(make_grid(x, nrow=math.ceil(len(x) ** 0.5), padding=2, pad_value=1.0))
         scale = _scale(x)
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)

@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from degrade.image_io import to_pil_image
 
@@ -63,6 +62,8 @@ def animate(path: Path, frames: Sequence[Tensor], scale: int, seconds: float, ho
         seconds: for which a frame is shown.
         hold: frames that are shown twelve times as long.
     """
+    from torchvision.utils import make_grid  # here, since it takes seconds to import
+
     pictures = []
     for frame in frames:
         picture = to_pil_image(make_grid(frame, nrow=len(frame), padding=2, pad_value=1.0))

@@ -3,9 +3,10 @@
 config.json   every option, seed included
 log.jsonl     one line per logged step
 model/        checkpoints, see `restore.checkpoint.api`
-samples/      pictures made while training, by step
-tensorboard/  what TensorBoard shows, with --tensorboard
-metrics.json  what was measured at the end
+samples/      previews drawn while training, by step
+tensorboard/  event files for TensorBoard, with --tensorboard
+metrics.json  measurements made at the end
+report.html   the report page
 *.png, *.gif  pictures
 """
 
@@ -28,7 +29,7 @@ __all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
-# What may differ when a run is continued: how long, how often it reports, and where it computes.
+# Options that may differ when a run is continued: its length, its reports, and its device.
 RESUMABLE = {
     "out",
     "resume",
@@ -49,12 +50,15 @@ RESUMABLE = {
 def choose_folder(options: RunOptions, program: str) -> Path:
     """Return the folder named by --out, or a numbered one under runs/: a new one, or with --resume the newest.
 
-    Of several processes the first one looks at the folder, and the others believe it.
+    Only the first of several processes checks the folder.
+
+    Args:
+        options: the options of the run.
+        program: the name of the program, which numbered folders begin with.
 
     Raises:
-        UsageError: if there is nothing to resume, if the folder holds another run, or if several processes would have
-            to
-            find one number for it.
+        UsageError: if there is nothing to resume, if the folder holds another run, or if several processes are started
+            without --out, since each would choose a number of its own.
     """
     if get_world_size() > 1 and options.out is None:
         raise UsageError("several processes need the same folder: name it with --out")
@@ -78,7 +82,12 @@ def choose_folder(options: RunOptions, program: str) -> Path:
 
 
 def stored_config(folder: Path, model: type[O], explicit: Mapping[str, Any]) -> O:
-    """Return the configuration of the run in `folder`, with the explicit values that may differ.
+    """Return the configuration of the run in `folder`, with explicit values for the options that may differ.
+
+    Args:
+        folder: the folder of the run.
+        model: the class of the configuration.
+        explicit: values given on the command line.
 
     Raises:
         UsageError: if its file cannot be read, or if an explicit value contradicts it.
@@ -113,19 +122,19 @@ def _newest(program: str) -> int:
 
 
 def create_run_dir(folder: Path, options: RunOptions) -> Path:
-    """Make the folder of a run and write its configuration; of several processes the first one does.
+    """Create the folder of a run and write its configuration; of several processes the first one does so.
 
-    Of runs that are started together one gets the folder: the others get the next numbers if they are numbered.
+    If several runs are started at the same time, one gets the folder, and the others get the next numbers.
 
     Args:
-        folder: what `choose_folder` returned.
-        options: of the run.
+        folder: the folder that `choose_folder` returned.
+        options: the options of the run.
 
     Returns:
         The folder of the run.
 
     Raises:
-        UsageError: if it cannot be made or written, or if another run has got the folder that is named with --out.
+        UsageError: if it cannot be created or written, or if another run has taken the folder that --out names.
     """
     if not _is_first():
         return folder
@@ -135,7 +144,7 @@ def create_run_dir(folder: Path, options: RunOptions) -> Path:
                 raise UsageError(f"--out {folder} was taken by another run just now; name another folder")
             program, _, number = folder.name.rpartition("-")
             folder = _numbered(program, int(number) + 1)
-        # Where it lies and how it was started are not part of what it is: the file serves another run as --config.
+        # Without --out and --resume, so that the file can be the --config of another run.
         write_json(folder / "config.json", options.model_dump(mode="json", exclude={"out", "resume"}))
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
@@ -143,7 +152,7 @@ def create_run_dir(folder: Path, options: RunOptions) -> Path:
 
 
 def _is_ours(folder: Path, new: bool) -> bool:
-    """Try to become the one run in `folder`, which only one of several can; it must be `new`, or hold no run yet."""
+    """Try to claim `folder`, which only one of several runs can: it must be `new`, or hold no run yet."""
     try:
         folder.mkdir(parents=True, exist_ok=not new)
         (folder / "config.json").open("x").close()
@@ -155,17 +164,17 @@ def _is_ours(folder: Path, new: bool) -> bool:
 
 
 def _is_first() -> bool:
-    """Whether this is the first of the processes that were started together, which they know before they are joined."""
+    """Whether this is the first of several processes, by the environment: they may not be connected yet."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def resume_run(folder: Path, training: Trainer, data: DatasetInfo | None = None) -> None:
-    """Put `training` where the run in `folder` left off; where it was stopped before it saved, that is the beginning.
+    """Load the newest checkpoint of the run in `folder` into `training`; without a checkpoint it starts from step 0.
 
     Args:
-        folder: of the run.
-        training: of the same network and degradation.
-        data: what it will go on with.
+        folder: the folder of the run.
+        training: a training of the same network and degradation.
+        data: description of the data it continues with.
 
     Raises:
         UsageError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
@@ -181,12 +190,12 @@ def resume_run(folder: Path, training: Trainer, data: DatasetInfo | None = None)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file all at once."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file all at once: under another name first, then, on disk, renamed."""
+    """Write a file atomically: under another name, synchronized to disk, then renamed."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w") as file:
         file.write(text)
@@ -196,7 +205,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_log(path: Path, before: int | None = None) -> list[dict[str, Any]]:
-    """Return the lines of a log up to step `before`; a line torn by a crash is left out.
+    """Return the lines of a log up to step `before`, without a line that a crash left incomplete.
 
     A resumed run repeats the steps after its checkpoint, so of two lines for one step the later counts.
     """

@@ -1,7 +1,7 @@
-"""Watching a training: a progress bar, the file `log.jsonl`, and TensorBoard where it is asked for.
+"""The log of a training: a progress bar, the file `log.jsonl`, and TensorBoard on request.
 
-Of several processes the first one reports. All of them look at the losses, at the same steps, and stop at one that is
-not finite.
+Only the first of several processes writes. All of them check the losses at the same steps and stop if one is not
+finite.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from restore import StepStats, Trainer
 
 __all__ = ["TrainingLogger"]
 
-MOST = 8  # severities that an error message names
+MAX_NAMED = 8  # severities that an error message names
 
 
 class TrainingLogger:
-    """Mean loss, learning rate, gradient and speed since the last line, every so many steps.
+    """Writes the mean loss, the learning rate, the norm of the gradient and the speed every `options.log_every` steps.
 
     Args:
-        folder: of the run; lines of steps that `training` has not taken yet are dropped from its log.
+        folder: the folder of the run; log lines of steps after `training.step` are removed.
         training: in its present state.
-        options: how often to write, and whether to TensorBoard as well.
+        options: how often to write, and whether to write for TensorBoard as well.
 
     Raises:
         UsageError: if the log cannot be written, or TensorBoard is not installed.
@@ -47,36 +47,36 @@ class TrainingLogger:
         self.per_step = training.config.batch_size
         self.steps, self.first = training.config.steps, training.step
         self.records: list[StepStats] = []
-        self.board: Any = None
+        self.writer: Any = None
         if self.reports:
             with _writing(self.path):
                 write_text(self.path, "".join(json.dumps(row) + "\n" for row in read_log(self.path, self.first)))
             if options.tensorboard:
-                self.board = _board(folder / "tensorboard", self.first)
+                self.writer = _make_writer(folder / "tensorboard", self.first)
 
     def __enter__(self) -> TrainingLogger:
-        """Show the bar, and start the clock."""
+        """Show the progress bar and start to measure time."""
         quiet = None if self.reports else True  # None: where standard error is no terminal
         self.bar = tqdm(total=self.steps, initial=self.first, desc="training", unit=" steps", disable=quiet)
         self.since = time.perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close bar and board."""
+        """Close the progress bar and the TensorBoard writer."""
         self.bar.close()
-        if self.board:
-            with _writing(Path(self.board.log_dir)):
-                self.board.close()
+        if self.writer:
+            with _writing(Path(self.writer.log_dir)):
+                self.writer.close()
 
     def add(self, record: StepStats) -> None:
-        """Count a step; every so often write a line."""
+        """Add the statistics of a step, and write a line if one is due."""
         self.records.append(record)
         self.bar.update()
         if record.step % self.every == 0:
             self.write()
 
     def write(self) -> None:
-        """Write the line of the steps since the last one; here, and only here, the host waits for the device.
+        """Write the line of the steps since the last line. Only here does the host wait for the device.
 
         Raises:
             UsageError: if a loss or a gradient was not finite, or the line cannot be written.
@@ -87,7 +87,7 @@ class TrainingLogger:
         losses, norms = (torch.stack([getattr(r, name) for r in self.records]) for name in ("loss", "grad_norm"))
         finite = (losses.isfinite() & norms.isfinite()).tolist()
         if not all(finite):
-            raise UsageError(_complaint(self.records[finite.index(False)]))
+            raise UsageError(_not_finite_message(self.records[finite.index(False)]))
         seconds = time.perf_counter() - self.since
         row = {
             "step": last.step,
@@ -104,28 +104,28 @@ class TrainingLogger:
         step, loss, speed = row["step"], row["loss"], row["images_per_s"]
         with _writing(self.path), self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        if self.board:
-            with _writing(Path(self.board.log_dir)):
+        if self.writer:
+            with _writing(Path(self.writer.log_dir)):
                 for name in row.keys() - {"step"}:
-                    self.board.add_scalar(name, row[name], step)
-                self.board.flush()
+                    self.writer.add_scalar(name, row[name], step)
+                self.writer.flush()
         self.bar.set_postfix(loss=f"{loss:.4f}", images_per_s=f"{speed:.0f}")
         if self.bar.disable and (step == self.steps or step % (10 * self.every) == 0):
             print(f"step {step}/{self.steps}: loss {loss:.4f}, {speed:.0f} images/s", file=sys.stderr, flush=True)
 
     @contextmanager
-    def picture(self, step: int) -> Iterator[Path]:
-        """Yield the path of the picture of a step; put what lies there afterwards on the board.
+    def preview(self, step: int) -> Iterator[Path]:
+        """Yield the path for the preview of a step; afterwards add the picture to TensorBoard.
 
-        The time that it takes does not count for the speed.
+        Its time is not counted in the speed.
         """
         start = time.perf_counter()
         path = self.path.parent / "samples" / f"step-{step:08d}.png"
         with _writing(path):
             path.parent.mkdir(exist_ok=True)
             yield path
-            if self.board and path.is_file():
-                self.board.add_image("samples", _read(path), step, dataformats="HWC")
+            if self.writer and path.is_file():
+                self.writer.add_image("samples", _read(path), step, dataformats="HWC")
         self.since += time.perf_counter() - start
 
 
@@ -139,7 +139,7 @@ def _writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _board(folder: Path, step: int) -> Any:
+def _make_writer(folder: Path, step: int) -> Any:
     """Return a writer for TensorBoard whose curves go on after `step`."""
     try:
         require("tensorboard", "--tensorboard", extra="watch")
@@ -160,13 +160,13 @@ def _read(path: Path) -> Tensor:
     return pixels.permute(1, 2, 0)
 
 
-def _complaint(record: StepStats) -> str:
+def _not_finite_message(record: StepStats) -> str:
     advice = "lower --max-grad-norm or the lr of --optimizer, and continue with --resume"
     bad = ~record.losses.isfinite()
     if not bool(bad.any()):
         return f"the gradient is not finite at step {record.step}, its loss {float(record.loss):.4g} is; {advice}"
     values = sorted({str(value) for value in record.losses[bad].tolist()})
     severities = sorted(set(record.t[bad].tolist()))
-    shown = ", ".join(map(str, severities[:MOST])) + (", ..." if len(severities) > MOST else "")
+    shown = ", ".join(map(str, severities[:MAX_NAMED])) + (", ..." if len(severities) > MAX_NAMED else "")
     images = f"{int(bad.sum())} of {len(bad)} images"
     return f"the loss is {' or '.join(values)} from step {record.step} on, for {images}, at t = {shown}; {advice}"

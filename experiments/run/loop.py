@@ -108,7 +108,7 @@ def fit(training: Trainer, task: TrainingTask, folder: Path, options: TrainOptio
                 break
             # The processes hold the same weights: the first one draws, the others wait for it in the next step.
             if task.preview and not training.rank and options.preview_every and step % options.preview_every == 0:
-                with log.picture(step) as path:
+                with log.preview(step) as path:
                     task.preview(path, training.ema)
         if training.any_rank(stopper.asked):
             raise KeyboardInterrupt(f"stopped after step {training.step}, saved; continue with --resume --out {folder}")

@@ -1,12 +1,12 @@
 """The settings of Bansal et al. (arXiv 2208.09392, 2022) for MNIST, CIFAR-10 and CelebA, as values of options.
 
-Restoration presets are called by data set and degradation, `cifar10-blur`; the four `generation-...` presets train on
-faces of 128 pixels (CelebA, or with --data the animals of AFHQ) and then start from nothing. Training is the same for
-all: L1, Adam 2e-5, 64 images a step in two forward passes, 700,000 steps, EMA 0.995 every 10 steps after 2,000. The
-    original networks are ConvNeXt UNets, for CIFAR-10 the UNet of DDPM; here all are our UNet, of the same widths and
-    levels.
+Restoration presets are named after data set and degradation, `cifar10-blur`. The four `generation-...` presets train on
+faces of 128 pixels (CelebA, or with --data the animals of AFHQ) and fit a prior, so that images can be generated.
+Training is the same for all: L1, Adam 2e-5, 64 images per step in two forward passes, 700,000 steps, EMA 0.995 every 10
+steps after step 2,000. The original networks are ConvNeXt UNets, for CIFAR-10 the UNet of DDPM; here all are `UNet`
+with the same widths and levels.
 
-`shrink` makes of any preset a run of minutes on a CPU: the same degradation, a small network, a short training.
+`shrink` turns any preset into a run of minutes on a CPU: the same degradation, a small network, a short training.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def test_many_severities_are_abridged():
     record = restore.StepStats(
         3, torch.tensor(0.0), torch.tensor(0.0), 1.0, torch.arange(1, 21), torch.full((20,), torch.nan)
     )
-    assert "at t = 1, 2, 3, 4, 5, 6, 7, 8, ...;" in watch._complaint(record)
+    assert "at t = 1, 2, 3, 4, 5, 6, 7, 8, ...;" in watch._not_finite_message(record)
 
 
 @pytest.mark.parametrize("what", ["log", "picture", "checkpoint"])

@@ -27,8 +27,8 @@ def test_it_shows_every_registered_degradation_from_clean_to_last():
     [
         ("--image nowhere.png", "nowhere.png is not a picture"),
         ("--size 40", "which 2^4 does not divide"),
-        ("--size 8", "take 16 pixels"),
-        ("--count 1", "2 severities at least"),
+        ("--size 8", "--size 8: input should be greater than or equal to 16"),
+        ("--count 1", "--count 1: input should be greater than or equal to 2"),
         ("--out nowhere/gallery.png --size 32", "nowhere/gallery.png"),
     ],
 )
