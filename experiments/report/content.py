@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from degrade import Params, expand_level, map_params
 from degrade.rendering import spaced_levels
@@ -116,6 +115,8 @@ def restoration_blocks(
 
 def _grid(images: Tensor) -> Tensor:
     """Return images (B, C, H, W) beside each other as (C, H', W')."""
+    from torchvision.utils import make_grid  # here, since it takes seconds to import
+
     grid: Tensor = make_grid(images, len(images), padding=2, pad_value=1.0)
     return grid.cpu()
 
