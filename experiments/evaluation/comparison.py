@@ -25,6 +25,7 @@ from degrade import Degradation, Params, expand_level, map_params
 from degrade.frozen import frozen
 from degrade.seeding import seeded_generator
 from experiments.evaluation.accumulate import Rows, gather_objects, process_share
+from experiments.evaluation.calls import CountCalls
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import (
     InputPrecision,
@@ -47,7 +48,7 @@ from samplers import (
 )
 from samplers.loop import inference_mode
 
-__all__ = ["Comparison", "ComparisonOptions", "CountCalls", "Method", "Observed", "compatible_samplers"]
+__all__ = ["Comparison", "ComparisonOptions", "Method", "Observed", "compatible_samplers"]
 
 DEGRADED, LINEAR, DIRECT = "degraded", "linear inverse", "direct"
 SEVERITY_STEPS = 10  # of the trajectories from every severity, at most
@@ -98,20 +99,6 @@ class Observed(NamedTuple):
     rows: dict[str, Rows]
     described: dict[str, dict[str, Any]]
     along: dict[str, Any]
-
-
-class CountCalls(BaseRestorer):
-    """A restorer that counts how often it is called."""
-
-    def __init__(self, R: BaseRestorer) -> None:
-        super().__init__(R.degradation)
-        self.R, self.calls = R, 0
-
-    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        """Return R(x_t, t)."""
-        self.calls += 1
-        x0_hat: Tensor = self.R(x_t, t, **cond)
-        return x0_hat
 
 
 def compatible_samplers(D: Degradation) -> list[str]:
