@@ -143,7 +143,7 @@ class Registry(Generic[B]):
         """
         name, _, words = text.partition(":")
         words, *inner = re.split(r"(?:^|,)(\w+)=(?=[A-Za-z_][\w-]*:)", words, maxsplit=1)
-        arguments = parse_key_values(filter(None, re.split(r",(?=\w+=|[^=]*$)", words)))
+        arguments = parse_key_values(filter(None, re.split(r",(?=\w+=)", words)))
         return self.make(name, **arguments, **dict([inner] if inner else []), **runtime)
 
     def _load_plugins(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from torch import nn
 
 from degrade.options import IntList, KeyValues, Options, UsageError
 from degrade.registry import Registry, build
-from degrade.serializable import parse_key_values
 from restore import EMAConfig, TrainConfig, make_network, network_names
 from restore.distributed import count_micro_batches, get_world_size
 from restore.losses import LOSSES
@@ -199,8 +197,7 @@ def make_component(registry: Registry[Any], text: str, option: str) -> Any:
     >>> make_component(LR_SCHEDULES, "cosine:warmup=50", "lr_schedule")
     Cosine(warmup=50)
     """
-    name, _, words = text.partition(":")
     try:
-        return registry.make(name, **parse_key_values(filter(None, re.split(r",(?=\w+=)", words))))
+        return registry.parse(text)
     except ValueError as error:
         raise ValueError(f"--{option.replace('_', '-')} {text}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import random
@@ -17,25 +18,15 @@ import torch
 
 import degrade
 import restore
-from restore import Restorer, TrainConfig, Trainer, UNet, UNetConfig
-from tests.trainings import states
+from restore import Restorer, TrainConfig, Trainer, UNet
+from tests.trainings import TINY, states
 
 KILLS = 60
 
 
 def trained():
     """A tiny training after its first step, its optimizer filled."""
-    net = UNet(
-        UNetConfig(
-            image_size=8,
-            in_channels=1,
-            model_channels=8,
-            channel_mult=(1,),
-            num_res_blocks=1,
-            attention_resolutions=(),
-            norm_groups=4,
-        )
-    )
+    net = UNet(dataclasses.replace(TINY, image_size=8))
     training = Trainer(Restorer(net, degrade.make("decolor", T=3)), TrainConfig(steps=1, batch_size=2))
     list(training.run(lambda n, generator: torch.rand(n, 1, 8, 8, generator=generator)))
     return training

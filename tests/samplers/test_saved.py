@@ -7,10 +7,11 @@ import torch
 
 import degrade
 from degrade.seeding import seeded_generator
-from restore import ComponentConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig, save
+from restore import ComponentConfig, Restorer, TrainConfig, Trainer, UNet, save
 from samplers import PRIORS, DegradedData, LowResolution, PriorSample, load_prior, register_prior
 from samplers.priors.base import Prior
 from tests.cases import partners
+from tests.trainings import TINY
 
 SHAPE = (1, 16, 16)
 AREA = degrade.make("pixelate", T=3, filter="area")
@@ -19,18 +20,7 @@ AREA = degrade.make("pixelate", T=3, filter="area")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Where a training is saved, and a function that saves it with a prior."""
-    net = UNet(
-        UNetConfig(
-            image_size=16,
-            in_channels=1,
-            model_channels=8,
-            channel_mult=(1,),
-            num_res_blocks=1,
-            attention_resolutions=(),
-            norm_groups=4,
-        )
-    )
-    training = Trainer(Restorer(net, AREA), TrainConfig(steps=1, batch_size=1))
+    training = Trainer(Restorer(UNet(TINY), AREA), TrainConfig(steps=1, batch_size=1))
 
     def saved(prior):
         folder = tmp_path_factory.mktemp("model")

@@ -166,6 +166,11 @@ def test_every_form_of_a_sampler_goes_through_one_parser():
     assert degrade.from_dict("decolor:T=3,weights=luma") == degrade.make("decolor", T=3, weights="luma")
 
 
+def test_a_list_on_a_command_line_keeps_its_commas():
+    D = degrade.from_dict("blur:T=3,kernel_size=5,sigmas=[1,2,3]")
+    assert degrade.make("blur", T=3, sigmas=[1, 2, 3], kernel_size=5) == D
+
+
 def test_only_a_step_can_be_registered():
     with pytest.raises(TypeError, match=r"derive it from samplers\.Sampler to register 'blur_for_test'"):
         register_sampler("blur_for_test")(dict)
