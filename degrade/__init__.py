@@ -17,7 +17,7 @@ from degrade.laws import LawError, LawResult, check, measure
 from degrade.linear_probe import ProbeResult, linear_probe
 from degrade.operators.blur import Blur
 from degrade.operators.color import Decolor
-from degrade.operators.compose import Compose, ComposePart
+from degrade.operators.compose import Compose
 from degrade.operators.interpolation import Interpolation
 from degrade.operators.jpeg import Jpeg
 from degrade.operators.masking import Inpaint, MaskToColor
@@ -33,7 +33,6 @@ __all__ = [
     "AffinePath",
     "Blur",
     "Compose",
-    "ComposePart",
     "Decolor",
     "Degradation",
     "GaussianNoise",

@@ -123,7 +123,9 @@ class Registry(Generic[B]):
         if isinstance(value, str):
             return self.parse(value, **runtime)
         if isinstance(value, dict) and {"name"} <= value.keys() <= {"name", "arguments"}:
-            return self.make(value["name"], **value.get("arguments", {}), **runtime)
+            name, arguments = value["name"], value.get("arguments", {})
+            if isinstance(name, str) and isinstance(arguments, dict):
+                return self.make(name, **arguments, **runtime)
         raise ValueError(f'{value!r} is no {self.kind}: give one, its name, or {{"name": ..., "arguments": {{...}}}}')
 
     def parse(self, text: str, **runtime: Any) -> B:

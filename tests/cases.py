@@ -25,7 +25,8 @@ def partners(channels: int, height: int, width: int) -> degrade.Source:
     return source
 
 
-LATE_NOISE = {"name": "gaussian_noise", "arguments": {"T": 40}, "curve": {"name": "ramp", "start": 0.4, "power": 2.0}}
+NOISE = {"name": "gaussian_noise", "arguments": {"T": 40}}
+LATE = {"name": "ramp", "arguments": {"start": 0.4, "power": 2.0}}
 
 # name -> argument sets; each must work on images of (3, 12, 16) and of (1, 16, 16), see SHAPES.
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
@@ -64,9 +65,17 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
         {
             "T": 5,
             "noise_fraction": 1.0,
-            "parts": ["inpaint", "decolor", {"name": "interpolation", "curve": [0, 0, 1, 9, 60, 200]}],
+            "parts": ["inpaint", "decolor", "interpolation"],
+            "curves": ["ramp", "ramp", {"name": "table", "arguments": {"levels": [0, 0, 1, 9, 60, 200]}}],
         },
-        {"T": 8, "parts": [LATE_NOISE, {"name": "compose", "arguments": {"parts": ["decolor", LATE_NOISE]}}]},
+        {
+            "T": 8,
+            "parts": [
+                NOISE,
+                {"name": "compose", "arguments": {"parts": ["decolor", NOISE], "curves": ["ramp", LATE]}},
+            ],
+            "curves": [LATE, "ramp"],
+        },
     ],
     "jpeg": [{"T": 4}, {"T": 1, "end_quality": 40}],
     "motion_blur": [{}, {"T": 1, "kernel_size": 3}, {"T": 6, "kernel_size": 9, "direction": 0.7}],
@@ -98,7 +107,7 @@ def live(name: str, arguments: dict[str, Any], shape: tuple[int, int, int]) -> d
     """The objects that a degradation must be given beside its arguments, to draw z for images of `shape`."""
     if name == "compose":
         parts = degrade.make(name, **arguments).parts
-        return {"part_runtime": tuple(live(part.name, part.degradation.arguments, shape) for part in parts)}
+        return {"part_runtime": tuple(live(part.name, part.arguments, shape) for part in parts)}
     return {"source": partners(*shape)} if name == "interpolation" else {}
 
 

@@ -12,29 +12,69 @@ the table (l_0, ..., l_T); it is left free except that it starts at the clean le
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, TypeVar, dataclass_transform
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
 from degrade.frozen import frozen
+from degrade.registry import Registry
+from degrade.serializable import Serializable
 
-__all__ = ["Curve", "Ramp", "TableCurve"]
+__all__ = ["CURVES", "AnyCurve", "Curve", "Ramp", "TableCurve", "register_curve"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @frozen
-class Ramp:
+class Curve(Serializable):
+    """The base of curves. A subclass defines `__call__` and is registered under a name.
+
+    >>> import degrade
+    >>> @register_curve("late")
+    ... class Late(Curve):
+    ...     def __call__(self, T, T_part):
+    ...         return T_part * torch.linspace(0, 1, T + 1, dtype=torch.float64) ** 2
+    >>> D = degrade.make("compose", T=2, parts=["blur", "decolor"], curves=["ramp", "late"])
+    >>> [part.T for part in D.parts], [level.item() for level in D.levels(torch.tensor([1]), torch.zeros(1))]
+    ([200, 20], [100, 5])
+    """
+
+    def __call__(self, T: int, T_part: int) -> Tensor:
+        """Return the float64 levels (T + 1,) in 0..T_part, the first 0 and none less than the one before."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(T, T_part) -> levels")
+
+
+CURVES = Registry(Curve, "curve", "degrade.plugins")
+C = TypeVar("C", bound=Curve)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def register_curve(name: str) -> Callable[[type[C]], type[C]]:
+    """Return a class decorator that turns a `Curve` into a validated, frozen dataclass known as `name`.
+
+    Raises:
+        ValueError: if the name belongs to another class.
+        TypeError: if the class is not a `Curve`.
+    """
+    return CURVES.register(name)
+
+
+# The type of a field that holds a curve: given as an object, a name, or {"name": ..., "arguments": {...}}.
+AnyCurve = Annotated[Curve, PlainValidator(CURVES.from_dict), PlainSerializer(Serializable.to_dict)]
+
+
+@register_curve("ramp")
+class Ramp(Curve):
     """From clean at `start` to the last level at `stop`, both fractions of T; steeper at the end if `power` > 1.
 
     >>> Ramp(start=0.5)(4, 10).tolist()
     [0.0, 0.0, 0.0, 5.0, 10.0]
     """
 
-    name: Literal["ramp"] = "ramp"
     start: Fraction = 0.0
     stop: Fraction = 1.0
     power: Annotated[float, Field(gt=0)] = 1.0
@@ -49,8 +89,8 @@ class Ramp:
         return T_part * ((u - self.start) / (self.stop - self.start)).clamp(0, 1) ** self.power
 
 
-@frozen
-class TableCurve:
+@register_curve("table")
+class TableCurve(Curve):
     """The T + 1 levels themselves, the first 0 and none less than the one before.
 
     >>> TableCurve(levels=(0, 1, 5))(2, 10).tolist()
@@ -58,7 +98,6 @@ class TableCurve:
     """
 
     levels: tuple[int, ...]
-    name: Literal["table"] = "table"
 
     def __post_init__(self) -> None:
         if self.levels[:1] != (0,) or any(later < level for level, later in pairwise(self.levels)):
@@ -76,17 +115,3 @@ class TableCurve:
                 f"it needs T + 1 = {T + 1} levels in 0..{T_part}"
             )
         return torch.tensor(self.levels, dtype=torch.float64)
-
-
-def _named(value: Any) -> Any:
-    if isinstance(value, str):
-        if value != "ramp":
-            raise ValueError("the only curve without parameters is 'ramp'")
-        return {"name": "ramp"}
-    if isinstance(value, list | tuple):
-        return {"name": "table", "levels": tuple(value)}
-    return value
-
-
-# What an argument called `curve` accepts: an object above, its name and parameters in a dict, "ramp", T + 1 ints.
-Curve = Annotated[Ramp | TableCurve, Field(discriminator="name"), BeforeValidator(_named)]

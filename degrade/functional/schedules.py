@@ -17,17 +17,69 @@ tables as they are.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, TypeVar, dataclass_transform
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
 from degrade.frozen import frozen
+from degrade.registry import Registry
+from degrade.serializable import Serializable
 
-__all__ = ["Cosine", "LinearBeta", "Rectified", "Schedule", "TableSchedule"]
+__all__ = [
+    "SCHEDULES",
+    "AnySchedule",
+    "Cosine",
+    "LinearBeta",
+    "Rectified",
+    "Schedule",
+    "TableSchedule",
+    "register_schedule",
+]
 
 Beta = Annotated[float, Field(gt=0, le=1)]
+
+
+@frozen
+class Schedule(Serializable):
+    """The base of schedules. A subclass defines `__call__` and is registered under a name.
+
+    >>> import degrade
+    >>> @register_schedule("square")
+    ... class Square(Schedule):
+    ...     power: float = 2.0
+    ...     def __call__(self, T):
+    ...         b = torch.linspace(0, 1, T + 1, dtype=torch.float64) ** self.power
+    ...         return 1 - b, b
+    >>> D = degrade.make("gaussian_noise", T=2, schedule={"name": "square", "arguments": {"power": 3.0}})
+    >>> D(torch.ones(1, 1, 1, 1), torch.tensor([1]), torch.zeros(1, 1, 1, 1)).item()
+    0.875
+    """
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,), with a_0 = 1, b_0 = 0 and b_t > 0 for t >= 1."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(T) -> (a, b)")
+
+
+SCHEDULES = Registry(Schedule, "schedule", "degrade.plugins")
+S = TypeVar("S", bound=Schedule)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def register_schedule(name: str) -> Callable[[type[S]], type[S]]:
+    """Return a class decorator that turns a `Schedule` into a validated, frozen dataclass known as `name`.
+
+    Raises:
+        ValueError: if the name belongs to another class.
+        TypeError: if the class is not a `Schedule`.
+    """
+    return SCHEDULES.register(name)
+
+
+# The type of a field that holds a schedule: given as an object, a name, or {"name": ..., "arguments": {...}}.
+AnySchedule = Annotated[Schedule, PlainValidator(SCHEDULES.from_dict), PlainSerializer(Serializable.to_dict)]
 
 
 def _log_alpha_bar(betas: Tensor) -> Tensor:
@@ -49,8 +101,8 @@ def _from_log(log_alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
 PUBLISHED = (1000, 1e-4, 0.02)  # T, beta_1 and beta_T of Ho et al.
 
 
-@frozen
-class LinearBeta:
+@register_schedule("linear_beta")
+class LinearBeta(Schedule):
     """Beta on a straight line from `beta_start` to `beta_end`, or the published process if neither is given.
 
     The published betas belong to T = 1000. Used with T = 100 they would leave a_T = 0.60 of the image, and sampling,
@@ -65,7 +117,6 @@ class LinearBeta:
     '0.60'
     """
 
-    name: Literal["linear_beta"] = "linear_beta"
     beta_start: Beta | None = None
     beta_end: Beta | None = None
 
@@ -85,8 +136,8 @@ class LinearBeta:
         return _from_log(torch.lerp(whole[below], whole[below + 1], k - below))
 
 
-@frozen
-class Cosine:
+@register_schedule("cosine")
+class Cosine(Schedule):
     """Squared cosine alpha_bar with offset `s` and betas cut at `max_beta`.
 
     >>> a, b = Cosine()(200)
@@ -94,7 +145,6 @@ class Cosine:
     (1.0, 0.0, True)
     """
 
-    name: Literal["cosine"] = "cosine"
     s: Annotated[float, Field(ge=0)] = 0.008
     max_beta: Beta = 0.999
 
@@ -107,15 +157,13 @@ class Cosine:
         return _from_log(_log_alpha_bar(betas.clamp(max=self.max_beta)))
 
 
-@frozen
-class Rectified:
+@register_schedule("rectified")
+class Rectified(Schedule):
     """The straight line from x0 to z.
 
     >>> Rectified()(4)[1].tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-
-    name: Literal["rectified"] = "rectified"
 
     def __call__(self, T: int) -> tuple[Tensor, Tensor]:
         """Return the float64 tables (a, b), each (T + 1,)."""
@@ -123,8 +171,8 @@ class Rectified:
         return b.flip(0), b
 
 
-@frozen
-class TableSchedule:
+@register_schedule("table")
+class TableSchedule(Schedule):
     """The tables themselves, T + 1 entries each, the first 1 and 0 and no other of `b` 0.
 
     >>> TableSchedule(a=(1, 0.5), b=(0, 0.5))(1)[0].tolist()
@@ -133,7 +181,6 @@ class TableSchedule:
 
     a: tuple[float, ...]
     b: tuple[float, ...]
-    name: Literal["table"] = "table"
 
     def __post_init__(self) -> None:
         if len(self.a) != len(self.b) or self.a[:1] != (1,) or self.b[:1] != (0,):
@@ -151,20 +198,3 @@ class TableSchedule:
         if len(self.a) != T + 1:
             raise ValueError(f"the table has {len(self.a)} entries; T = {T} needs {T + 1}, the clean one included")
         return torch.tensor(self.a, dtype=torch.float64), torch.tensor(self.b, dtype=torch.float64)
-
-
-NAMES = ("linear_beta", "cosine", "rectified")  # those that need no parameters
-
-
-def _named(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value not in NAMES:
-        raise ValueError(f"choose from {', '.join(NAMES)}")
-    return {"name": value}
-
-
-# What an argument called `schedule` accepts: one of the objects above, its name, or its name and parameters as a dict.
-Schedule = Annotated[
-    LinearBeta | Cosine | Rectified | TableSchedule, Field(discriminator="name"), BeforeValidator(_named)
-]

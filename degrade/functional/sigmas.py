@@ -18,13 +18,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 from torch import Tensor
 
 from degrade.frozen import frozen
 from degrade.functional.levels import per_level
+from degrade.registry import Registry
+from degrade.serializable import Serializable
 
-__all__ = ["CumulativeSigmas", "Geometric", "Sigma", "SigmaRule", "sigma_table"]
+__all__ = ["CUMULATIVE_RULES", "CumulativeRule", "CumulativeSigmas", "Geometric", "Sigma", "SigmaRule", "sigma_table"]
 
 Sigma = Annotated[float, Field(gt=0)]
 SigmaRule = Literal["incremental", "constant", "exponential", "cifar10"]
@@ -52,14 +54,25 @@ def sigma_table(sigmas: SigmaRule | tuple[float, ...], T: int, growth: float, of
 
 
 @frozen
-class Geometric:
+class CumulativeRule(Serializable):
+    """The base of rules for the total width; a subclass defines `__call__` and is registered in `CUMULATIVE_RULES`."""
+
+    def __call__(self, T: int) -> Tensor:
+        """Return the float64 totals (T,) in pixels, none less than the one before."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(T) -> totals")
+
+
+CUMULATIVE_RULES = Registry(CumulativeRule, "rule for cumulative_sigma", "degrade.plugins")
+
+
+@CUMULATIVE_RULES.register("geometric")
+class Geometric(CumulativeRule):
     """Totals from `sigma_min` at t = 1 to `sigma_max` at t = T, in pixels, growing by a constant factor.
 
     >>> Geometric(sigma_min=1, sigma_max=16)(3).tolist()
     [1.0, 4.0, 16.0]
     """
 
-    name: Literal["geometric"] = "geometric"
     sigma_min: Sigma = 0.5
     sigma_max: Sigma = 20.0
 
@@ -75,10 +88,12 @@ class Geometric:
         return self.sigma_min ** (1 - u) * self.sigma_max**u
 
 
-def _named(value: Any) -> Any:
-    return {"name": "geometric"} if value == "geometric" else value
+def _read(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else CUMULATIVE_RULES.from_dict(value)
 
 
-# What an argument called `cumulative_sigma` accepts: T totals, or the rule above by name, by name and parameters, or
-# itself.
-CumulativeSigmas = Annotated[tuple[Sigma, ...] | Geometric, BeforeValidator(_named)]
+# What an argument called `cumulative_sigma` accepts: T totals, or a rule: an object, a name, or
+# {"name": ..., "arguments": {...}}.
+CumulativeSigmas = Annotated[
+    tuple[Sigma, ...] | Annotated[CumulativeRule, PlainSerializer(Serializable.to_dict)], BeforeValidator(_read)
+]

@@ -25,70 +25,25 @@ import math
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
+from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.frozen import frozen
-from degrade.functional.curves import Curve, Ramp
+from degrade.functional.curves import AnyCurve, Ramp
 from degrade.functional.levels import LevelTables, compute_dtype
 from degrade.random import Generators
-from degrade.registry import make, register
+from degrade.registry import from_dict, make, register
 from degrade.serializable import runtime_field
 
-__all__ = ["Compose", "ComposePart"]
+__all__ = ["Compose"]
 
 
-@frozen
-class ComposePart:
-    """One degradation of a sequence and the curve of its severity."""
-
-    degradation: Degradation
-    curve: Curve = Ramp()
-
-    def __post_init__(self) -> None:
-        if not self.degradation.registered:
-            cls = type(self.degradation).__name__
-            raise ValueError(
-                f"the class {cls} has no name to be rebuilt from: decorate it with @degrade.register('...')"
-            )
-
-    @property
-    def name(self) -> str:
-        """The name of its degradation."""
-        return self.degradation.name
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The JSON values from which `read_part` makes an equal part."""
-        curve = TypeAdapter(Curve).dump_python(self.curve, mode="json")
-        return {"name": self.name, "arguments": self.degradation.arguments, "curve": curve}
+Part = Annotated[Degradation, PlainValidator(from_dict), PlainSerializer(Degradation.to_dict)]
 
 
-def read_part(value: Any) -> Any:
-    """Return the part that `value` describes: a degradation, a name, or {"name", "arguments", "curve"}.
-
-    >>> read_part({"name": "gaussian_noise", "arguments": {"T": 10}, "curve": "ramp"}).degradation.T
-    10
-    """
-    if isinstance(value, Degradation):
-        return ComposePart(value)
-    if isinstance(value, str):
-        return ComposePart(make(value))
-    if not isinstance(value, dict):
-        return value
-    if not {"name"} <= value.keys() <= {"name", "arguments", "curve"}:
-        raise ValueError(f"a part has a name, and if need be arguments and a curve, not {sorted(value)}")
-    D = make(value["name"], **value.get("arguments", {}))
-    return ComposePart(D, value.get("curve", "ramp"))
-
-
-Parts = tuple[Annotated[ComposePart, BeforeValidator(read_part), PlainSerializer(lambda part: part.spec)], ...]
-
-
-def blur_then_noise() -> tuple[ComposePart, ...]:
+def blur_then_noise() -> tuple[Degradation, ...]:
     """Return the parts of the hybrid between cold and hot diffusion, each with its own default arguments."""
-    return read_part("blur"), read_part("gaussian_noise")
+    return make("blur"), make("gaussian_noise")
 
 
 def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
@@ -104,8 +59,15 @@ def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
 class Compose(Degradation):
     """Degradations in sequence, each along a curve of its own; `noise_fraction` moves from the first ones to the last.
 
-    `parts` may be given as degradations, as names, or as {"name", "arguments", "curve"}. The runtime objects of the
-    parts, such as the source of an interpolation, are kept in `part_runtime`, one dict per part, and are not saved.
+    Args:
+        T: number of levels.
+        parts: two or more degradations in the order in which they act, each given as an object, as a name, or as
+            {"name": ..., "arguments": {...}}.
+        curves: one curve for each part, from level t in 0..T to a level of the part, given in the same three forms;
+            none for straight lines.
+        noise_fraction: 0 for the parts before the last alone, 1 for the last part alone, 0.5 for all in full.
+        part_runtime: the runtime objects of the parts, such as the source of an interpolation: one dict per part, by
+            the name of the field. They are taken from the parts if not given, and are not saved.
 
     >>> fog = make("interpolation", source=lambda n, generator: torch.ones(n, 1, 4, 4))
     >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), noise_fraction=0.25)
@@ -117,17 +79,23 @@ class Compose(Degradation):
     """
 
     T: NumLevels = 200
-    parts: Parts = Field(default_factory=blur_then_noise)
+    parts: tuple[Part, ...] = Field(default_factory=blur_then_noise)
+    curves: tuple[AnyCurve, ...] = ()
     noise_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     part_runtime: tuple[dict[str, Any], ...] | None = runtime_field(compare=False)
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:  # not a field's min_length, which would blame it for every fault inside a part
             raise ValueError(f"parts has {len(self.parts)}; a composition takes two at least")
+        for part in self.parts:
+            part.to_dict()  # refuses a class that has no name to be saved under
+        object.__setattr__(self, "curves", self.curves or (Ramp(),) * len(self.parts))
+        if len(self.curves) != len(self.parts):
+            raise ValueError(f"curves has {len(self.curves)} entries for {len(self.parts)} parts; give one for each")
         if self.part_runtime is not None:
             object.__setattr__(self, "parts", self._inject(self.part_runtime))
-        object.__setattr__(self, "part_runtime", tuple(part.degradation.runtime for part in self.parts))
-        *first, last = (part.degradation for part in self.parts)
+        object.__setattr__(self, "part_runtime", tuple(part.runtime for part in self.parts))
+        *first, last = self.parts
         declared = {
             "affine": all(D.affine for D in (*first, last)),
             "bounded": all(D.bounded for D in (*first, last)),
@@ -141,38 +109,35 @@ class Compose(Degradation):
     @property
     def random(self) -> bool:
         """Whether any part is random."""
-        return any(part.degradation.random for part in self.parts)
+        return any(part.random for part in self.parts)
 
     @property
     def size_divisor(self) -> int:
         """The least common multiple of those of the parts."""
-        return math.lcm(*(part.degradation.size_divisor for part in self.parts))
+        return math.lcm(*(part.size_divisor for part in self.parts))
 
     def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor | None:
         """Return where any part misses the image at its level, (B, 1, H, W) bool; None if no part has a mask."""
         masks = [
             mask
             for part, level, z_part in zip(self.parts, self.levels(t, x), self._split_params(z))
-            if (mask := part.degradation.missing(x, level, z_part)) is not None
+            if (mask := part.missing(x, level, z_part)) is not None
         ]
         return torch.stack(masks).any(0) if masks else None
 
-    def _inject(self, part_runtime: tuple[dict[str, Any], ...]) -> tuple[ComposePart, ...]:
+    def _inject(self, part_runtime: tuple[dict[str, Any], ...]) -> tuple[Degradation, ...]:
         """Return the parts with the objects of `part_runtime` put in."""
         if len(part_runtime) != len(self.parts):
             raise ValueError(
                 f"part_runtime has {len(part_runtime)} entries for {len(self.parts)} parts; it needs one dict for each"
             )
-        return tuple(
-            dataclasses.replace(part, degradation=dataclasses.replace(part.degradation, **objects))
-            for part, objects in zip(self.parts, part_runtime)
-        )
+        return tuple(dataclasses.replace(part, **objects) for part, objects in zip(self.parts, part_runtime))
 
     def precompute(self) -> LevelTables:
         """Return each part's levels at t = 0..T."""
         shares = [min(1.0, 2 * (1 - self.noise_fraction))] * (len(self.parts) - 1) + [min(1.0, 2 * self.noise_fraction)]
         return LevelTables(
-            *(torch.round(share * part.curve(self.T, part.degradation.T)) for part, share in zip(self.parts, shares))
+            *(torch.round(share * curve(self.T, part.T)) for part, curve, share in zip(self.parts, self.curves, shares))
         )
 
     def levels(self, t: Tensor, like: Tensor) -> list[Tensor]:
@@ -181,7 +146,7 @@ class Compose(Degradation):
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Params, ...]:
         """Return what each part draws for a batch like `x0`."""
-        return tuple(part.degradation.draw(x0, generator) for part in self.parts)
+        return tuple(part.draw(x0, generator) for part in self.parts)
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return x0 after every part at its level.
@@ -194,7 +159,7 @@ class Compose(Degradation):
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return u after the adjoint of every part, from the last to the first."""
         for part, level, z_part in reversed(list(zip(self.parts, self.levels(t, u), self._split_params(z)))):
-            u = part.degradation.adjoint(u, level, z_part)
+            u = part.adjoint(u, level, z_part)
         return u
 
     def estimate(self, x_t: Tensor, x0: Tensor, t: Tensor, z: Params) -> tuple[Params, ...]:
@@ -203,13 +168,13 @@ class Compose(Degradation):
         levels = self.levels(t, x0)
         handed = self._apply_first(len(held), x0.to(compute_dtype(x0.dtype)), levels, (*held, kept))
         # Level 1 stands in for 0, where an estimate may divide by zero; nothing of it is used.
-        found = self.parts[-1].degradation.estimate(x_t, handed, levels[-1].clamp(min=1), kept)
+        found = self.parts[-1].estimate(x_t, handed, levels[-1].clamp(min=1), kept)
         return (*held, _choose(levels[-1] > 0, found, kept))
 
     def _apply_first(self, n: int, x: Tensor, levels: list[Tensor], z: tuple[Params, ...]) -> Tensor:
         """Return x after the first n parts."""
         for part, level, z_part in list(zip(self.parts, levels, z))[:n]:
-            x = part.degradation(x, level, z_part)
+            x = part(x, level, z_part)
         return x
 
     def _split_params(self, z: Params) -> tuple[Params, ...]:

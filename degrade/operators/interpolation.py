@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from degrade.base import NumLevels
-from degrade.functional.schedules import Cosine, Schedule
+from degrade.functional.schedules import AnySchedule, Cosine
 from degrade.operators.noise import AffinePath
 from degrade.optional import require
 from degrade.random import Generators, Source, sample_source
@@ -50,7 +50,7 @@ class Interpolation(AffinePath):
     """
 
     T: NumLevels = 200
-    schedule: Schedule = Cosine()
+    schedule: AnySchedule = Cosine()
     coupling: Coupling = "independent"
     source: Source | None = runtime_field()
 

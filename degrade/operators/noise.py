@@ -14,7 +14,7 @@ from torch import Tensor
 from degrade.base import Degradation, NumLevels, Params, check_image_params
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelTables
-from degrade.functional.schedules import LinearBeta, Schedule
+from degrade.functional.schedules import AnySchedule, LinearBeta
 from degrade.random import Generators, randn_like
 from degrade.registry import register
 
@@ -25,7 +25,7 @@ __all__ = ["AffinePath", "GaussianNoise"]
 class AffinePath(Degradation):
     """x_t = a_t x0 + b_t z with the tables (a, b) of a schedule."""
 
-    schedule: Schedule
+    schedule: AnySchedule
 
     affine: ClassVar[bool] = True
     additive: ClassVar[bool] = True
@@ -74,7 +74,7 @@ class GaussianNoise(AffinePath):
     """
 
     T: NumLevels = 1000
-    schedule: Schedule = LinearBeta()
+    schedule: AnySchedule = LinearBeta()
 
     gaussian: ClassVar[bool] = True
 

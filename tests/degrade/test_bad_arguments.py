@@ -25,7 +25,7 @@ from tests.cases import images
         ("blur", {"T": 2, "cumulative_sigma": [2.0, 1.0]}, "cumulative_sigma falls"),
         (
             "blur",
-            {"cumulative_sigma": {"name": "geometric", "sigma_min": 3, "sigma_max": 1}},
+            {"cumulative_sigma": {"name": "geometric", "arguments": {"sigma_min": 3, "sigma_max": 1}}},
             "sigma_min = 3.0 is more than sigma_max = 1.0",
         ),
         ("blur", {"sigmas": "sideways"}, "'incremental', 'constant', 'exponential' or 'cifar10'"),

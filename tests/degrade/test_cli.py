@@ -29,7 +29,7 @@ def test_list_aligns_names_arguments_and_descriptions(capsys):
     start = rows["decolor"].index(degrade.get("decolor").__doc__.split("\n")[0].strip())
     assert all(row[start - 1] == " " != row[start] for row in rows.values())
     assert f"{' ' * start}T=1000  schedule=linear_beta" in lines
-    assert f"{' ' * start}T=200  parts=[blur, gaussian_noise]  noise_fraction=0.5" in lines
+    assert f"{' ' * start}T=200  parts=[blur, gaussian_noise]  curves=[]  noise_fraction=0.5" in lines
     assert "source" not in "".join(lines[1:2])
 
 
@@ -47,8 +47,8 @@ def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
     photo, out = tmp_path / "photo.jpg", tmp_path / "strip.png"
     Image.new("RGB", (60, 40), "orange").save(photo)
     assert main(["show", "--count", "2", "interpolation", "schedule=rectified", "--out", str(out), "T=3"]) == 0
-    assert main(["show", "gaussian_noise", "T=3", "--image", str(photo), 'schedule={"name":"cosine","s":0.1}',
-                 "--out", str(out), "--seed", "1"]) == 0  # fmt: skip
+    assert main(["show", "gaussian_noise", "T=3", "--image", str(photo), "--out", str(out), "--seed", "1",
+                 'schedule={"name":"cosine","arguments":{"s":0.1}}']) == 0  # fmt: skip
     assert capsys.readouterr().out == f"{out}\n{out}\n"
     assert out.exists()
 

@@ -22,14 +22,17 @@ def hybrid(**arguments):
     return degrade.make("compose", **{"T": 20, "parts": [COLD, HOT], **arguments})
 
 
+def levels(*listed):
+    return {"name": "table", "arguments": {"levels": listed}}
+
+
 def case(D, n=4):
     x0 = images(n, *SHAPE)
     return x0, D.draw(x0, torch.Generator().manual_seed(0)), torch.linspace(0, D.T, n).round().long()
 
 
 def test_parts_act_in_order_each_at_its_own_level():
-    parts = [{**COLD, "curve": [0, 5, 5, 20]}, {**HOT, "curve": {"name": "ramp", "start": 1 / 3}}]
-    D = hybrid(T=3, parts=parts)
+    D = hybrid(T=3, curves=[levels(0, 5, 5, 20), {"name": "ramp", "arguments": {"start": 1 / 3}}])
     x0, z, t = case(D)
     blur, noise = degrade.make("blur", T=20), degrade.make("gaussian_noise", **HOT["arguments"])
     by_hand = noise(blur(x0, torch.tensor([0, 5, 5, 20])), torch.tensor([0, 0, 5, 10]), z[1])
@@ -40,7 +43,7 @@ def test_parts_act_in_order_each_at_its_own_level():
 def test_noise_fraction_moves_from_pure_cold_to_pure_hot(noise_fraction, alone):
     D = hybrid(noise_fraction=noise_fraction)
     x0, z, t = case(D)
-    part = D.parts[alone].degradation
+    part = D.parts[alone]
     assert torch.equal(D(x0, t, z), part(x0, D.levels(t, x0)[alone], z[alone]))
     assert D.levels(t, x0)[1 - alone].eq(0).all()
 
@@ -56,7 +59,7 @@ def test_heat_is_gradual_and_something_is_always_erased_in_full():
 
 
 def test_estimate_finds_the_last_z_where_it_acted_and_keeps_the_rest():
-    D = hybrid(parts=[COLD, {**HOT, "curve": {"name": "ramp", "start": 0.5}}])
+    D = hybrid(curves=["ramp", {"name": "ramp", "arguments": {"start": 0.5}}])
     x0, z, t = case(D)
     wrong = (z[0], torch.full_like(z[1], 7.0))
     found = D.estimate(D(x0, t, z), x0, t, wrong)
@@ -71,9 +74,10 @@ def test_estimate_finds_the_last_z_where_it_acted_and_keeps_the_rest():
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1), st.lists(st.integers(0, 10), min_size=6, max_size=6), st.booleans())
-def test_laws_for_any_noise_fraction_and_curve(noise_fraction, levels, swapped):
-    parts = [{"name": "decolor", "arguments": {"T": 3}}, {**HOT, "curve": [0, *sorted(levels)]}]
-    D = hybrid(T=6, noise_fraction=noise_fraction, parts=parts[::-1] if swapped else parts)
+def test_laws_for_any_noise_fraction_and_curve(noise_fraction, drawn, swapped):
+    parts, curves = [{"name": "decolor", "arguments": {"T": 3}}, HOT], ["ramp", levels(0, *sorted(drawn))]
+    step = -1 if swapped else 1
+    D = hybrid(T=6, noise_fraction=noise_fraction, parts=parts[::step], curves=curves[::step])
     degrade.check(D, images(2, 3, 4, 4))
 
 
@@ -88,7 +92,7 @@ def test_live_sources_survive_saving_and_rebuilding():
     assert again == D == dataclasses.replace(D) != degrade.make("compose", **saved)
     x0, z, t = case(D)
     assert torch.equal(again(x0, t, again.draw(x0, torch.Generator().manual_seed(0))), D(x0, t, z))
-    assert again.parts[1].degradation.parts[1].degradation.source is source
+    assert again.parts[1].parts[1].source is source
     with pytest.raises(ValueError, match="no source"):
         degrade.make("compose", **saved).draw(x0)
 
@@ -103,14 +107,15 @@ def test_affine_parts_make_an_affine_whole():
     [
         ({"parts": ["blur"]}, "two at least"),
         ({"parts": ["blur", "nois"]}, "no degradation is called 'nois'"),
-        ({"parts": ["blur", {"arguments": {}}]}, "a part has a name"),
+        ({"parts": ["blur", {"arguments": {}}]}, "is no degradation: give one, its name, or"),
         ({"parts": ["blur", {**HOT, "arguments": {"T": 0}}]}, "gaussian_noise: T = 0"),
-        ({"parts": ["blur", {**HOT, "curve": [0, 1]}]}, r"2 levels .* T \+ 1 = 21 levels in 0..10"),
-        ({"T": 2, "parts": ["blur", {**HOT, "curve": [0, 1, 11]}]}, r"up to 11.* in 0..10"),
-        ({"T": 2, "parts": ["blur", {**HOT, "curve": [0, 2, 1]}]}, "never fall"),
-        ({"T": 2, "parts": ["blur", {**HOT, "curve": [1, 2, 3]}]}, "start at 0"),
-        ({"parts": ["blur", {**HOT, "curve": "bent"}]}, "'ramp'"),
-        ({"parts": ["blur", {**HOT, "curve": {"name": "ramp", "start": 0.5, "stop": 0.5}}]}, "is empty"),
+        ({"curves": ["ramp", levels(0, 1)]}, r"2 levels .* T \+ 1 = 21 levels in 0..10"),
+        ({"T": 2, "curves": ["ramp", levels(0, 1, 11)]}, r"up to 11.* in 0..10"),
+        ({"T": 2, "curves": ["ramp", levels(0, 2, 1)]}, "never fall"),
+        ({"T": 2, "curves": ["ramp", levels(1, 2, 3)]}, "start at 0"),
+        ({"curves": ["ramp", "bent"]}, "no curve is called 'bent'"),
+        ({"curves": ["ramp"]}, "1 entries for 2 parts; give one for each"),
+        ({"curves": ["ramp", {"name": "ramp", "arguments": {"start": 0.5, "stop": 0.5}}]}, "is empty"),
         ({"noise_fraction": 1.5}, "noise_fraction = 1.5"),
         ({"part_runtime": ({},)}, "1 entries for 2 parts"),
     ],

@@ -31,9 +31,9 @@ from restore import TrainConfig, UNetConfig
         ("snow", {"strength": 2.0}),
         ("blur", {"T": 2, "sigmas": [1.0, "2"]}),
         ("blur", {"T": 2, "sigmas": [1.0, True]}),
-        ("gaussian_noise", {"schedule": {"name": "linear_beta", "beta_end": "0.02"}}),
+        ("gaussian_noise", {"schedule": {"name": "linear_beta", "arguments": {"beta_end": "0.02"}}}),
         ("compose", {"parts": [{"name": "decolor", "arguments": {"T": "3"}}, "gaussian_noise"]}),
-        ("compose", {"T": 1, "parts": [{"name": "decolor", "curve": [0, 1.0]}, "gaussian_noise"]}),
+        ("compose", {"T": 1, "curves": [{"name": "table", "arguments": {"levels": [0, 1.0]}}, "ramp"]}),
     ],
     ids=str,
 )
@@ -61,7 +61,7 @@ def test_what_json_spells_is_read():
     widths = degrade.make("blur", T=2, sigmas=[1, 2.5])
     assert widths.sigmas == (1.0, 2.5)
     assert all(type(width) is float for width in widths.sigmas)
-    listed = {"name": "table", "a": [1, 0.5], "b": [0, 1]}
+    listed = {"name": "table", "arguments": {"a": [1, 0.5], "b": [0, 1]}}
     for D in (widths, degrade.make("gaussian_noise", T=1, schedule=listed), degrade.make("snow", strength=2)):
         assert degrade.make(D.name, **json.loads(json.dumps(D.arguments))) == D
 

@@ -43,7 +43,8 @@ def test_a_wide_blur_leaks_in_float32_and_much_less_in_8_bits(faces):
 def test_the_ends_of_the_scale(faces):
     assert (
         degrade.linear_probe(
-            degrade.make("gaussian_noise", T=1, schedule={"name": "linear_beta", "beta_start": 1e-4}), faces
+            degrade.make("gaussian_noise", T=1, schedule={"name": "linear_beta", "arguments": {"beta_start": 1e-4}}),
+            faces,
         ).r2_8bit
         > 0.95
     )

@@ -97,7 +97,7 @@ def translate(case: str, settings: dict[str, Any]) -> degrade.Degradation:
         name = "gaussian_noise"
         take("steps")
         beta_start, beta_end = left.pop("beta", (1e-4, 0.02))  # what diffusers takes where nothing is said
-        arguments["schedule"] = {"name": "linear_beta", "beta_start": beta_start, "beta_end": beta_end}
+        arguments["schedule"] = {"name": "linear_beta", "arguments": {"beta_start": beta_start, "beta_end": beta_end}}
     else:
         raise ValueError(f"{case}: {settings} has no translation")
     if left:
@@ -110,7 +110,7 @@ def cosine(case: str, text: str) -> dict[str, Any]:
     found = re.fullmatch(r"cosine s=([\d.]+), betas clipped at ([\d.]+)", text)
     if not found:
         raise ValueError(f"{case}: schedule = {text!r} has no translation")
-    return {"name": "cosine", "s": float(found[1]), "max_beta": float(found[2])}
+    return {"name": "cosine", "arguments": {"s": float(found[1]), "max_beta": float(found[2])}}
 
 
 def latent(D: degrade.Degradation, arrays: dict[str, Tensor]) -> Any:

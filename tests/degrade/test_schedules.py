@@ -106,9 +106,9 @@ def test_ddim_in_few_levels_keeps_the_mean_of_the_data(spread):
 def test_a_table_without_z_at_a_level_is_refused():
     """What divides by b_t, the estimate of z, would give nan there."""
     with pytest.raises(ValueError, match=re.escape("b[2] = 0: only level 0 is without z")):
-        noise(T=2, schedule={"name": "table", "a": [1, 0.9, 0.8], "b": [0, 0.5, 0]})
+        noise(T=2, schedule={"name": "table", "arguments": {"a": [1, 0.9, 0.8], "b": [0, 0.5, 0]}})
     with pytest.raises(ValueError, match=re.escape("b[1] = 0")):
-        noise(T=1, schedule={"name": "table", "a": [1, 1], "b": [0, 0]})
+        noise(T=1, schedule={"name": "table", "arguments": {"a": [1, 1], "b": [0, 0]}})
 
 
 @given(levels, st.floats(0, 0.1), st.floats(0.5, 0.9999))
@@ -177,7 +177,11 @@ def test_b_of_cosine_is_precise_where_it_is_small():
 
 
 def test_schedules_may_end_without_any_image():
-    for schedule in ({"name": "linear_beta", "beta_end": 1}, {"name": "cosine", "max_beta": 1}, "rectified"):
+    for schedule in (
+        {"name": "linear_beta", "arguments": {"beta_end": 1}},
+        {"name": "cosine", "arguments": {"max_beta": 1}},
+        "rectified",
+    ):
         D, eps = noise(T=20, schedule=schedule), images(1, 1, 4, 4)
         x_T = D(images(1, 1, 4, 4, seed=1), torch.tensor([20]), eps)
         torch.testing.assert_close(x_T, eps, rtol=0, atol=1e-14)
@@ -187,6 +191,6 @@ def test_a_table_is_taken_as_it_is():
     a, b = TableSchedule(a=(1, 0.25, -0.5), b=(0, 2.0, 0.125))(2)
     assert a.tolist() == [1, 0.25, -0.5]
     assert b.tolist() == [0, 2, 0.125]
-    D = noise(T=2, schedule={"name": "table", "a": (1, 0.25, -0.5), "b": (0, 2.0, 0.125)})
+    D = noise(T=2, schedule={"name": "table", "arguments": {"a": (1, 0.25, -0.5), "b": (0, 2.0, 0.125)}})
     x0, z = torch.full((3, 1, 1, 1), 8.0), torch.full((3, 1, 1, 1), 16.0)
     assert D(x0, torch.tensor([2, 0, 1]), z).flatten().tolist() == [-2, 8, 34]

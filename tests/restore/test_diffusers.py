@@ -308,7 +308,11 @@ def test_the_schedule_is_that_of_the_scheduler(name, T, how, diffusers, tmp_path
 
 @pytest.mark.parametrize(
     ("prediction_type", "schedule", "T"),
-    [("eps", "linear_beta", 1000), ("v", "cosine", 10), ("x0", {"name": "linear_beta", "beta_end": 0.02}, 4)],
+    [
+        ("eps", "linear_beta", 1000),
+        ("v", "cosine", 10),
+        ("x0", {"name": "linear_beta", "arguments": {"beta_end": 0.02}}, 4),
+    ],
 )
 def test_a_restorer_comes_back_whole_from_any_layout(prediction_type, schedule, T, written, diffusers, tmp_path):
     net = written[1]
@@ -331,7 +335,7 @@ def test_a_restorer_comes_back_whole_from_any_layout(prediction_type, schedule, 
         assert all(torch.equal(value, again.net.state_dict()[name]) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("schedule", ["linear_beta", {"name": "cosine", "s": 0.02}], ids=str)
+@pytest.mark.parametrize("schedule", ["linear_beta", {"name": "cosine", "arguments": {"s": 0.02}}], ids=str)
 def test_betas_without_a_name_in_diffusers_are_listed(schedule, written, diffusers, tmp_path):
     D = degrade.make("gaussian_noise", T=7, schedule=schedule)
     folder = to_diffusers(Restorer(written[1], D, "eps"), tmp_path / "listed")

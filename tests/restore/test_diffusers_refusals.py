@@ -20,7 +20,7 @@ SHAPE = {
     "attention_resolutions": (4,),
     "norm_groups": 4,
 }
-NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear_beta", "beta_end": 0.02})
+NOISE = degrade.make("gaussian_noise", T=10, schedule={"name": "linear_beta", "arguments": {"beta_end": 0.02}})
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_network_that_diffusers_cannot_express_is_not_written(config, message,
 def test_a_restorer_that_diffusers_cannot_express_is_not_written(tmp_path):
     net = UNet(UNetConfig(**SHAPE))
     straight = degrade.make("gaussian_noise", T=4, schedule="rectified")
-    table = {"name": "table", "a": [1, 1, 1], "b": [0, 0.1, 0.2]}  # noise on top of the whole image
+    table = {"name": "table", "arguments": {"a": [1, 1, 1], "b": [0, 0.1, 0.2]}}  # noise on top of the whole image
     exploding = degrade.make("gaussian_noise", T=2, schedule=table)
     for D in (straight, exploding, degrade.make("interpolation", T=4), degrade.make("pixelate", T=2)):
         with pytest.raises(ValueError, match=r"diffusers cannot express .*write the network alone"):

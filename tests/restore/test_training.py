@@ -22,7 +22,7 @@ from tests.trainings import SMALL, TINY, data, start
 
 def parts_of(D):
     """Yield a degradation, or what it is composed of."""
-    inner = [part.degradation for part in getattr(D, "parts", ())]
+    inner = getattr(D, "parts", ())
     yield from itertools.chain.from_iterable(map(parts_of, inner)) if inner else [D]
 
 

@@ -95,7 +95,9 @@ def test_the_bound_comes_down_to_the_entropy_as_steps_get_finer():
         ratio = torch.logspace(math.log10(0.002), math.log10(30), T, dtype=torch.float64)
         a = torch.cat([torch.ones(1, dtype=torch.float64), 1 / (1 + ratio**2).sqrt()])
         b = torch.cat([torch.zeros(1, dtype=torch.float64), ratio * a[1:]])
-        D = degrade.make("gaussian_noise", T=T, schedule={"name": "table", "a": a.tolist(), "b": b.tolist()})
+        D = degrade.make(
+            "gaussian_noise", T=T, schedule={"name": "table", "arguments": {"a": a.tolist(), "b": b.tolist()}}
+        )
         total = bits_per_dim(FunctionRestorer(exact(D), D), x0, None, "large", generator()).total
         slack.append(float(total.mean()) - entropy)
     assert 7 < entropy < 8

@@ -212,7 +212,7 @@ def test_a_prior_is_frozen():
 def test_starts_that_no_image_comes_to_are_named_where_they_are_chosen():
     """The schedule of 1000 levels, cut at 100, keeps 0.6 of an image."""
     a, b = degrade.make("gaussian_noise", T=1000).schedule(1000)
-    table = {"name": "table", "a": tuple(a[:101].tolist()), "b": tuple(b[:101].tolist())}
+    table = {"name": "table", "arguments": {"a": tuple(a[:101].tolist()), "b": tuple(b[:101].tolist())}}
     short = degrade.make("gaussian_noise", T=100, schedule=table)
     said = (
         r"standard_normal starts from x_T = z, but gaussian_noise leaves x_T ="

@@ -17,7 +17,10 @@ FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
 UNSEEN = DrawnFaces(32)(3, torch.Generator().manual_seed(1))
 
 BLUR = ("blur", {"T": 40, "cumulative_sigma": "geometric", "padding_mode": "symmetric"})
-MILD = {"name": "linear_beta", "beta_end": 0.02}  # never all noise, where every severity looks like the next
+MILD = {
+    "name": "linear_beta",
+    "arguments": {"beta_end": 0.02},
+}  # never all noise, where every severity looks like the next
 NOISE = ("gaussian_noise", {"T": 200, "schedule": MILD})
 LATE = {"name": "gaussian_noise", "arguments": {"T": 40, "schedule": MILD}}
 CASES = [

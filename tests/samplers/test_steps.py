@@ -100,7 +100,7 @@ def test_what_declares_gaussian_noise_is_sampled_as_such(sampler):
     """The table of the same schedule makes `gaussian_noise` the same process."""
     own = OwnNoise()
     a, b = (v.flatten().tolist() for v in own.coefficients(torch.arange(13), images(1, 1, 1, 1)))
-    noise = degrade.make("gaussian_noise", T=12, schedule={"name": "table", "a": a, "b": b})
+    noise = degrade.make("gaussian_noise", T=12, schedule={"name": "table", "arguments": {"a": a, "b": b}})
     _, z, x_T = start(own)
     torch.testing.assert_close(*(ends(D, imperfect, sampler, x_T, z) for D in (own, noise)), **EXACT)
 
