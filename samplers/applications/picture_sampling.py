@@ -113,7 +113,7 @@ def _table_bytes(D: Degradation, H: int, W: int) -> float:
 
     With n the side of a square image, they take q n^2 + l n bytes: q and l follow from two small sizes.
     """
-    parts = sum(_table_bytes(part.degradation, H, W) for part in getattr(D, "parts", ()))
+    parts = sum(_table_bytes(part, H, W) for part in getattr(D, "parts", ()))
     if not isinstance(D.tables, SizedLevelTables):
         return parts
     n = math.ceil(max(64, D.T + 1) / D.size_divisor) * D.size_divisor

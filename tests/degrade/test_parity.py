@@ -156,7 +156,7 @@ def cold_differences(D: degrade.Degradation, settings: dict[str, Any], arrays: d
     ours = {
         "x_t": lambda: x_t,
         "x_T": lambda: x_T,
-        "direct": lambda: direct(imperfect, x_T, D.T),
+        "direct": lambda: direct(FunctionRestorer(imperfect, D), x_T, D.T),
         "alg1": lambda: sample(FunctionRestorer(imperfect, D), Algorithm1(), x_T, z),
         "alg2": lambda: sample(FunctionRestorer(imperfect, D), Algorithm2(), x_T, z),
         "alg2_estimated": lambda: sample(FunctionRestorer(imperfect, D), Algorithm2(), x_T, z),
