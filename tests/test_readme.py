@@ -62,6 +62,7 @@ def folder(tmp_path_factory):
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(command, folder):
     words = shlex.split(command)

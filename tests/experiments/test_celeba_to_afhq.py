@@ -95,6 +95,7 @@ def test_the_model_of_a_run_loads(finished):
     assert R(torch.zeros(1, 3, 16, 16), torch.tensor([5])).isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_and_resumed_equals_one_in_a_piece(finished, tmp_path, monkeypatch):
     out = tmp_path / "out"
     take_step = restore.Trainer._take_step
@@ -136,6 +137,7 @@ def stopped(folder, number):
     return process.returncode, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_within_a_step_and_it_can_be_continued(number, tmp_path):
     out = tmp_path / "out"
@@ -254,6 +256,7 @@ def test_the_paper_preset_is_the_paper():
     config.build_network(3, T=1)
 
 
+@pytest.mark.slow
 def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in ("001", "002"):
@@ -275,6 +278,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_spares_the_checkpoint(tmp
     assert restore.latest(out / "model").name == "step-00000002"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_checkpoint(tmp_path, monkeypatch):
     out = tmp_path / "out"
     run("--out", out, "--steps", 2)
