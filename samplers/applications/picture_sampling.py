@@ -7,9 +7,7 @@ tell is declared by it: `position_dependent`, `size_divisor`, `random`, `identif
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +20,8 @@ from restore import BaseRestorer
 from restore.tiling import reflect_pad
 from samplers.base import Sampler
 from samplers.loop import inference_mode, sample
-from samplers.steps.wrappers import MaskReplacement, RePaint
 
-__all__ = ["crops", "fill_in", "grows_with_picture", "image_size", "sample_picture"]
+__all__ = ["check_table_size", "crops", "grows_with_picture", "image_size", "sample_picture"]
 
 NUM_CROPS = 9  # the most crops that a severity is estimated from
 MAX_TABLE_BYTES = 4e9  # of a degradation's tables, together with what is needed to build them
@@ -74,8 +71,7 @@ def sample_picture(R: BaseRestorer, sampler: Sampler, x: Tensor, steps: list[int
     D = R.degradation
     sampler.check_compatible(D)
     H, W = x.shape[2:]
-    if _table_bytes(D, H, W) > MAX_TABLE_BYTES:
-        raise ValueError(f"the tables of {D.name} for a trajectory of {W} x {H} pixels are too large: sample none")
+    check_table_size(D, H, W)
     if not D.position_dependent:
         # To what D divides by, and to what the network and with it D was trained on.
         least, stride = image_size(R, 1), D.size_divisor
@@ -90,22 +86,10 @@ def sample_picture(R: BaseRestorer, sampler: Sampler, x: Tensor, steps: list[int
     return sample(R, sampler, x, z, steps, generator)[:, :, :H, :W]
 
 
-def fill_in(
-    R: BaseRestorer, sampler: Sampler, x: Tensor, missing: Tensor, steps: list[int], generator: Generators
-) -> Tensor:
-    """Return the image with its missing part filled in from noise, held to what is known."""
-    D = R.degradation
-    if not (D.additive and D.gaussian):
-        raise ValueError(f"a mask and a sampler go together for 'gaussian_noise', not {D.name!r}: give no sampler")
-    known: dict[str, Any] = {"image": torch.where(missing, 0, x), "mask": missing[None, None]}
-    if isinstance(sampler, MaskReplacement):
-        sampler = dataclasses.replace(sampler, **known)
-    elif isinstance(sampler, RePaint):
-        sampler = dataclasses.replace(sampler, sampler=MaskReplacement(sampler=sampler.sampler, **known))
-    else:
-        sampler = MaskReplacement(sampler=sampler, **known)
-    z = D.draw(x, generator)
-    return sample(R, sampler, D(known["image"], expand_level(steps[0], x), z), z, steps, generator)
+def check_table_size(D: Degradation, H: int, W: int) -> None:
+    """Raise ValueError if the tables of D for pictures of H x W pixels would take too much memory."""
+    if _table_bytes(D, H, W) > MAX_TABLE_BYTES:
+        raise ValueError(f"the tables of {D.name} for a trajectory of {W} x {H} pixels are too large: sample none")
 
 
 def _table_bytes(D: Degradation, H: int, W: int) -> float:

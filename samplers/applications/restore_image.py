@@ -5,8 +5,9 @@
     sampled     a trajectory from t to 0. Its state is the whole picture: D is applied to all of it and its noise is
                 drawn once; R alone works in tiles. If no output pixel of R depends on a pixel further away than a
                 quarter of the overlap of two tiles, the result does not depend on the tiles
-    mask        missing pixels are set to 0, as `inpaint` sets them, and the answer of R is taken there only; with a
-                noise model and a sampler they are filled in as by RePaint (`MaskReplacement`), starting from noise
+    conditioned a restorer of Gaussian noise restores what any other known degradation has done, from noise
+                (`samplers.applications.conditioning`); a mask is such a degradation for it
+    mask        another restorer is given missing pixels as 0, as `inpaint` sets them. Its answer is taken there only
 
 A network for gray images restores the channels of a color picture one by one; a network for color is given a gray
 picture as three equal channels, and the mean of its answer is returned. `samplers.applications.pictures` lists the
@@ -15,7 +16,6 @@ kinds of pictures.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +24,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import Degradation, expand_level
+from degrade import Degradation, Params, expand_level
 from degrade.random import Generators
-from restore import BaseRestorer
-from restore.tiling import TiledRestorer
-from samplers.applications.picture_sampling import crops, fill_in, grows_with_picture, image_size, sample_picture
+from restore import BaseRestorer, Measurement, Rule
+from restore.conditioned import QUANTIZATION_NOISE
+from samplers.applications.conditioning import MissingPixels, describe_measurement, get_rule, sample_conditioned
+from samplers.applications.picture_sampling import crops, image_size, sample_picture
+from samplers.applications.picture_tiles import OwnPrecision, in_tiles
 from samplers.applications.pictures import read_pictures
 from samplers.applications.severity import SeverityEstimate, estimate_severity
 from samplers.base import Sampler
@@ -51,7 +53,8 @@ class RestoreOptions:
     """How a picture is restored.
 
     Args:
-        steps: the largest number of steps of a sampler, 1 or more; None for one step at each level.
+        steps: the largest number of steps of a sampler, 1 or more; None for one step at each level, or for 20 with a
+            `degradation`.
         mask: (H, W) bool, true where the picture is missing.
         tile_size: side in pixels of the tiles that the network is given; None for the default of `TiledRestorer`, or
             for the whole picture at once where what the degradation does grows with the picture, as a vignette.
@@ -59,6 +62,11 @@ class RestoreOptions:
             severity is estimated by; an estimate without them is seldom confident.
         progress: called with (tiles done, tiles in all) after every pass of tiles through the network; a sampler
             begins a new count at every step.
+        degradation: what was done to the picture, if R was trained on something else; R restores Gaussian noise then.
+        z: what is random about the picture, as `degradation.draw` returns it; None if nothing is.
+        rule: how the answers of R and the picture are combined then, or its name, as in `restore.conditioned`.
+        noise: standard deviation of the error of the picture, for pictures in [-1, 1]; by default that of rounding to
+            8 bits.
 
     Raises:
         ValueError: if `steps` is not a whole number of 1 or more.
@@ -73,6 +81,10 @@ class RestoreOptions:
     tile_size: int | None = None
     reference: Tensor | None = None
     progress: Callable[[int, int], None] | None = None
+    degradation: Degradation | None = None
+    z: Params = None
+    rule: Rule | str = "proximal"
+    noise: float = QUANTIZATION_NOISE
 
     def __post_init__(self) -> None:
         steps: Any = self.steps
@@ -96,8 +108,9 @@ def restore_image(
             uint8 in 0..255 or floating point in [-1, 1]. C is 1 or 3, or the number of the network's channels. The
             pictures of a batch have one severity.
         severity: severity of the picture, in 1..T, or `auto` to estimate it.
-        sampler: the sampler that goes from this severity to 0, or its name as in `parse_sampler`; None for R(x, t).
-        options: number of steps, mask, size of tiles, reference pictures, progress.
+        sampler: the sampler that goes from this severity to 0, or its name as in `parse_sampler`; None for R(x, t), or
+            for `DDPM` where a noise model restores what it was not trained on.
+        options: number of steps, mask, size of tiles, reference pictures, progress, what was done to the picture.
         generator: for all that is drawn: noise of a sampler and of simulated pictures.
 
     Returns:
@@ -115,86 +128,52 @@ def restore_image(
     (tensor([0.5000]), 4)
     """
     D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
-    sampler = _read_sampler(sampler, options.steps)
     pictures = read_pictures(image)
     seen = pictures.x.to(device)
     x = _to_network(seen, R.image_channels)
     missing = None if options.mask is None else _read_mask(options.mask, x)
-    given = x if missing is None else _hide(D, x, missing)
-    own = _OwnPrecision(R)
-    if missing is not None and sampler is not None and severity == "auto":
-        found = _certain(D.T)  # filled in from noise
+    measurement = _measurement(D, x, severity, missing, options)
+    sampler = _read_sampler(sampler, None if measurement else options.steps)
+    own = OwnPrecision(R)
+    tiled = in_tiles(own, x, options.tile_size, options.progress)
+    if measurement is not None:
+        found = _certain(int(measurement.t[0]))
+        x0_hat = sample_conditioned(tiled, measurement, options.rule, sampler, options.steps, generator)
     else:
+        given = x if missing is None else _hide(D, x, missing)
         found = _severity(own, given, severity, missing, options.reference, generator)
-    if not found.t:
-        return RestorationResult(pictures.given, found)
-    tiled = _in_tiles(own, x, options)
-    if sampler is None:
-        x0_hat = direct(tiled, given, found.t)
-    else:
-        most = found.t if options.steps is None else min(operator.index(options.steps), found.t)
-        steps = spaced_timesteps(found.t, most)
-        if missing is None:
-            x0_hat = sample_picture(tiled, sampler, given, steps, generator)
-        else:
-            x0_hat = fill_in(tiled, sampler, x, missing, steps, generator)
+        if not found.t:
+            return RestorationResult(pictures.given, found)
+        if sampler is not None and missing is not None:
+            raise ValueError(f"a mask and a sampler go together for 'gaussian_noise', not {D.name!r}: give no sampler")
+        x0_hat = _restored(tiled, given, found.t, sampler, options.steps, generator)
     x0_hat = x0_hat if missing is None else torch.where(missing, x0_hat, x)
     return RestorationResult(pictures.back(_from_network(x0_hat.clamp(-1, 1), seen)), found)
 
 
-class _OwnPrecision(BaseRestorer):
-    """R in the precision of its own parameters, on images in theirs."""
-
-    def __init__(self, R: BaseRestorer) -> None:
-        super().__init__(R.degradation)
-        self.net = getattr(R, "net", R)
-        self.R = R
-        self.dtype = next((p.dtype for p in R.parameters() if p.is_floating_point()), None)
-
-    @property
-    def size_divisor(self) -> int:
-        """The number by which height and width of x_t must be divisible."""
-        return self.R.size_divisor
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images that R was trained on, if it is known."""
-        return self.R.image_size
-
-    @property
-    def cond(self) -> dict[str, Tensor]:
-        """The conditions that are bound to R, which tiles cut."""
-        return self.R.cond
-
-    def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        """Estimate the clean images."""
-        return self.restore_prepared(self.prepare(x_t, t), t, **cond)
-
-    def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Return what R needs of whole images."""
-        return self.R.prepare(self._cast(x_t), t).to(x_t)
-
-    def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
-        """Return x0_hat from what `prepare` returned."""
-        return self.R.restore_prepared(self._cast(prepared), t, **cond).to(prepared)
-
-    def _cast(self, x: Tensor) -> Tensor:
-        return x if self.dtype is None else x.to(self.dtype)
+def _restored(
+    R: BaseRestorer, x: Tensor, t: int, sampler: Sampler | None, steps: int | None, generator: Generators
+) -> Tensor:
+    """Return R(x, t), or the end of a trajectory from t."""
+    if sampler is None:
+        return direct(R, x, t)
+    timesteps = spaced_timesteps(t, t if steps is None else min(operator.index(steps), t))
+    return sample_picture(R, sampler, x, timesteps, generator)
 
 
-def _in_tiles(R: BaseRestorer, x: Tensor, options: RestoreOptions) -> TiledRestorer:
-    """Return R in tiles of the size that is asked for, or that suits the picture."""
-    tiled = TiledRestorer(R, _tile_size(R, x) if options.tile_size is None else options.tile_size)
-    tiled.progress = options.progress
-    return tiled
-
-
-def _tile_size(R: BaseRestorer, x: Tensor) -> int | None:
-    """Return a size that holds the whole picture where a piece of it cannot stand for it; else None."""
-    D, (H, W) = R.degradation, x.shape[2:]
-    if not (D.position_dependent and grows_with_picture(D, x, image_size(R, min(256, H, W)))):
-        return None
-    return math.ceil(max(H, W) / R.size_divisor) * R.size_divisor
+def _measurement(
+    D: Degradation, x: Tensor, severity: Any, missing: Tensor | None, options: RestoreOptions
+) -> Measurement | None:
+    """Return what was done to the picture, if that is not what R undoes."""
+    if options.degradation is None:
+        get_rule(options.rule)
+        if missing is None or not (D.additive and D.gaussian):
+            return None
+        y, t = torch.where(missing, 0, x), 1 if severity == "auto" else severity
+        return describe_measurement(MissingPixels(), y, t, missing[None, None], options.noise)
+    if missing is not None:
+        raise ValueError(f"mask and degradation {options.degradation.name!r} are both given; give one of them")
+    return describe_measurement(options.degradation, x, severity, options.z, options.noise)
 
 
 def _read_sampler(sampler: Any, steps: Any) -> Sampler | None:

@@ -28,7 +28,10 @@ from samplers.commands.restoration import RestorationOptions, Work, before_after
 __all__ = ["RestoreFolder"]
 
 RECORD = "restored.json"
-SAME = {"severity", "sampler", "sample_steps", "tile", "seed", "data", "before_after"}  # of the options
+SAME = {  # of the options
+    "severity", "sampler", "sample_steps", "tile", "seed", "data", "before_after",
+    "degradation", "degradation_args", "rule", "noise",
+}  # fmt: skip
 
 
 class RestoreFolder(RestorationOptions):

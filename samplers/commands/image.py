@@ -27,6 +27,11 @@ class ImageOptions(RestorationOptions):
 
     mask: str | None = Field(None, description="a picture of the same size, white where yours is missing")
 
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model may have to restore what it was not trained on, which is done in steps."""
+        return self.mask is not None or super().conditioned
+
     def restore_file(self, path: str, option: str = "") -> None:
         """Restore a picture, print its severity and the paths of what is written.
 
@@ -56,7 +61,11 @@ class ImageOptions(RestorationOptions):
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"--out {folder} cannot be written: {reason}; name another folder") from None
-        print(severity_message(restored.severity, self.severity != "auto", work.R.degradation.T))
+        D = work.degradation or work.R.degradation
+        if mask is not None and D.additive and D.gaussian:
+            print(f"missing pixels filled in by the rule {work.rule.name}")
+        else:
+            print(severity_message(restored.severity, self.severity != "auto", D.T))
         print("\n".join(map(str, paths)))
 
 
@@ -64,9 +73,10 @@ class RestoreImage(ImageOptions):
     """Restore one picture of any size and mode that is already degraded.
 
     The severity is estimated, by comparison with the clean pictures in --data, unless it is given; how confident the
-    estimate is, is printed. A mask is white where the picture is missing; elsewhere the picture stays as it is. The
-    result is written to the folder --out as a PNG file in the size and mode of the picture; earlier results are kept,
-    and a new one of the same name gets a number.
+    estimate is, is printed. A model of Gaussian noise restores any --degradation of a known --severity, in steps, and
+    --model linear restores an affine one without a network. A mask is white where the picture is missing; elsewhere
+    the picture stays as it is. The result is written to the folder --out as a PNG file in the size and mode of the
+    picture; earlier results are kept, and a new one of the same name gets a number.
     """
 
     image: CliPositionalArg[str] = Field(description="the picture")

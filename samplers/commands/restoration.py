@@ -15,16 +15,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from degrade import Degradation
 from degrade.command_line import UsageError
 from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 from degrade.optional import require
 from degrade.rendering import SeverityRow, render_rows
 from degrade.seeding import seeded_generator
-from restore import BaseRestorer
+from restore import BaseRestorer, Rule
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
 from samplers.applications.severity import SeverityEstimate
 from samplers.base import Sampler
-from samplers.commands.options import Count, ModelOptions
+from samplers.commands.measurement import LINEAR, MeasurementOptions
+from samplers.commands.options import Count
 from samplers.registry import parse_sampler
 
 __all__ = [
@@ -43,25 +45,37 @@ SHOWN = 384  # longest side, in pixels, of a picture in the comparison of before
 
 
 class Work(NamedTuple):
-    """What pictures are restored with: the model, the sampler, clean pictures, the device."""
+    """What pictures are restored with.
+
+    It is the model, the sampler, clean pictures, the device, and the degradation and the rule of a measurement.
+    """
 
     R: BaseRestorer
     sampler: Sampler | None
     reference: Tensor | None
     device: torch.device
+    degradation: Degradation | None
+    rule: Rule
 
 
-class RestorationOptions(ModelOptions):
+class RestorationOptions(MeasurementOptions):
     """Restoration."""
 
     out: str = Field("restored", description="folder for the restored pictures")
     severity: int | Literal["auto"] = Field(
-        "auto", description="severity of the degradation, 1 to the model's T, or auto to estimate it"
+        "auto", description="severity of the degradation, 1 to its T; auto to estimate it, not with --degradation"
     )
     sampler: str = Field("direct", description="direct for R(x, t), or a sampler such as algorithm2 or ddim:eta=0.5")
-    sample_steps: Count | None = Field(None, description="steps of the sampler (default: one for each level)")
+    sample_steps: Count | None = Field(
+        None, description="steps of the sampler (default: one for each level, 20 with --degradation)"
+    )
     tile: Count | None = Field(None, description="side in pixels of the tiles that the network sees (default: 128)")
     before_after: bool = Field(False, description="also write a small picture that compares before and after")
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model may have to restore what it was not trained on, which is done in steps."""
+        return self.degradation is not None and self.model != LINEAR
 
     def load_work(self) -> Work:
         """Return the model, the sampler, and clean pictures where a severity is estimated.
@@ -73,13 +87,14 @@ class RestorationOptions(ModelOptions):
             sampler = None if self.sampler == "direct" else parse_sampler(self.sampler)
         except ValueError as error:
             raise UsageError(f"--sampler {self.sampler}: {error}, or direct") from None
-        if sampler is None and self.sample_steps is not None:
+        if sampler is None and self.sample_steps is not None and not self.conditioned:
             raise UsageError(
                 f"--sample-steps {self.sample_steps}: --sampler direct has no steps; name a sampler or leave it out"
             )
         device = self.torch_device()
+        rule, D = self.chosen_rule(), None if self.model == LINEAR else self.measured_degradation()
         R, reference = self.load_reference(device)
-        return Work(R, sampler, reference, device)
+        return Work(R, sampler, reference, device, D, rule)
 
     def load_reference(self, device: torch.device) -> tuple[BaseRestorer, Tensor | None]:
         """Return the model, and clean pictures of its size where a severity is to be estimated."""
@@ -99,7 +114,9 @@ class RestorationOptions(ModelOptions):
         Raises:
             ValueError: if the picture or an option does not suit the model.
         """
-        options = RestoreOptions(self.sample_steps, mask, self.tile, work.reference, bar)
+        options = RestoreOptions(
+            self.sample_steps, mask, self.tile, work.reference, bar, work.degradation, None, work.rule, self.noise
+        )
         generator = seeded_generator(work.device, self.seed, key)
         restored = restore_image(work.R, picture, self.severity, work.sampler, options, generator)
         if restored.image is picture:

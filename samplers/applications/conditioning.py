@@ -1,0 +1,156 @@
+"""Restoration of a picture by a restorer that was trained on another degradation: `restore.conditioned` on a picture.
+
+    y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation, or a mask of one's own
+    x_T = D(guess, T, z)               the start, with D what R undoes, z as D draws it, guess = D_y.invert(y) or y
+
+and any sampler goes from there to 0 around `Conditioned(R, measurement, rule)`. R may work in tiles: D_y is applied to
+the whole picture. If R undoes D_y itself, the start is y at t_y, and the rule `projection` holds every prediction to
+what y tells.
+
+The default sampler is `DDPM`: with little or no fresh noise the pattern of the guess stays in the picture. On crops of
+two photographs, with a noise model of 750 steps, 20 steps and the rule `proximal`, PSNR in dB is
+
+| sampler        | blur  | pixelate | half of the pixels missing |
+|----------------|-------|----------|----------------------------|
+| `ddim`         | 27.32 | 27.81    | 20.05                      |
+| `ddim:eta=0.5` | 27.49 | 28.15    | 20.70                      |
+| `ddpm`         | 27.91 | 28.81    | 22.92                      |
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from degrade import Degradation, Params, expand_level, map_params
+from degrade.base import NumLevels
+from degrade.frozen import frozen
+from degrade.random import Generators, rand
+from degrade.serializable import parse_key_values
+from restore import RULES, BaseRestorer, Conditioned, Measurement, Rule
+from restore.tiling import reflect_pad
+from samplers.applications.picture_sampling import check_table_size
+from samplers.base import Sampler
+from samplers.loop import sample
+from samplers.steps.cold import Algorithm2
+from samplers.steps.diffusion import DDPM
+from samplers.timesteps import spaced_timesteps
+
+__all__ = ["MissingPixels", "describe_measurement", "get_rule", "sample_conditioned"]
+
+SAMPLER = DDPM()
+STEPS = 20
+
+
+@frozen
+class MissingPixels(Degradation):
+    """Single pixels are missing: x_1 = 0 where z is true, x0 elsewhere; z (B, 1, H, W) bool.
+
+    >>> D, hole = MissingPixels(), torch.tensor([[[[True, False]]]])
+    >>> D(torch.ones(1, 3, 1, 2), torch.tensor([1]), hole)[0, 0].tolist()
+    [[0.0, 1.0]]
+    """
+
+    T: NumLevels = 1
+
+    affine: ClassVar[bool] = True
+    position_dependent: ClassVar[bool] = True
+
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
+        """Return a mask (B, 1, H, W) that misses each pixel with probability 1/2."""
+        return rand((len(x0), 1, *x0.shape[2:]), x0, generator) < 0.5
+
+    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
+        """Return x0, with 0 where it is missing."""
+        return torch.where(self.missing(x0, t, z), 0, x0)
+
+    def missing(self, x: Tensor, t: Tensor, z: Any = None) -> Tensor:
+        """Return z, from level 1 on."""
+        mask: Tensor = z & (t > 0).view(-1, 1, 1, 1)
+        return mask
+
+    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
+        return (~self.missing(x, t, z)).to(x.dtype)
+
+
+def get_rule(rule: Any) -> Rule:
+    """Return a rule itself, or the one that a text such as `proximal` or `proximal:weight=3` names.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    found = rule
+    if isinstance(rule, str):
+        name, _, words = rule.partition(":")
+        found = RULES.make(name, **parse_key_values(filter(None, words.split(","))))
+    if not isinstance(found, Rule):
+        raise ValueError(f"rule is {rule!r}; give one of {', '.join(RULES.names())}")
+    return found
+
+
+def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, noise: float) -> Measurement:
+    """Return what is known of a picture.
+
+    Args:
+        D: what was done to it.
+        y: (B, C, H, W) the picture.
+        severity: how severely, a whole number in 1..T of D.
+        z: what was drawn, for one picture or for B; None if D draws nothing.
+        noise: standard deviation of the error of y.
+
+    Raises:
+        ValueError: for a severity that is no such number, or a z that is not known.
+    """
+    if isinstance(severity, str) and severity == "auto":
+        raise ValueError(f"severity is auto; a severity of {D.name} is not estimated here: give it, in 1..{D.T}")
+    if isinstance(severity, bool) or not hasattr(severity, "__index__") or not 1 <= severity <= D.T:
+        raise ValueError(f"severity is {severity}; {D.name or 'a mask'} has severities 1..{D.T}, whole numbers")
+    if D.random and z is None:
+        raise ValueError(
+            f"{D.name} drew something in this picture (its z) that is not known: give z, or arguments that draw none"
+        )
+    z = map_params(lambda part: part.to(y.device).expand(len(y), *part.shape[1:]), z)
+    return Measurement(D, y, expand_level(operator.index(severity), y), z, noise)
+
+
+def sample_conditioned(
+    R: BaseRestorer,
+    measurement: Measurement,
+    rule: Rule | str = "proximal",
+    sampler: Sampler | None = None,
+    steps: int | None = None,
+    generator: Generators = None,
+) -> Tensor:
+    """Return restored pictures (B, C, H, W) in [-1, 1].
+
+    Args:
+        R: the restorer, of Gaussian noise for all rules but `projection`, of images as large as y.
+        measurement: the pictures and what was done to them.
+        rule: how prediction and measurement are combined, or its name.
+        sampler: None for `SAMPLER`, or Algorithm 2 if R restores no Gaussian noise.
+        steps: the largest number of steps; None for `STEPS`.
+        generator: for the noise in x_T and that of the sampler.
+
+    Raises:
+        ValueError: where R, rule, sampler and measurement do not suit each other.
+    """
+    D, m, (H, W) = R.degradation, measurement, measurement.y.shape[2:]
+    check_table_size(m.degradation, H, W)
+    stride = 1 if m.degradation.position_dependent else m.degradation.size_divisor
+    m = m._replace(y=reflect_pad(m.y, *(-side % stride for side in (H, W))))
+    conditioned = Conditioned(R, m, get_rule(rule))
+    # Outside inference mode, so that tables which autograd will need are made as ordinary tensors.
+    guess = m.degradation.invert(m.y, m.t, m.z, m.noise) if m.degradation.affine else m.y
+    m.degradation(guess, m.t, m.z)
+    if m.degradation == D:
+        start, x_T, z = int(m.t[0]), m.y, m.z
+    else:
+        z = D.draw(m.y, generator)
+        start, x_T = D.T, D(guess.clamp(-1, 1), expand_level(D.T, m.y), z)
+    if sampler is None:
+        sampler = SAMPLER if D.gaussian else Algorithm2()
+    timesteps = spaced_timesteps(start, min(STEPS if steps is None else operator.index(steps), start))
+    return sample(conditioned, sampler, x_T, z, timesteps, generator)[:, :, :H, :W]

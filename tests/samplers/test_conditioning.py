@@ -1,0 +1,240 @@
+"""Pictures restored by a noise model that never saw what was done to them."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import degrade
+from degrade import expand_level
+from degrade.laws import measure
+from restore import (
+    Conditioned,
+    FunctionRestorer,
+    LinearInverse,
+    Measurement,
+    TrainConfig,
+    Trainer,
+    save,
+)
+from restore.conditioned import RULES
+from samplers.__main__ import main
+from samplers.applications.conditioning import MissingPixels, get_rule
+from samplers.applications.restore_image import RestoreOptions, restore_image
+from samplers.loop import sample
+from tests.photographs import photo
+from tests.samplers.test_image import FACE, NEAR, trained
+
+NOISE = degrade.make("gaussian_noise", T=40)
+BLUR = degrade.make("blur", T=8, sigmas="constant", growth=0.8, kernel_size=5, padding_mode="symmetric")
+X0 = FACE.double()
+
+
+def shrinking(D=NOISE, seen=None):
+    """The exact restorer of independent pixels N(0, 0.5^2), which notes the sizes it is given."""
+
+    def restore(x_t, t):
+        if seen is not None:
+            seen.append(x_t.shape[2:])
+        a_t, b_t = D.coefficients(t, x_t)
+        return a_t * 0.25 / (a_t**2 * 0.25 + b_t**2) * x_t
+
+    return restore
+
+
+@pytest.mark.parametrize(
+    ("D", "t", "rule"),
+    [
+        (BLUR, 4, "proximal"),
+        (BLUR, 4, "pseudo_inverse"),
+        (degrade.make("pixelate", T=2), 2, "projection"),
+        (degrade.make("decolor", T=5), 5, "proximal:weight=2.5"),
+        (degrade.make("jpeg", T=5), 3, "gradient"),
+    ],
+)
+def test_a_picture_is_sampled_around_the_conditioned_restorer_from_noise_on_its_inverse(D, t, rule):
+    """The application is a trajectory of the contract: nothing is added to it."""
+    y = D(X0, expand_level(t, X0))
+    options = RestoreOptions(6, degradation=D, rule=rule, noise=0.02)
+    found, severity = restore_image(
+        FunctionRestorer(shrinking(), NOISE), y, t, "ddim:eta=0.7", options, torch.Generator().manual_seed(3)
+    )
+    assert severity.t == t
+    generator, level = torch.Generator().manual_seed(3), expand_level(t, y)
+    guess = D.invert(y, level, None, 0.02).clamp(-1, 1) if D.affine else y
+    z = NOISE.draw(y, generator)
+    R = Conditioned(FunctionRestorer(shrinking(), NOISE), Measurement(D, y, level, None, 0.02), get_rule(rule))
+    x_T = NOISE(guess, expand_level(NOISE.T, y), z)
+    expected = sample(R, "ddim:eta=0.7", x_T, z, [40, 33, 27, 20, 13, 7, 0], generator)
+    torch.testing.assert_close(found, expected.clamp(-1, 1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["proximal", "projection", "pseudo_inverse", "gradient"])
+def test_the_network_works_in_tiles_and_what_was_done_on_the_whole_picture(rule):
+    x0 = torch.rand(1, 3, 45, 70, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    y = BLUR(x0, expand_level(3, x0))
+    seen = []
+
+    def restored(tile):
+        R = FunctionRestorer(lambda x_t, t: seen.append(x_t.shape[2:]) or 0.8 * NEAR(x_t), NOISE)
+        options = RestoreOptions(3, degradation=BLUR, rule=rule, noise=0.05, tile_size=tile)
+        return restore_image(R, y, 3, "ddpm", options, torch.Generator().manual_seed(0)).image
+
+    whole = restored(128)
+    assert set(seen) == {(45, 70)}
+    seen.clear()
+    torch.testing.assert_close(restored(24), whole, rtol=0, atol=1e-10)
+    assert set(seen) == {(24, 24)}
+
+
+def test_an_oracle_of_independent_pixels_restores_what_is_known_and_its_mean_elsewhere():
+    """Where pixels are independent, what is missing is the mean of the prior within its spread, and the rest is y."""
+    hole = torch.zeros(32, 32, dtype=torch.bool)
+    hole[8:20, 10:30] = True
+    for rule in RULES.names():
+        R = FunctionRestorer(shrinking(), NOISE)
+        restored, found = restore_image(R, X0, options=RestoreOptions(mask=hole, rule=rule))
+        assert torch.equal(restored[:, :, ~hole], X0[:, :, ~hole])
+        inside = restored[:, :, hole]
+        assert abs(inside.mean()) < 0.1
+        assert 0.2 < inside.std() < 0.6
+        assert found.t == 1
+
+
+def test_a_mask_is_an_affine_degradation():
+    results = measure(MissingPixels(), X0.expand(2, -1, -1, -1))
+    assert [result.law for result in results if not result.passed] == ["rebuilding"]  # it has no name
+    hole = torch.rand(2, 1, 6, 8, generator=torch.Generator().manual_seed(0)) < 0.5
+    x, y = torch.randn(2, 2, 3, 6, 8, dtype=torch.float64)
+    t = torch.tensor([1, 0])
+    expected = torch.where(hole & (t > 0).view(-1, 1, 1, 1), x, (y + 0.3 * x) / 1.3)
+    torch.testing.assert_close(MissingPixels().prox(x, y, t, hole, 0.3), expected)
+
+
+def test_a_cold_restorer_is_held_to_the_picture_by_projection():
+    D = degrade.make("decolor", T=6)
+    y = D(X0, expand_level(6, X0))
+    options = RestoreOptions(degradation=D, rule="projection")
+    restored, _ = restore_image(FunctionRestorer(lambda x_t, t: 0 * x_t + 0.3, D), y, 6, options=options)
+    assert (D(restored, expand_level(6, X0)) - y).abs().max() < 1e-3
+    assert (D(0 * y + 0.3, expand_level(6, X0)) - y).abs().max() > 0.1
+
+
+def test_the_linear_inverse_is_given_the_whole_picture():
+    x0 = torch.rand(3, 150, 170, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
+    y = BLUR(x0[None], torch.tensor([8]))
+    restored = restore_image(LinearInverse(BLUR), y[0], 8).image
+    expected = BLUR.invert(y, torch.tensor([8]))[0].clamp(-1, 1)
+    assert torch.equal(restored, expected)
+    odd = restore_image(LinearInverse(degrade.make("pixelate", T=2)), x0[:, :-1, :-1], 2).image
+    assert odd.shape == (3, 149, 169)
+
+
+def test_what_was_drawn_is_given():
+    D = degrade.make("inpaint", T=20, center="random")
+    z = D.draw(X0, torch.Generator().manual_seed(0))
+    y = D(X0, expand_level(20, X0), z)
+    options = RestoreOptions(5, degradation=D, z=z)
+    restored, _ = restore_image(FunctionRestorer(lambda x_t, t: X0, NOISE), y, 20, options=options)
+    torch.testing.assert_close(restored, X0, rtol=0, atol=1e-4)
+
+
+JPEG, SNOW, MASK = degrade.make("jpeg", T=5), degrade.make("snow", T=5), torch.zeros(29, 37, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("D", "severity", "options", "message"),
+    [
+        (
+            NOISE,
+            3,
+            {"degradation": JPEG},
+            "rule 'proximal' needs an affine degradation, not 'jpeg': use the rule",
+        ),
+        (NOISE, 3, {"degradation": BLUR, "noise": 0.0}, "noise is 0.0; a measurement has some error"),
+        (NOISE, 3, {"degradation": BLUR, "noise": -1.0}, "noise is -1.0; "),
+        (NOISE, 3, {"degradation": BLUR, "rule": "prox"}, "no rule is called 'prox': did you mean 'proximal'"),
+        (NOISE, 3, {"degradation": BLUR, "rule": 3}, "rule is 3; give one of gradient, projection"),
+        (NOISE, 3, {"rule": "prox"}, "no rule is called 'prox'"),
+        (NOISE, 9, {"degradation": BLUR}, "severity is 9; blur has severities 1..8"),
+        (NOISE, 3.0, {"degradation": BLUR}, "severity is 3.0; "),
+        (NOISE, "auto", {"degradation": BLUR}, "severity is auto; .* give it, in 1..8"),
+        (NOISE, 3, {"degradation": SNOW, "rule": "gradient"}, "snow drew something .* give z"),
+        (NOISE, 3, {"degradation": BLUR, "mask": MASK}, "mask and degradation 'blur' are both given"),
+        (NOISE, 3, {"mask": MASK}, "severity is 3; a mask has severities 1..1"),
+        (NOISE, 3, {"degradation": BLUR, "sampler": "bridge"}, "bridge"),
+        (BLUR, 3, {"degradation": BLUR}, "rule 'proximal' needs a restorer of Gaussian noise, and .* restores 'blur'"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line(D, severity, options, message):
+    sampler = options.pop("sampler", None)
+    with pytest.raises(ValueError, match=message) as caught:
+        restore_image(trained(D=D), photo("RGB"), severity, sampler, RestoreOptions(**options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two models, a picture and a mask."""
+    here = tmp_path_factory.mktemp("here")
+    save(here / "noise", Trainer(trained(D=NOISE).train(), TrainConfig(steps=1, batch_size=2)))
+    save(here / "cold", Trainer(trained(D=BLUR).train(), TrainConfig(steps=1, batch_size=2)))
+    photo("RGB").save(here / "photo.png")
+    hole = np.zeros((29, 37), np.uint8)
+    hole[4:12, 5:20] = 255
+    Image.fromarray(hole).save(here / "hole.png")
+    return here
+
+
+@pytest.fixture
+def here(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+
+DECOLOR = "--degradation decolor --degradation-args T=6 --severity 4"
+
+
+def test_the_command_restores_any_degradation_with_a_noise_model_and_linearly(here, capsys):
+    arguments = f"image photo.png --device cpu {DECOLOR}".split()
+    assert main([*arguments, "--model", "noise", "--rule", "proximal:weight=2", "--sample-steps", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["severity 4 of 6, as given", "restored/photo-restored.png"]
+    assert main([*arguments, "--model", "linear", "--noise", "0.01", "--out", "linear"]) == 0
+    D = degrade.make("decolor", T=6)
+    with Image.open("linear/photo-restored.png") as written:
+        expected = restore_image(LinearInverse(D, 0.01), photo("RGB"), 4).image
+        assert np.array_equal(np.asarray(written), np.asarray(expected))
+    fill = "image photo.png --device cpu --model noise --mask hole.png --sample-steps 3 --out filled"
+    assert main(fill.split()) == 0
+    assert "missing pixels filled in by the rule proximal" in capsys.readouterr().out
+    with Image.open("filled/photo-restored.png") as written:
+        same = (np.asarray(written) == np.asarray(photo("RGB"))).all(2)
+    with Image.open("hole.png") as hole:
+        assert same[np.asarray(hole) == 0].all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--model linear", "--model linear needs --degradation"),
+        ("--model linear --degradation jpeg --severity 3", "--model linear: jpeg is not affine"),
+        ("--model linear --degradation decolor --noise 0 --severity 3", "--model linear: noise is 0"),
+        ("--model noise --degradation decolour --severity 3", "--degradation decolour: no degradation is called"),
+        ("--model noise --degradation-args T=3", "--degradation-args is for --degradation"),
+        ("--model noise --degradation decolor --degradation-args kernel=3 --severity 3", "kernel"),
+        ("--model noise --degradation decolor --rule prox --severity 3", "--rule prox: no rule is called 'prox'"),
+        ("--model noise --degradation decolor --noise 0 --severity 3", "noise is 0"),
+        ("--model noise --degradation decolor", "severity is auto"),
+        ("--model noise --degradation jpeg --severity 3", "use the rule 'gradient'"),
+        ("--model noise --degradation motion_blur --severity 3", "motion_blur drew something"),
+        (f"--model cold {DECOLOR}", "needs a restorer of Gaussian noise"),
+    ],
+)
+def test_bad_input_is_one_line_of_the_command(arguments, message, here, capsys):
+    assert main(["image", "photo.png", *arguments.split(), "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
