@@ -10,7 +10,7 @@ from experiments.evaluation.patterns import Outcome, PatternResult
 from experiments.evaluation.published import PUBLISHED, Published, published_text
 from experiments.evaluation.reproduction import Measurement
 from experiments.evaluation.tables import render_evaluation, render_table
-from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Gallery, Plot, Table, Text
+from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Gallery, Plot, Table
 from experiments.report.content import evaluation_table, provenance_blocks
 from experiments.report.page import Page
 
@@ -102,13 +102,14 @@ def tables_page(
 
 def _patterns_table(patterns: Sequence[PatternResult]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (p.pattern.statement, _outcome(p), *(p.count(outcome) for outcome in OUTCOMES)) for p in patterns
+        (p.pattern.name, _outcome(p), *(p.count(outcome) for outcome in OUTCOMES), p.pattern.statement)
+        for p in patterns
     ]
     note = (
         "Each claim is a paired difference on the same images; its 95 % interval decides. A pattern is confirmed if"
         " some claims are confirmed and none is refuted. The claims follow at the end of the page."
     )
-    return Table("Patterns", note, ("pattern", "outcome", *OUTCOMES), rows)
+    return Table("Patterns", note, ("pattern", "outcome", *OUTCOMES, "statement"), rows)
 
 
 def _evidence_table(patterns: Sequence[PatternResult]) -> Table:
@@ -141,15 +142,17 @@ def _overview(done: Mapping[str, MeasuredTask]) -> Table:
 
 def _task_blocks(name: str, task: MeasuredTask) -> list[Block]:
     evaluation, pictures = task.evaluations[0], task.measured.pictures
-    shown = [(x, f"{row} {i + 1}") for row, images in pictures.items() for i, x in enumerate(images[:SHOWN])]
+    shown = [x for images in pictures.values() for x in images[:SHOWN]]
+    captions = [f"{row} {i + 1}" for row, images in pictures.items() for i in range(len(images[:SHOWN]))]
+    differences = "; ".join(task.described["protocol_differences"])
+    differs = f"differs in {differences}" if differences else "is the published one"
     blocks: list[Block] = [
         evaluation_table(name, evaluation, _published(name, evaluation)),
-        Text(f"{name}: protocol", "", "; ".join(task.described["protocol_differences"]) or "as published"),
-        Gallery(f"{name}: images", "", [x for x, _ in shown], [caption for _, caption in shown]),
+        Gallery(f"{name}: images", f"The protocol {differs}.", shown, captions),
     ]
     if "degraded" in pictures:
         pair = [pictures["degraded"][0], pictures["algorithm2"][0]]
-        blocks.insert(2, BeforeAfter(f"{name}: before and after", "", pair, ["degraded", "algorithm2"]))
+        blocks.insert(1, BeforeAfter(f"{name}: before and after", "", pair, ["degraded", "algorithm2"]))
     return blocks
 
 
