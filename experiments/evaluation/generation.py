@@ -104,7 +104,7 @@ class GenerationEvaluator:
             ),
         )
 
-    def walk(self, n: int, jitter: float) -> dict[int, Tensor]:
+    def states(self, n: int, jitter: float) -> dict[int, Tensor]:
         """Return the first n images (n, C, H, W) at every severity they visit."""
         generators = [seeded_generator("cpu", self.seed, "sample", i) for i in range(n)]
         prior = dataclasses.replace(self.prior, jitter=jitter)
@@ -112,7 +112,7 @@ class GenerationEvaluator:
         x_T, z = map_params(lambda v: v.to(home), tuple(prior(n, generators)))
         with inference_mode(self.R):
             steps = trajectory(self.R, self.sampler, x_T, z, self.timesteps, generators)
-            return {self.timesteps[0]: x_T.cpu()} | {visit.s: visit.x_s.cpu() for visit in steps}
+            return {self.timesteps[0]: x_T.cpu()} | {step.s: step.x_s.cpu() for step in steps}
 
     def measure(self, generated: dict[float, Tensor], source: Source | None) -> dict[str, Any]:
         """Return the evaluation of the images of each jitter, and of real images, against other real ones."""
@@ -136,19 +136,19 @@ class GenerationEvaluator:
 
     def trajectories(self, path: Path, n: int, jitter: float) -> Path:
         """Save rows of x_T -> x_0."""
-        walk = self.walk(n, jitter)
+        states = self.states(n, jitter)
         shown = [self.timesteps[i] for i in spaced_levels(len(self.timesteps) - 1, 9)]
-        rows = torch.stack([walk[t] for t in shown], dim=1)
+        rows = torch.stack([states[t] for t in shown], dim=1)
         captions = [f"t = {t}" for t in shown]
         return _saved(
             [SeverityRow(f"image {i + 1}", self.sampler.name, row, captions) for i, row in enumerate(rows)], path
         )
 
     def film(self, path: Path, n: int, jitter: float) -> Path:
-        """Save a GIF of n walks."""
-        walk = self.walk(n, jitter)
+        """Save a GIF of n trajectories."""
+        states = self.states(n, jitter)
         shown = [self.timesteps[i] for i in spaced_levels(len(self.timesteps) - 1, 48)]
-        return animate(path, [walk[t] for t in shown], _scale(walk[shown[0]]), 0.08, hold=(0, len(shown) - 1))
+        return animate(path, [states[t] for t in shown], _scale(states[shown[0]]), 0.08, hold=(0, len(shown) - 1))
 
     def sweep(self, path: Path, generated: dict[float, Tensor], n: int = 8) -> dict[float, float]:
         """Save a row for each jitter, columns from the same starts, and below them rows in which all are from one.

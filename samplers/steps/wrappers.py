@@ -4,10 +4,11 @@
 
     x0_bar <- momentum x0_bar + (1 - momentum) R(x_t, t),    from the first prediction on
 
-It reduces random errors of single predictions, and keeps what R could not know yet at high severity. With momentum = 0
+It reduces random errors of single predictions, and gives weight to predictions at high severities. With momentum = 0
 it is the inner sampler.
 
-**RePaint** (Lugmayr et al., arXiv 2201.09865, 2022) repeats each stretch from t to s, going back up in between:
+**RePaint** (Lugmayr et al., arXiv 2201.09865, 2022) repeats every step from t to s, and in between
+degrades the result to t again:
 
     repeat:  x_s = step(x_t);  x_t ~ q(x_t | x_s)
 
@@ -17,9 +18,9 @@ For a degradation without fresh randomness the way up is its own change under th
     x_t = x_s + D(x0_hat, t, z) - D(x0_hat, s, z)
 
 so Algorithm 1 goes back to D(x0_hat, t, z) and asks R about its own prediction: a fixed-point iteration. Algorithm 2
-comes back to the very x_t it left, and repeating it changes nothing. The stretch is the pair (t, s):
-`spaced_timesteps(250, 25)` goes back ten levels. With repeats = 1 it is the inner sampler. The error of a long step is
-made again at every repeat, so many repeats need short stretches.
+comes back to the very x_t it left, and repeating it changes nothing. The length of a step is t - s:
+`spaced_timesteps(250, 25)` goes back ten levels. With repeats = 1 it is the inner sampler. The error of a long step
+occurs at every repeat, so many repeats need short steps.
 
 **Mask replacement** holds a part of the image at what is known of it, so that any restorer fills in a mask that it was
 not trained on. With m = 1 where the image is known, there are two rules:
@@ -88,7 +89,7 @@ class AveragedPrediction(_Wrapper):
 
     Args:
         sampler: the other sampler.
-        momentum: share of the old average that is kept, in [0, 1).
+        momentum: weight of the average so far, in [0, 1).
 
     >>> AveragedPrediction().arguments
     {'sampler': {'name': 'algorithm2', 'arguments': {'estimate': True}}, 'momentum': 0.5}
@@ -111,11 +112,11 @@ class AveragedPrediction(_Wrapper):
 
 @register_sampler("repaint")
 class RePaint(_Wrapper):
-    """Another sampler, whose steps are repeated with a way back up in between.
+    """Another sampler, whose steps are repeated, with the result degraded again in between.
 
     Args:
         sampler: the other sampler.
-        repeats: how often the stretch from t to s is sampled, 1 or more.
+        repeats: number of times that every step from t to s is taken, 1 or more.
 
     >>> from samplers.registry import parse_sampler
     >>> parse_sampler("repaint:repeats=3,sampler=ddim:eta=0.5").sampler
@@ -176,7 +177,7 @@ class MaskReplacement(_Wrapper):
     a hole of 12 x 16 pixels in 32 unseen faces): the RMSE in the hole, the mean difference of neighbors across its edge
     (0.157 in the faces themselves), and the standard deviation between two samples. The mean face has RMSE 0.416. So
     `guidance` is nearer to the face and has the weaker seam, `forward` has more variety, and more repeats help neither:
-    the errors of a model that is trained for minutes add up over 250 predictions.
+    the errors of a model after so short a training add up over 250 predictions.
 
     | rule, repeats | RMSE  | edge  | std   |
     |---------------|-------|-------|-------|
@@ -220,7 +221,7 @@ class MaskReplacement(_Wrapper):
             return torch.where(known == 1, image, known * image + (1 - known) * R(x_t, t))
 
         out = self.sampler.step(FunctionRestorer(conditioned, D), at)
-        # The step has done so already if it estimated z; with a z that is kept it has not.
+        # A step with estimated z has done so already; one that keeps z has not.
         return out._replace(x_s=torch.where(known == 1, D(out.x0_hat, at.s, out.z), out.x_s))
 
     def _like(self, name: str, value: Tensor, x: Tensor) -> Tensor:

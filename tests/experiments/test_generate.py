@@ -153,7 +153,7 @@ def study():
 
 def test_pictures_and_numbers_are_of_the_same_images(study):
     """Image i does not depend on how many are asked for, and the trajectories end in it."""
-    five, two, walk = study.images(5, 0.01), study.images(2, 0.01), study.walk(2, 0.01)
+    five, two, walk = study.images(5, 0.01), study.images(2, 0.01), study.states(2, 0.01)
     torch.testing.assert_close(five[:2], two, rtol=0, atol=1e-5)
     torch.testing.assert_close(walk[0], two, rtol=0, atol=1e-5)
     assert list(walk) == [4, 3, 2, 1, 0]
