@@ -24,6 +24,7 @@ from restore.conditions import Cond
 
 __all__ = ["BatchFetcher", "Data", "EpochSampler", "Examples", "MapDataset", "TrainingSource", "batch_fetcher"]
 
+PREFETCH = 3  # batches that are announced to data that reads ahead
 Examples = Tensor | tuple[Tensor, Cond]  # images (n, C, H, W) in [-1, 1], with or without conditions of n entries each
 TrainingSource = Callable[[int, Generator | None], Examples]  # (n, generator) -> n examples
 
@@ -34,6 +35,9 @@ class MapDataset(Protocol):
 
     It may have an attribute `device`: the device of the images it returns. Otherwise they may be on the device where
     training takes place, or on the CPU; from pinned memory they are copied while the device computes.
+
+    It may have a method `prefetch(index)`, which is called with the numbers of the batches to come before they are
+    asked for, so that they can be read meanwhile.
 
     >>> class Gray:
     ...     "Eleven gray images, brightened at random, with their number as a class label."
@@ -116,6 +120,26 @@ def batch_fetcher(data: Data, seed: int) -> BatchFetcher:
     torch.Size([2, 1, 2, 2])
     """
     if isinstance(data, MapDataset):
-        order = EpochSampler(len(data), seed)
-        return lambda position, n, generator: data.at(order.at(position, n), generator)
+        return _in_order(data, EpochSampler(len(data), seed))
     return lambda position, n, generator: data(n, generator)
+
+
+def _in_order(data: MapDataset, order: EpochSampler) -> BatchFetcher:
+    """Return the fetcher of a finite set; it announces the next batches to data that reads ahead.
+
+    The positions that a process asks for are equally spaced: by n, or by n times the number of processes.
+    """
+    announce = getattr(data, "prefetch", None)
+    last: int | None = None
+
+    def fetch(position: int, n: int, generator: Generator | None) -> Examples:
+        nonlocal last
+        if announce is not None:
+            stride = n if last is None or last >= position else position - last
+            for ahead in range(PREFETCH + 1):
+                announce(order.at(position + ahead * stride, n))
+            last = position
+        examples: Examples = data.at(order.at(position, n), generator)
+        return examples
+
+    return fetch

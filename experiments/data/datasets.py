@@ -18,12 +18,14 @@ from degrade import Source
 from degrade.command_line import Options, UsageError
 from degrade.operators.color import luma
 from degrade.random import Generators
+from degrade.seeding import seeded_generator
 from experiments.data.archives import TORCHVISION, Split, from_path, from_torchvision
 from experiments.data.decoding import MARGIN, DecodedSet, ResizePolicy, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.examples import Examples
 from experiments.data.images import InMemoryImages, WindowedImages
 from experiments.data.labels import class_names, read_labels, to_numbers
+from experiments.data.store import Store, StoredImages, is_store
 from restore import DatasetInfo
 from restore.conditions import Cond
 from restore.value_range import ValueRange
@@ -36,7 +38,10 @@ DRAWN: dict[str, type[DrawnFaces | DrawnAnimals]] = {"drawn": DrawnFaces, "drawn
 class DataOptions(Options):
     """Data."""
 
-    data: str = Field("drawn", description=f"drawn, drawn-animals, a folder, a zip, or one of {', '.join(TORCHVISION)}")
+    data: str = Field(
+        "drawn",
+        description=f"drawn, drawn-animals, a folder, a zip, a store (store.py), or one of {', '.join(TORCHVISION)}",
+    )
     download: bool = Field(False, description="let torchvision fetch the data")
     data_dir: str = Field("data", description="folder of torchvision's data")
     resize: Literal["crop", "pad"] = Field("crop", description="pictures are scaled and cropped, or padded with black")
@@ -149,9 +154,27 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         drawn: Source = DRAWN[name](size, device)
         source = gray(drawn) if options.channels == "1" else drawn
         return Datasets(name, source, source, 1 if options.channels == "1" else 3)
-    sets = _read_sets(options, size, _split(options, name, seed, option), option, name)
+    if is_store(Path(name)):
+        return _stored(options, size, seed, device, name, option)
+    sets = _read_sets(options, size, read_split(options, name, seed, option), option, name)
     training, validation = (_windows(options, size, part, device, i) for i, part in enumerate(sets))
     return Datasets(name, training, validation, sets[0].channels, options.resize_policy(size).value_range)
+
+
+def _stored(options: DataOptions, size: int, seed: int, device: torch.device, name: str, option: str) -> Datasets:
+    """Return a store of images, one in eight of which is held out; they are read from disk when they are needed."""
+    try:
+        store = Store(name)
+        order = torch.randperm(len(store), generator=seeded_generator("cpu", seed, "held out"))
+        channels, held_out = store.index.shape[-1], max(1, len(store) // 8)
+        flip = channels == 3 if options.flip is None else options.flip
+        parts = order[held_out:] if len(store) > 1 else order, order[:held_out]
+        training, validation = (
+            StoredImages(store, size, flip and i == 0, device, part) for i, part in enumerate(parts)
+        )
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{option} {name}: {error}") from None
+    return Datasets(name, training, validation, channels, store.index.value_range)
 
 
 def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.device) -> Datasets:
@@ -172,9 +195,9 @@ def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.d
     option = "--pairs" if options.pairs else "--data"
     if not second and not options.labels:
         return load_data(options, size, seed, device, name, option)
-    if name in DRAWN or (second and _in_torchvision(name)):
+    if name in DRAWN or is_store(Path(name)) or (second and _in_torchvision(name)):
         raise UsageError(f"{option} {name}: labels and second images need a folder or zip of pictures")
-    split = _split(options, name, seed, option, second)
+    split = read_split(options, name, seed, option, second)
     sets = _read_sets(options, size, split, option, name)
     conds, classes = _labels(options.labels, name, split, sets) if options.labels else (({}, {}), ())
     kind = "z" if options.pairs else "image" if second else None
@@ -198,7 +221,12 @@ def _in_torchvision(name: str) -> bool:
     return name in TORCHVISION and not Path(name).exists()
 
 
-def _split(options: DataOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
+def read_split(options: DataOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
+    """Return the pictures of a folder, a zip or a torchvision set, with a second picture each if `second` is given.
+
+    Raises:
+        UsageError: if there are none.
+    """
     if _in_torchvision(name):
         return from_torchvision(name, Path(options.data_dir), options.download, option)
     partner = None if second is None else Path(second)
