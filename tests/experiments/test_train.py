@@ -240,7 +240,9 @@ def test_every_preset_is_whole_and_has_a_quick_variant(name):
     for given in (Config(**PRESETS[name]), small):
         D = degrade.make(given.degradation, **given.degradation_args)
         with torch.device("meta"):
-            given.build_network(1 if given.data == "mnist" else 3, T=1)
+            net = given.build_network(1 if given.data == "mnist" else 3, T=1, with_inverse=given.inverse_input)
+            if given.inverse_input:
+                restore.Restorer(net, D, inverse_input=restore.InverseInput(given.inverse_noise))
         assert given.prior != "auto" or D.T > 0
     assert isinstance(PRESETS[name], Mapping)
     assert small.degradation_args == PRESETS[name]["degradation_args"]
