@@ -95,6 +95,7 @@ PRESETS: dict[str, Values] = {
     "cifar10-blur-inverse": _preset(CIFAR10, "blur", TINY_BLUR, quantize_input=True, inverse_input=True),
     "cifar10-inpaint": _preset(CIFAR10, "inpaint", SMALL_HOLE, quantize_input=True),
     "cifar10-pixelate": _preset(CIFAR10, "pixelate", {"T": 3}),
+    "cifar10-pixelate-inverse": _preset(CIFAR10, "pixelate", {"T": 3}, quantize_input=True, inverse_input=True),
     "cifar10-snow": _preset(CIFAR10, "snow", {"T": 200, "strength": 3}),
     "cifar10-decolor": _preset(CIFAR10, "decolor", {"T": 20}),
     "celeba-blur": _preset(CELEBA, "blur", FACE_BLUR),
