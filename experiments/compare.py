@@ -32,7 +32,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.data.examples import draw_examples
 from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.comparison import Comparison, ComparisonOptions

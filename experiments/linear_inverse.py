@@ -21,7 +21,7 @@ from torch import Tensor
 
 from degrade import Degradation, expand_level, make
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.data.datasets import DataOptions, load_data
 from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.evaluator import Evaluation, Evaluator

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.run.model import ModelSource, load_model
 from restore import BaseRestorer
 from samplers.commands.image import ImageOptions

@@ -26,7 +26,7 @@ from pydantic import Field
 from degrade import Degradation, expand_level, get, make
 from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.functional.proximal import ROUNDING_NOISE
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from degrade.serializable import is_runtime
 from experiments.data.datasets import Datasets, ExampleOptions, load_data, load_examples
 from experiments.evaluation.linear import InputPrecision

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from restore.conditions import Cond
 
 __all__ = ["BatchFetcher", "Data", "EpochSampler", "Examples", "MapDataset", "TrainingSource", "batch_fetcher"]

@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 
 from degrade import Params, quantize_8bit
 from degrade.functional.levels import compute_dtype
-from degrade.seeding import fork_seed, seeded_generator
+from degrade.random import fork_seed, seeded_generator
 from restore.conditions import Cond, drop_cond, split_params
 from restore.data import CheckedFetcher, TrainingData, check_batches, to_readable
 from restore.data_order import batch_fetcher

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from degrade.base import map_params
 from degrade.frozen import frozen
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from restore import BaseRestorer
 from samplers.base import Sampler
 from samplers.loop import sample, validate_trajectory

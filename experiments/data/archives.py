@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from degrade.command_line import UsageError
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.data.decoding import Entry
 from experiments.data.formats import readable_suffixes
 from experiments.data.listing import Listing, Picture, list_pictures

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from degrade import Degradation, Params, expand_level, map_params
 from degrade.frozen import frozen
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.evaluation.accumulate import Rows, gather_objects, process_share
 from experiments.evaluation.calls import CountCalls
 from experiments.evaluation.evaluator import Evaluation, Evaluator

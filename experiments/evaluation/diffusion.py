@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade import GaussianNoise, Source
+from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
-from degrade.seeding import seeded_generator
 from experiments.data.images import WindowedImages
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.tables import render_evaluation, render_table

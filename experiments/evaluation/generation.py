@@ -18,8 +18,8 @@ from torch import Tensor
 
 from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pil_image
+from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
-from degrade.seeding import seeded_generator
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.metrics import Metric, make_metric, measure
 from experiments.evaluation.plots import animate

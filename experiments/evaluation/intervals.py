@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 
 __all__ = ["Interval", "bootstrap", "bootstrap_difference", "jackknife", "verdict"]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from degrade import Source
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.accumulate import Rows
 from experiments.evaluation.comparison import DIRECT, Comparison, ComparisonOptions

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Source, expand_level, map_params
+from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
-from degrade.seeding import seeded_generator
 from experiments.data.examples import take_examples
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import InputPrecision, has_linear_inverse, linear_inverse, to_input_precision

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade import Degradation, Source, expand_level
+from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
-from degrade.seeding import seeded_generator
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.plots import animate
 from experiments.evaluation.tables import render_evaluation

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from degrade import Params, expand_level, map_params
+from degrade.random import seeded_generator
 from degrade.rendering import spaced_levels
-from degrade.seeding import seeded_generator
 from experiments.evaluation.evaluator import Evaluation, Value
 from experiments.evaluation.linear import InputPrecision, to_input_precision
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Slider, Table

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from degrade.command_line import UsageError, parse
-from degrade.seeding import fork_seed
+from degrade.random import fork_seed
 from experiments.evaluation.plots import plot_loss
 from experiments.report.blocks import Block
 from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json

@@ -19,8 +19,8 @@ from degrade import Degradation
 from degrade.command_line import UsageError
 from degrade.image_io import open_image, pil_to_tensor, to_pil_like
 from degrade.optional import require
+from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
-from degrade.seeding import seeded_generator
 from restore import BaseRestorer, Rule
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
 from samplers.applications.severity import SeverityEstimate

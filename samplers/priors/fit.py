@@ -30,8 +30,7 @@ from torch import Tensor
 from degrade import Degradation, Params, Source, expand_level
 from degrade.frozen import frozen
 from degrade.optional import require
-from degrade.random import randint
-from degrade.seeding import fold_seed, seeded_generator
+from degrade.random import fold_seed, randint, seeded_generator
 from samplers.priors.base import MAX_RMS, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
 from samplers.priors.low_resolution import MAX_DIM, UPSAMPLINGS, LowResolution, Upsampling, downsample, upsample
 

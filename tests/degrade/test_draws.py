@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degrade.random import rand, randint, randn, randn_like
-from degrade.seeding import fold_seed, seeded_generator
+from degrade.random import fold_seed, rand, randint, randn, randn_like, seeded_generator
 
 
 def seed(number):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from degrade.seeding import fold_seed, seeded_generator
+from degrade.random import fold_seed, seeded_generator
 
 
 def test_equal_keys_give_equal_seeds():

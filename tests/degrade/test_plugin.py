@@ -64,3 +64,17 @@ def test_a_broken_plugin_only_warns(tmp_path):
     assert run.returncode == 0
     assert "gaussian_noise" in run.stdout
     assert "plugin 'crooked' of crooked-plugin did not load: RuntimeError('out of order')" in run.stderr
+
+
+def test_a_file_in_the_folder_of_operators_is_all_it_takes(tmp_path, monkeypatch):
+    lines = (
+        "from degrade import Degradation, NumLevels, register",
+        "@register('dropped_in_for_test')",
+        "class DroppedIn(Degradation):",
+        "    T: NumLevels = 4",
+    )
+    (tmp_path / "dropped_in.py").write_text("\n".join(lines))
+    code = "import sys, degrade.operators as o; o.__path__.append(sys.argv[1]); import importlib.util as u; "
+    code += "s = u.find_spec('degrade.operators'); s.submodule_search_locations.append(sys.argv[1]); "
+    code += "s.loader.exec_module(o); import degrade; assert degrade.make('dropped_in_for_test').T == 4"
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True)

@@ -15,7 +15,7 @@ from torchvision.utils import save_image
 
 import restore
 from degrade.command_line import UsageError
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from experiments.run import logging as watch
 from experiments.run import loop
 from experiments.run.folder import resume_run

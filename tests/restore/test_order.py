@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from restore.data_order import EpochSampler, MapDataset, batch_fetcher
 from tests.trainings import Numbered, data
 

@@ -12,7 +12,7 @@ from torch import nn
 import degrade
 from degrade import AffinePath
 from degrade.functional.schedules import Rectified
-from degrade.seeding import fork_seed, seeded_generator
+from degrade.random import fork_seed, seeded_generator
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from restore.lr_schedules import Cosine
 from restore.optimizers import Adam

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import degrade
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from samplers import (
     PRIORS,
     DatasetPrior,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import degrade
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from restore import BaseRestorer, FunctionRestorer, Restorer, UNet, UNetConfig
 from samplers import (
     DDIM,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import degrade
-from degrade.seeding import seeded_generator
+from degrade.random import seeded_generator
 from restore import ComponentConfig, Restorer, TrainConfig, Trainer, UNet, save
 from samplers import PRIORS, DegradedData, LowResolution, PriorSample, load_prior, register_prior
 from samplers.priors.base import Prior
