@@ -17,8 +17,7 @@ from torch import Tensor
 from degrade import Source
 from degrade.command_line import Options, UsageError
 from degrade.operators.color import luma
-from degrade.random import Generators
-from degrade.seeding import seeded_generator
+from degrade.random import Generators, seeded_generator
 from experiments.data.archives import TORCHVISION, Split, from_path, from_torchvision
 from experiments.data.decoding import MARGIN, DecodedSet, ResizePolicy, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
