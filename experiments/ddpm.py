@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import Field
 
-from degrade import GaussianNoise, make
+from degrade import make
 from degrade.command_line import UsageError, run_main
 from experiments.data.datasets import DataOptions, load_data
 from experiments.evaluation.diffusion import DiffusionEvaluator, summary
@@ -149,7 +149,6 @@ def main(argv: Sequence[str]) -> None:
         D = make("gaussian_noise", T=config.T, schedule=config.schedule)
     except ValueError as error:
         raise UsageError(f"--schedule {config.schedule}: {error}") from None
-    assert isinstance(D, GaussianNoise)
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
 
     def study(R: Restorer) -> DiffusionEvaluator:

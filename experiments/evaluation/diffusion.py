@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import GaussianNoise, Source
+from degrade import Degradation, Source
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
 from experiments.data.images import WindowedImages
@@ -42,7 +42,7 @@ class DiffusionEvaluator:
     """
 
     def __init__(
-        self, D: GaussianNoise, R: Restorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
+        self, D: Degradation, R: Restorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
     ) -> None:
         self.D, self.R, self.unseen, self.device = D, R, unseen, device
         self.seed, self.batch = seed, batch
