@@ -120,10 +120,8 @@ def main(argv: Sequence[str]) -> None:
     training, folder = train(config, folder, TrainingTask(config.degradation(sets.other), sets.clean, spec))
     if training.rank:  # the first process measures and draws
         return
-    D = config.degradation(sets.unseen_other)
-    study = TranslationEvaluator(
-        D, training.ema, sets, device, config.seed, config.forward_size, config.sample_steps or 20
-    )
+    steps = config.sample_steps or 20
+    study = TranslationEvaluator(training.ema, sets, device, config.seed, config.forward_size, steps)
     measured = study.measure(config.eval_images)
     pictures = [
         study.forward_strip(folder / "forward.png"),
@@ -132,7 +130,7 @@ def main(argv: Sequence[str]) -> None:
     ]
     x0, z = study.pairs(4, "pictures")
     blocks = [
-        *restoration_blocks(training.ema, x0, z, config.sampler, study.times(D.T)),
+        *restoration_blocks(training.ema, x0, z, config.sampler, study.times(config.T)),
         evaluation_table(f"Restored from severity {measured['half_way']}", measured["restored"]),
         evaluation_table("Made from partners alone, compared with real images", measured["made"]),
     ]

@@ -152,7 +152,7 @@ def main(argv: Sequence[str]) -> None:
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
 
     def study(R: Restorer) -> DiffusionEvaluator:
-        return DiffusionEvaluator(D, R, data.validation, device, config.seed, config.forward_size, config.sample_steps)
+        return DiffusionEvaluator(R, data.validation, device, config.seed, config.forward_size, config.sample_steps)
 
     def preview(path: Path, R: Restorer) -> Path:
         return study(R).preview(path)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import degrade
+
 ROOT = Path(__file__).parent.parent
 LAYERS = ("degrade", "restore", "samplers", "experiments")  # each may import those before it
 LIBRARY = LAYERS[:3]
@@ -203,6 +205,33 @@ def test_public_names_of_experiments_exist():
     assert everywhere(unbound, "experiments") == {}
 
 
+def crowded(tree: ast.Module) -> list[str]:
+    """Public functions and constructors with more than six arguments, self not counted."""
+    found = []
+    for function in ast.walk(tree):
+        if isinstance(function, FUNCTION) and (not function.name.startswith("_") or function.name == "__init__"):
+            given = function.args
+            names = [arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            if len([name for name in names if name not in {"self", "cls"}]) > 6:
+                found.append(function.name)
+    return found
+
+
+def test_functions_take_six_arguments_at_most():
+    assert everywhere(crowded, *LAYERS) == {}
+
+
+def asking(tree: ast.Module) -> list[str]:
+    """Questions about a concrete degradation: what others need to know, a degradation declares."""
+    concrete = {cls.__name__ for cls in map(degrade.get, degrade.names())} | {"AffinePath", "Mask"}
+    calls = [node for node in ast.walk(tree) if called(node) in {"isinstance", "issubclass"} and len(node.args) == 2]
+    return [name.id for node in calls for name in ast.walk(node.args[1]) if getattr(name, "id", "") in concrete]
+
+
+def test_nobody_asks_a_degradation_for_its_class():
+    assert everywhere(asking, *LAYERS[1:]) == {}
+
+
 def test_everything_public_is_documented():
     assert everywhere(undocumented, *LAYERS) == {}
 
@@ -248,6 +277,8 @@ def test_functions_are_short():
 @pytest.mark.parametrize(
     ("rule", "code", "faults"),
     [
+        (crowded, "def f(a, b, c, d, e, f, g): pass\ndef _f(a, b, c, d, e, f, g): pass", ["f"]),
+        (asking, "isinstance(D, Blur)\nisinstance(D, (int, degrade.Degradation))", ["Blur"]),
         (lambda tree: upward(tree, "degrade"), "def f():\n    from restore.ema import EMA", ["restore.ema"]),
         (
             lambda tree: upward(tree, "restore"),

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import Degradation, Source
+from degrade import Source
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
 from experiments.data.images import WindowedImages
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.tables import render_evaluation, render_table
-from restore import FunctionRestorer, Restorer
+from restore import BaseRestorer, FunctionRestorer
 from samplers import DDIM, DDPM, GenerateOptions, Sampler, StandardNormal, generate_images, spaced_timesteps, trajectory
 from samplers.applications.likelihood import bits_per_dim
 
@@ -32,18 +32,18 @@ class DiffusionEvaluator:
     """A trained model and unseen images of its kind.
 
     Args:
-        D: the forward process.
-        R: the trained restorer.
+        R: the trained restorer; its degradation is the forward process.
         unseen: images that training has not seen.
-        device: where to compute.
-        seed: of everything random in it.
-        batch: images a forward pass.
-        steps: of the strided samplers, at most T.
+        device: the device to compute on.
+        seed: seed of everything random in the evaluation.
+        batch: number of images in one forward pass.
+        steps: number of steps of the samplers with few steps, at most T.
     """
 
     def __init__(
-        self, D: Degradation, R: Restorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
+        self, R: BaseRestorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
     ) -> None:
+        D = R.degradation
         self.D, self.R, self.unseen, self.device = D, R, unseen, device
         self.seed, self.batch = seed, batch
         few = min(steps, D.T)

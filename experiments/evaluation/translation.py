@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,19 +45,17 @@ class TranslationEvaluator:
     """A trained restorer, the set it restores, the set it starts from, and what one asks of them.
 
     Args:
-        D: the degradation, with unseen partners.
-        R: restores its images.
-        sets: to measure and to draw.
-        device: where they live.
-        seed: of everything random in it.
-        batch: images a forward pass.
-        steps: of a walk, at most.
+        R: the trained restorer; its degradation is used with partners from `sets.unseen_other`.
+        sets: the images to measure and to draw with.
+        device: the device of the images.
+        seed: seed of everything random in the evaluation.
+        batch: number of images in one forward pass.
+        steps: largest number of steps of a sampler.
     """
 
-    def __init__(
-        self, D: Degradation, R: Restorer, sets: Sets, device: torch.device, seed: int, batch: int, steps: int
-    ) -> None:
-        self.D, self.R, self.sets, self.device = D, R, sets, device
+    def __init__(self, R: Restorer, sets: Sets, device: torch.device, seed: int, batch: int, steps: int) -> None:
+        self.D: Degradation = dataclasses.replace(R.degradation, source=sets.unseen_other)  # type: ignore[call-arg]
+        self.R, self.sets, self.device = R, sets, device
         self.seed, self.batch, self.steps = seed, batch, steps
 
     def times(self, start: int) -> list[int]:

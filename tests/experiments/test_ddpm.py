@@ -84,7 +84,7 @@ def study(steps=10, T=40, batch=2):
         return exact(x_t.double(), t).float()
 
     R = FunctionRestorer(posterior_mean, D)
-    return DiffusionEvaluator(D, R, DrawnFaces(8), CPU, seed=0, batch=batch, steps=steps), R
+    return DiffusionEvaluator(R, DrawnFaces(8), CPU, seed=0, batch=batch, steps=steps), R
 
 
 def variance_of_samples(D, variance, eta, times):

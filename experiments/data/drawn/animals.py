@@ -182,7 +182,7 @@ def _eyes(head: Canvas, draws: Draws, coat: Coats) -> None:
     part.paint(tone(0.13, 0.11, 0.12, x.device), opening - 0.022)
     look = x * side - draws.between(-0.012, 0.012)
     radius = torch.maximum(coat["eye_width"], coat["eye_height"])
-    gaze(part, look, part.y, opening, radius, coat["iris"], coat["slit"])
+    gaze(part, (look, part.y), opening, radius, coat["iris"], coat["slit"])
 
 
 def _whiskers(head: Canvas, coat: Coats) -> None:

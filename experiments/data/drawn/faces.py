@@ -188,7 +188,7 @@ def _eyes(head: Canvas, draws: Draws, person: Person) -> None:
     white = torch.full_like(person.skin, 0.98)
     part.paint(white * (1 - (0.35 - 2.5 * down).clamp(0, 0.35).unsqueeze(1) * 0.5), opening)
     look = across * side - draws.between(-0.016, 0.016)
-    gaze(part, look, down + 0.008, opening, 0.076 * size, person.iris, 1.0)
+    gaze(part, (look, down + 0.008), opening, 0.076 * size, person.iris, 1.0)
     lift, arch = draws.between(0.13, 0.16), draws.between(0.015, 0.05)
     thick = draws.between(0.02, 0.03) - 0.008 * person.softness
     brow = lens(across - 0.005, down + lift, 0.13, -arch, thick, thick)

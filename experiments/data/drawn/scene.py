@@ -58,12 +58,15 @@ def tint(color: Tensor, amount: float) -> Tensor:
 
 
 def gaze(
-    canvas: Canvas, across: Tensor, down: Tensor, edge: Tensor, radius: Quantity, iris: Tensor, slit: Quantity
+    canvas: Canvas, place: tuple[Tensor, Tensor], edge: Tensor, radius: Quantity, iris: Tensor, slit: Quantity
 ) -> None:
     """Paint iris, pupil and two glints of an eye, inside the distance `edge` of its opening.
 
+    `place` is the distance of every pixel from the middle of the eye, across and down.
+
     `slit` is the pupil's width as a share of its height: one is round. Light falls from the upper left.
     """
+    across, down = place
     black, white = tone(0.07, 0.06, 0.07, iris.device), tone(1, 1, 1, iris.device)
     ball = torch.hypot(across, down) - radius
     depth = (0.9 + down / radius * 0.4).clamp_(0.5, 1.25).unsqueeze(1)
