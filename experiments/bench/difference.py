@@ -24,13 +24,13 @@ def of_step(plain: Setting, fast: Setting) -> dict[str, float]:
     """Return how far loss and gradient of one training batch are apart."""
     loss, gradient = _gradient(plain)
     other, fast_gradient = _gradient(fast)
-    no_sync = fast_gradient - gradient
+    apart = fast_gradient - gradient
     return {
         "loss": loss,
         "loss_difference": abs(other - loss),
-        "gradient_relative": float(no_sync.norm() / gradient.norm()),
-        "gradient_largest": float(no_sync.abs().max()),
-        "gradient_mean": float(no_sync.abs().mean()),
+        "gradient_relative": float(apart.norm() / gradient.norm()),
+        "gradient_largest": float(apart.abs().max()),
+        "gradient_mean": float(apart.abs().mean()),
     }
 
 

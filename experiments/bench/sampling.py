@@ -79,7 +79,7 @@ def summary(networks: list[dict[str, Any]]) -> str:
     """Return three tables for each network."""
     texts = []
     for net in networks:
-        pixels = f"{net['network']['size']} pixels"
+        pixels = f"{net['network']['image_size']} pixels"
         loops = [
             (
                 f"{o['contender']}, {pixels}",
@@ -89,12 +89,12 @@ def summary(networks: list[dict[str, Any]]) -> str:
             )
             for o in net["outside"]
         ]
-        no_sync = [
+        apart = [
             (f"{title}, {pixels}", *(f"{value:.1e}" for value in values.values()))
             for title, values in net["differences"].items()
         ]
         title = f"{net['steps']} steps, {pixels}"
-        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, no_sync)]
+        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, apart)]
     return "\n\n".join(texts)
 
 

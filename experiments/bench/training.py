@@ -61,10 +61,10 @@ def summary(networks: list[dict[str, Any]]) -> str:
     """Return two tables for each network."""
     texts = []
     for net in networks:
-        side = net["network"]["size"]
+        side = net["network"]["image_size"]
         rows = [
-            (f"{title}, {side} pixels", *(f"{v:.1e}" if k != "loss" else f"{v:.4f}" for k, v in no_sync.items()))
-            for title, no_sync in net["differences"].items()
+            (f"{title}, {side} pixels", *(f"{v:.1e}" if k != "loss" else f"{v:.4f}" for k, v in apart.items()))
+            for title, apart in net["differences"].items()
         ]
         texts += [rate_table(f"training, {side} pixels", net["contenders"]), table(APART, rows)]
     return "\n\n".join(texts)
