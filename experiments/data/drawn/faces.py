@@ -178,9 +178,9 @@ def _mouth(head: Canvas, draws: Draws, person: Person) -> None:
 def _eyes(head: Canvas, draws: Draws, person: Person) -> None:
     """Paint the eyes with lids and brows."""
     part = head.part(-0.55, -0.45, 0.55, 0.2)
-    no_sync, size, slant = draws.between(0.195, 0.225), draws.between(0.9, 1.1), draws.between(-0.08, 0.16)
+    apart, size, slant = draws.between(0.195, 0.225), draws.between(0.9, 1.1), draws.between(-0.08, 0.16)
     side = torch.sign(part.x)
-    across, down = part.x.abs() - no_sync, part.y + (part.x.abs() - no_sync) * slant
+    across, down = part.x.abs() - apart, part.y + (part.x.abs() - apart) * slant
     opening = ellipse(across, down, 0.108 * size, draws.between(0.06, 0.076) * size)
     lash = shade(person.skin, 0.75)
     lid = torch.maximum(ellipse(across, down + 0.022, 0.115 * size, 0.088 * size), down - 0.01)
