@@ -113,7 +113,10 @@ def network_arguments(net: nn.Module) -> dict[str, Any]:
     Raises:
         TypeError: if its class is not registered.
     """
-    cls = type(net)
+    cls: Any = type(net)
+    # Sharding (`fully_shard`) gives a module a new class, derived from FSDPModule and from the class it had.
+    if [base.__name__ for base in cls.__bases__][:1] == ["FSDPModule"]:
+        cls = cls.__bases__[1]
     if not vars(cls).get("name") or NETWORKS.get(vars(cls)["name"]) is not cls:
         raise TypeError(
             f"the network {cls.__name__} is not registered, so no file can rebuild it; decorate the class with"
