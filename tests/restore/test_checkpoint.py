@@ -150,7 +150,7 @@ def test_what_is_not_registered_itself_is_not_saved_under_the_name_of_another(tm
     with pytest.raises(ValueError, match=message):
         restore.save(tmp_path, training)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="class Brighter has no name to be rebuilt from"):
+    with pytest.raises(ValueError, match="class Brighter has no name to be saved under"):
         degrade.make("compose", parts=(Brighter(T=3), degrade.make("gaussian_noise")))
 
 
