@@ -19,7 +19,8 @@ def test_it_shows_every_registered_degradation_from_clean_to_last():
     assert [strip.title for strip in strips] == list(degrade.names())
     for strip in strips:
         assert (strip.panels[0] - face).abs().max() == 0
-        assert (strip.panels[-1] - face).abs().mean() > 0.01
+        if degrade.get(strip.title).__module__.startswith("degrade."):  # other tests register degradations, too
+            assert (strip.panels[-1] - face).abs().mean() > 0.01
 
 
 @pytest.mark.parametrize(
