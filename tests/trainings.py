@@ -22,6 +22,21 @@ SMALL = UNetConfig(
 )
 
 
+# Options of a program for a network that trains in a moment.
+TINY_NETWORK = [
+    "--size",
+    "16",
+    "--patch-size",
+    "2",
+    "--model-channels",
+    "8",
+    "--channel-mult",
+    "1,2",
+    "--attention-resolutions",
+    "4",
+    "--norm-groups",
+    "4",
+]
 TINY = UNetConfig(
     image_size=16,
     in_channels=1,

@@ -26,25 +26,12 @@ from restore import EMAConfig
 from restore.losses import L1
 from restore.optimizers import Adam
 from tests.photographs import photographs
+from tests.trainings import TINY_NETWORK
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
-NETWORK = [
-    "--size",
-    "16",
-    "--patch-size",
-    "2",
-    "--model-channels",
-    "8",
-    "--channel-mult",
-    "1,2",
-    "--attention-resolutions",
-    "4",
-    "--norm-groups",
-    "4",
-]
 TRAINING = ["--batch-size", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
-TINY = [*NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
+TINY = [*TINY_NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
 
 

@@ -22,23 +22,10 @@ from restore.lr_schedules import Constant
 from samplers import load_prior
 from samplers.applications.likelihood import bits_per_dim
 from tests.oracles import GaussianMean
+from tests.trainings import TINY_NETWORK
 
-NETWORK = [
-    "--size",
-    "16",
-    "--patch-size",
-    "2",
-    "--model-channels",
-    "8",
-    "--channel-mult",
-    "1,2",
-    "--attention-resolutions",
-    "4",
-    "--norm-groups",
-    "4",
-]
 TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
-TINY = [*NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
+TINY = [*TINY_NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
 CPU = torch.device("cpu")
 
 

@@ -26,23 +26,10 @@ from restore.losses import L1
 from restore.optimizers import Adam
 from samplers import load_prior
 from tests.photographs import photographs
+from tests.trainings import TINY_NETWORK
 
-NETWORK = [
-    "--size",
-    "16",
-    "--patch-size",
-    "2",
-    "--model-channels",
-    "8",
-    "--channel-mult",
-    "1,2",
-    "--attention-resolutions",
-    "4",
-    "--norm-groups",
-    "4",
-]
 TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
-TINY = [*NETWORK, *TRAINING, "--eval-images", "4", "--device", "cpu"]
+TINY = [*TINY_NETWORK, *TRAINING, "--eval-images", "4", "--device", "cpu"]
 CPU = torch.device("cpu")
 FACES = Datasets("drawn", DrawnFaces(16), DrawnFaces(16), 3)
 
