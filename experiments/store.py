@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     """Write a store, or check it."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     folder = Path(config.store)
+    if config.resize == "none":
+        raise UsageError("--resize none: a store holds images of one size; use crop or pad, or train on the folder")
     try:
         if config.check:
             return _check(folder)

@@ -4,6 +4,7 @@
     python experiments/train.py --preset cifar10-blur --download                   as published: a GPU and days
     python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
     python experiments/train.py --degradation snow --degradation-args T=50 strength=2 --data photos/
+    python experiments/train.py --preset photo-blur --data photos/             windows of photographs as they are
     python experiments/train.py --pairs clean/ degraded/           a degradation of unknown form, known by its results
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
@@ -35,7 +36,7 @@ from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.run.options import Count
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
-from restore import InverseInput, Restorer
+from restore import InverseInput, Predict, Restorer
 from samplers import Prior
 from samplers.priors.fit import FitOptions, Kind, fit_prior
 
@@ -53,6 +54,9 @@ class DegradationOptions(ExampleOptions):
     )
     partner_data: str | None = Field(
         None, description="images that `interpolation` turns the data into; same values as --data"
+    )
+    prediction_type: Predict = Field(
+        "x0", description="what the network predicts: x0, or eps or v where x_t = a_t x0 + b_t z"
     )
     prior: Kind | None = Field(
         None, description="prior over x_T, fitted and saved for generation: auto, or a kind of prior"
@@ -165,7 +169,15 @@ def main(argv: Sequence[str]) -> None:
 
     inverse_input = InverseInput(config.inverse_noise) if config.inverse_input else None
     prior = fitted(config, D, data)
-    task = TrainingTask(D, data.training, data.spec, preview=preview, prior=prior, inverse_input=inverse_input)
+    task = TrainingTask(
+        D,
+        data.training,
+        data.spec,
+        config.prediction_type,
+        preview=preview,
+        prior=prior,
+        inverse_input=inverse_input,
+    )
     training, folder = train(config, folder, task, data.channels)
     if training.rank:  # the first process measures and draws
         return

@@ -10,7 +10,8 @@ preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t
 * `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
               (Nichol and Dhariwal, arXiv 2102.09672, 2021)
 
-and one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`rectified`). `table` takes the two
+one is the straight line between image and z, a_t = 1 - t / T, b_t = t / T (`rectified`), and one adds z to an image
+that stays as it is, a_t = 1, b_t = sigma_max t / T (`linear_sigma`), as noise from a camera does. `table` takes the two
 tables as they are.
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "AnySchedule",
     "Cosine",
     "LinearBeta",
+    "LinearSigma",
     "Rectified",
     "Schedule",
     "TableSchedule",
@@ -169,6 +171,28 @@ class Rectified(Schedule):
         """Return the float64 tables (a, b), each (T + 1,)."""
         b = torch.linspace(0, 1, T + 1, dtype=torch.float64)
         return b.flip(0), b
+
+
+@register_schedule("linear_sigma")
+class LinearSigma(Schedule):
+    """The image stays, and z is added to it with a weight on a straight line: a_t = 1, b_t = sigma_max t / T.
+
+    A step of variance exploding processes (Song et al., arXiv 2011.13456, 2021) has the same form. With T = 75 and
+    sigma_max = 150 / 255, level t is noise of standard deviation t on the scale 0..255, since images lie in [-1, 1].
+
+    Args:
+        sigma_max: weight of z at T, above 0.
+
+    >>> [table.tolist() for table in LinearSigma(sigma_max=2.0)(4)]
+    [[1.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.5, 1.0, 1.5, 2.0]]
+    """
+
+    sigma_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+    def __call__(self, T: int) -> tuple[Tensor, Tensor]:
+        """Return the float64 tables (a, b), each (T + 1,)."""
+        t = torch.arange(T + 1, dtype=torch.float64)
+        return torch.ones_like(t), self.sigma_max * t / T
 
 
 @register_schedule("table")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -24,7 +24,9 @@ from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.examples import Examples
 from experiments.data.images import InMemoryImages, WindowedImages
 from experiments.data.labels import class_names, read_labels, to_numbers
+from experiments.data.packed import PackedImages
 from experiments.data.store import Store, StoredImages, is_store
+from experiments.data.variable_size import VariableSizeImages
 from restore import DatasetInfo
 from restore.conditions import Cond
 from restore.value_range import ValueRange
@@ -43,11 +45,16 @@ class DataOptions(Options):
     )
     download: bool = Field(False, description="let torchvision fetch the data")
     data_dir: str = Field("data", description="folder of torchvision's data")
-    resize: Literal["crop", "pad"] = Field("crop", description="pictures are scaled and cropped, or padded with black")
+    resize: Literal["crop", "pad", "none"] = Field(
+        "crop",
+        description="crop: pictures are scaled and cropped; pad: padded with black; none: random windows of --size of"
+        " the pictures at their own resolution",
+    )
     margin: Annotated[float, Field(ge=1)] = Field(
         MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
     )
     flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
+    rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
     channels: str = Field(
         "auto", pattern=r"^(auto|[1-9]\d*)$", description="1, 3, or auto: 1 if every picture is gray; any with a range"
     )
@@ -169,7 +176,8 @@ def _stored(options: DataOptions, size: int, seed: int, device: torch.device, na
         flip = channels == 3 if options.flip is None else options.flip
         parts = order[held_out:] if len(store) > 1 else order, order[:held_out]
         training, validation = (
-            StoredImages(store, size, flip and i == 0, device, part) for i, part in enumerate(parts)
+            StoredImages(store, size, flip and i == 0, device, part, options.rotate and i == 0)
+            for i, part in enumerate(parts)
         )
     except (ValueError, OSError) as error:
         raise UsageError(f"{option} {name}: {error}") from None
@@ -242,10 +250,14 @@ def _read_sets(options: DataOptions, size: int, split: Split, option: str, name:
 
 
 def _windows(options: DataOptions, size: int, part: DecodedSet, device: torch.device, number: int) -> WindowedImages:
-    """Return images as windows: part 0 for training, mirrored if the options say so, part 1 as they are."""
+    """Return images as windows: part 0 for training, mirrored and turned if the options say so, part 1 as they are."""
     flip = number == 0 and (part.channels == 3 if options.flip is None else options.flip)
+    rotate = number == 0 and options.rotate
     values = options.resize_policy(size).value_range or ValueRange()
-    return InMemoryImages(to_data_device(part.images, options.data_device, device), size, flip, device, values)
+    images = to_data_device(part.images, options.data_device, device)
+    if isinstance(images, PackedImages):
+        return VariableSizeImages(images, size, flip, device, values, rotate)
+    return InMemoryImages(images, size, flip, device, values, rotate)
 
 
 def gray(source: Source) -> Source:
@@ -257,9 +269,12 @@ def gray(source: Source) -> Source:
     return without_color
 
 
-def to_data_device(images: Tensor, store: str, device: torch.device) -> Tensor:
+Images = TypeVar("Images", bound=Tensor | PackedImages)
+
+
+def to_data_device(images: Images, store: str, device: torch.device) -> Images:
     """Return the images where they shall be kept; half of a device's free memory is left to the training."""
     if store == "auto":
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
         store = "device" if free is None or images.nbytes < free / 2 else "host"
-    return images.to(device) if store == "device" else images
+    return images.to(device) if store == "device" else images  # type: ignore[return-value]

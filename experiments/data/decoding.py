@@ -1,9 +1,11 @@
-"""From the files of a set to one array of images of one size.
+"""From the files of a set to its images in memory.
 
 A `ResizePolicy` says what becomes of a picture of any size, kind and shape:
 
-    crop    it is scaled and cropped to a square of margin S pixels; a training batch is random S x S windows of it
-    pad     it is put in the middle of a black S x S square, made smaller first if it is larger
+    crop     it is scaled and cropped to a square of margin S pixels; a training batch is random S x S windows of it
+    pad      it is put in the middle of a black S x S square, made smaller first if it is larger
+    none     it stays as it is; a training batch is random S x S windows of it
+    center   the S x S pixels in its middle are kept: what `none` measures on
 
 Without a value range, pictures of all kinds (RGBA, palette, 16-bit) become 8-bit RGB, and a set that is gray throughout
 keeps one channel. With one, the values of the files are kept, in any number of channels. A picture that cannot be
@@ -31,6 +33,7 @@ from degrade.command_line import UsageError
 from degrade.frozen import frozen
 from degrade.image_io import as_rgb
 from experiments.data.formats import to_values
+from experiments.data.packed import PackedImages
 from restore.value_range import ValueRange
 
 __all__ = ["Decoded", "DecodedSet", "Entry", "ResizePolicy", "decode", "decode_picture", "decode_set"]
@@ -46,14 +49,14 @@ class ResizePolicy:
 
     Args:
         size: side S of the images to come.
-        fit: `crop` or `pad`.
-        margin: side of what is kept over S, at least 1, for random windows; without meaning for `pad`.
+        fit: `crop`, `pad`, `none` or `center`.
+        margin: side of what `crop` keeps over S, at least 1, for random windows; without meaning for the others.
         channels: 1 or 3, or with a value range any number; None keeps one if every picture is gray.
         value_range: of the values in the files, which are then kept as float32; None for 8-bit pictures.
     """
 
     size: Annotated[int, Field(ge=1)]
-    fit: Literal["crop", "pad"] = "crop"
+    fit: Literal["crop", "pad", "none", "center"] = "crop"
     margin: Annotated[float, Field(ge=1)] = MARGIN
     channels: Annotated[int, Field(ge=1)] | None = None
     value_range: ValueRange | None = None
@@ -64,24 +67,30 @@ class ResizePolicy:
 
     @property
     def side(self) -> int:
-        """The side of what is kept."""
+        """The side of what is kept, unless `fit` is `none`, which keeps every picture at its own size."""
         return round(self.margin * self.size) if self.fit == "crop" else self.size
 
     def for_validation(self, channels: int) -> ResizePolicy:
-        """Return the policy for images to measure on: no margin, and as many channels as the training set has."""
-        return dataclasses.replace(self, margin=1.0, channels=channels)
+        """Return the policy for images to measure on: nothing random, as many channels as the training set has."""
+        fit = "center" if self.fit == "none" else self.fit
+        return dataclasses.replace(self, fit=fit, margin=1.0, channels=channels)
 
     def frame(self, picture: Image.Image) -> Image.Image:
-        """Return the square that is kept of a picture.
+        """Return what is kept of a picture.
 
         Raises:
             ValueError: if it is too small.
         """
         square = (self.side, self.side)
+        if self.fit != "pad" and min(picture.size) < self.size:
+            found = f"{picture.width} x {picture.height} pixels, fewer than --size {self.size}"
+            raise ValueError(f"it has {found}; --resize pad puts it in a black square")
+        if self.fit == "none":
+            return picture
+        if self.fit == "center":
+            left, top = ((side - self.size) // 2 for side in picture.size)
+            return picture.crop((left, top, left + self.size, top + self.size))
         if self.fit == "crop":
-            if min(picture.size) < self.size:
-                found = f"{picture.width} x {picture.height} pixels, fewer than --size {self.size}"
-                raise ValueError(f"it has {found}; --resize pad puts it in a black square")
             return ImageOps.fit(picture, square, Image.Resampling.LANCZOS)
         if max(picture.size) > self.side:
             picture = ImageOps.contain(picture, square, Image.Resampling.LANCZOS)
@@ -91,27 +100,32 @@ class ResizePolicy:
 
 
 class Decoded(NamedTuple):
-    """What is kept of an entry: (K, c, M, M) of K pictures, usually one, and whether it has more frames or pages."""
+    """What is kept of an entry: (K, c, H, W) of K pictures, usually one, and whether it has more frames or pages."""
 
     pixels: np.ndarray[Any, Any]
     several: bool
 
 
 class DecodedSet(NamedTuple):
-    """Images (N, K C, M, M), the place of each among the entries that were given, and the channels C of a picture."""
+    """The images, the place of each among the entries that were given, and the channels C of a picture.
 
-    images: Tensor
+    Images of one size are a tensor (N, K C, M, M); those of `fit="none"`, (K C, H_i, W_i) each, are packed.
+    """
+
+    images: Tensor | PackedImages
     kept: list[int]
     channels: int
 
 
 def decode(entries: Sequence[Entry], policy: ResizePolicy, option: str, name: str) -> Tensor:
-    """Return the images of `decode_set`."""
-    return decode_set(entries, policy, option, name).images
+    """Return the images (N, K C, M, M) of `decode_set`, for a policy that gives all of them one size."""
+    images = decode_set(entries, policy, option, name).images
+    assert isinstance(images, Tensor)
+    return images
 
 
 def decode_set(entries: Sequence[Entry], policy: ResizePolicy, option: str, name: str) -> DecodedSet:
-    """Read pictures into one tensor.
+    """Read pictures into memory.
 
     Args:
         entries: at least one, each of one picture or of K of one size.
@@ -120,7 +134,7 @@ def decode_set(entries: Sequence[Entry], policy: ResizePolicy, option: str, name
         name: its value.
 
     Returns:
-        (N, K C, M, M) on the host, uint8 or, with a value range, float32.
+        The images on the host, uint8 or, with a value range, float32.
 
     Raises:
         UsageError: if no picture can be used.
@@ -134,11 +148,21 @@ def decode_set(entries: Sequence[Entry], policy: ResizePolicy, option: str, name
     results = [_expect_channels(result, channels) for result in results]
     kept = [i for i, result in enumerate(results) if isinstance(result, Decoded)]
     _report([entry for entry, _ in entries], results, option, name)
+    return DecodedSet(_joined(results, channels, policy), kept, channels)
+
+
+def _joined(results: list[Decoded | str], channels: int, policy: ResizePolicy) -> Tensor | PackedImages:
+    """Return the decoded images as one, a gray one in all channels; `results` is emptied, so that memory is freed."""
     parts = [result.pixels for result in results if isinstance(result, Decoded)]
+    results.clear()
+    if policy.fit == "none":
+        filled = (np.broadcast_to(part, (len(part), channels, *part.shape[2:])) for part in parts)
+        return PackedImages.pack([torch.from_numpy(np.ascontiguousarray(part)).flatten(0, 1) for part in filled])
     images = np.empty((len(parts), len(parts[0]), channels, policy.side, policy.side), parts[0].dtype)
-    for i in range(len(parts)):
-        images[i], parts[i] = parts[i], parts[i][:0]  # a gray image fills all channels
-    return DecodedSet(torch.from_numpy(images).flatten(1, 2), kept, channels)
+    parts.reverse()
+    for image in images:
+        image[...] = parts.pop()
+    return torch.from_numpy(images).flatten(1, 2)
 
 
 def _expect_channels(result: Decoded | str, channels: int) -> Decoded | str:
@@ -188,7 +212,7 @@ def _values(opened: Any, policy: ResizePolicy) -> list[Image.Image]:
 
 
 def _framed(planes: list[Image.Image], policy: ResizePolicy) -> np.ndarray[Any, Any]:
-    """Return what is kept of the planes of a picture, (c, M, M)."""
+    """Return what is kept of the planes of a picture, (c, H, W)."""
     framed = [policy.frame(plane) for plane in planes]
     if policy.value_range is not None:  # beside an edge the filter leaves the range
         values = np.stack([np.asarray(plane) for plane in framed])

@@ -1,8 +1,12 @@
-"""Sets of images in memory: decoded once, handed out as windows in [-1, 1], by number or at random."""
+"""Sets of images in memory: decoded once, handed out as windows in [-1, 1], by number or at random.
+
+Images of one size are `InMemoryImages`; for pictures of different sizes see `experiments.data.variable_size`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +20,8 @@ __all__ = ["InMemoryImages", "WindowedImages"]
 class WindowedImages:
     """Images (N, C, M, M) of which S x S windows are handed out, float32 in [-1, 1], at random places if M > S.
 
-    It is a `Source` (random images) and a `MapDataset` (images by number). A subclass says where the pixels are.
+    It is a `Source` (random images) and a `MapDataset` (images by number). A subclass says where the pixels are, and
+    for images of another shape, where windows may begin and how they are cut out.
 
     Args:
         shape: (N, C, M, M), M >= size.
@@ -24,20 +29,28 @@ class WindowedImages:
         flip: whether half of the windows are mirrored.
         device: where the windows go.
         value_range: of the pixels; what becomes -1 and 1.
+        rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
 
     Raises:
         ValueError: for images of another shape, none at all, or smaller ones than the windows.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], size: int, flip: bool, device: torch.device, value_range: ValueRange
+        self,
+        shape: tuple[int, ...],
+        size: int,
+        flip: bool,
+        device: torch.device,
+        value_range: ValueRange,
+        rotate: bool = False,
     ) -> None:
         if not shape[0] or not 1 <= size <= shape[-1]:
             raise ValueError(f"size is {size} for images {tuple(shape)}; it must be 1..M, of at least one image")
-        self.shape, self.size, self.flip, self.device, self.value_range = tuple(shape), size, flip, device, value_range
+        self.shape, self.size, self.device, self.value_range = tuple(shape), size, device, value_range
+        self.flip, self.rotate = flip, rotate
         self._here = torch.empty(0, device=device)  # where random numbers go
 
-    def fetch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def fetch(self, index: Tensor) -> tuple[Any, Tensor]:
         """Return images (K, C, M, M) on the device, and the places (n,) of those numbered `index` among them."""
         raise NotImplementedError(f"{type(self).__name__} does not define fetch(index)")
 
@@ -45,6 +58,11 @@ class WindowedImages:
     def sha256(self) -> str:
         """The fingerprint of the pixels and their order."""
         raise NotImplementedError(f"{type(self).__name__} does not define sha256")
+
+    @property
+    def varies(self) -> bool:
+        """Whether the window of an image depends on random numbers."""
+        return self.flip or self.rotate or self.shape[2:] != (self.size, self.size)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -56,27 +74,53 @@ class WindowedImages:
 
     def at(self, index: Tensor, generator: Generators = None) -> Tensor:
         """Return windows (n, C, S, S) of the images that are numbered `index` (n,) int64."""
-        images, index = self.fetch(index)
-        margin = images.shape[-1] - self.size
-        if not (margin or self.flip):
-            return self.value_range.normalize(images[index])
-        n, pixel = len(index), torch.arange(self.size, device=self.device)
-        top, left = randint(margin + 1, (n, 2, 1), self._here, generator).unbind(1)
-        reflect_pad = rand((n, 1), self._here, generator) < (0.5 if self.flip else 0.0)
-        if self.device.type == "cpu":
-            return self.value_range.normalize(self._sliced(images[index], top.flatten(), left.flatten(), reflect_pad))
-        columns = torch.where(reflect_pad, self.size - 1 - pixel, pixel) + left
-        rows = top + pixel
-        window = images[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        return self.value_range.normalize(window.permute(0, 3, 1, 2))
+        images, places = self.fetch(index)
+        if not self.varies:
+            return self.value_range.normalize(images[places])
+        top, left = self._corners(index, generator)
+        n = len(index)
+        mirror = rand((n,), self._here, generator) < (0.5 if self.flip else 0.0)
+        turns = randint(4, (n,), self._here, generator) if self.rotate else torch.zeros_like(top)
+        if self.device.type == "cpu":  # by slices, which on the host is ten times faster than by indices
+            drawn = zip(places.tolist(), top.tolist(), left.tolist(), mirror.tolist(), turns.tolist(), strict=True)
+            windows = [_turned(self._slice(images, place, y, x), flip, k) for place, y, x, flip, k in drawn]
+            return self.value_range.normalize(torch.stack(windows))
+        rows, columns = _turned_grid(self.size, mirror, turns)
+        rows, columns = rows + top.view(-1, 1, 1), columns + left.view(-1, 1, 1)
+        return self.value_range.normalize(self._gather(images, places, rows, columns))
 
-    def _sliced(self, images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
-        """Return the windows by slices, which on the host is ten times faster than by indices."""
-        S, windows = self.size, []
-        for image, y, x, flip in zip(images, top.tolist(), left.tolist(), mirror.flatten().tolist(), strict=True):
-            window = image[:, y : y + S, x : x + S]
-            windows.append(window.flip(-1) if flip else window)
-        return torch.stack(windows)
+    def _corners(self, index: Tensor, generator: Generators) -> tuple[Tensor, Tensor]:
+        """Return the row and the column at which each window of the images numbered `index` begins, (n,) each."""
+        margin = self.shape[-1] - self.size
+        top, left = randint(margin + 1, (len(index), 2), self._here, generator).unbind(1)
+        return top, left
+
+    def _slice(self, images: Any, place: int, top: int, left: int) -> Tensor:
+        """Return one window (C, S, S) of what `fetch` returned."""
+        window: Tensor = images[place][:, top : top + self.size, left : left + self.size]
+        return window
+
+    def _gather(self, images: Any, places: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the pixels (n, C, S, S) at rows and columns (n, S, S) of what `fetch` returned."""
+        pixels: Tensor = images[places[:, None, None], :, rows, columns]
+        return pixels.permute(0, 3, 1, 2)
+
+
+def _turned(window: Tensor, flip: bool, turns: int) -> Tensor:
+    """Return a window (C, S, S) mirrored, and then turned counterclockwise by so many right angles."""
+    return torch.rot90(window.flip(-1) if flip else window, turns, (1, 2))
+
+
+def _turned_grid(size: int, mirror: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns (n, S, S) from which `_turned` takes its pixels."""
+    pixel = torch.arange(size, device=turns.device)
+    row, column, back = pixel.view(1, size, 1), pixel.view(1, 1, size), size - 1
+    turns, mirror = turns.view(-1, 1, 1), mirror.view(-1, 1, 1)
+    odd = turns % 2 == 1
+    rows, columns = torch.where(odd, column, row), torch.where(odd, row, column)
+    rows = torch.where(turns >= 2, back - rows, rows)
+    columns = torch.where(((turns == 1) | (turns == 2)) != mirror, back - columns, columns)
+    return rows, columns
 
 
 class InMemoryImages(WindowedImages):
@@ -90,6 +134,7 @@ class InMemoryImages(WindowedImages):
         flip: whether half of the windows are mirrored.
         device: where the windows go; that of the images by default.
         value_range: of the pixels.
+        rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
 
     Raises:
         ValueError: for images of another type or shape, none at all, or smaller ones than the windows.
@@ -106,13 +151,14 @@ class InMemoryImages(WindowedImages):
         flip: bool = True,
         device: torch.device | str | None = None,
         value_range: ValueRange = ValueRange(),
+        rotate: bool = False,
     ) -> None:
         right = images.dtype == torch.uint8 or images.is_floating_point()
         if not right or images.ndim != 4 or images.shape[2] != images.shape[3]:
             found = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
             raise ValueError(f"images are {found}; InMemoryImages needs (N, C, M, M), uint8 or floating point")
         place = images.device if device is None else torch.device(device)
-        super().__init__(tuple(images.shape), size, flip, place, value_range)
+        super().__init__(tuple(images.shape), size, flip, place, value_range, rotate)
         self.images = images
         self.streams = images.device.type != self.device.type
 

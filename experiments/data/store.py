@@ -203,13 +203,23 @@ class StoredImages(WindowedImages):
         flip: whether half of the windows are mirrored.
         device: where the windows go.
         part: (N,) int64 numbers of the images that are used; None for all.
+        rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
     """
 
-    def __init__(self, store: Store, size: int, flip: bool, device: torch.device, part: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        size: int,
+        flip: bool,
+        device: torch.device,
+        part: Tensor | None = None,
+        rotate: bool = False,
+    ) -> None:
         self.store = store
         self.part = torch.arange(len(store)) if part is None else part
         _, M, _, C = store.index.shape
-        super().__init__((len(self.part), C, M, M), size, flip, device, store.index.value_range or ValueRange())
+        values = store.index.value_range or ValueRange()
+        super().__init__((len(self.part), C, M, M), size, flip, device, values, rotate)
         self._pool = ThreadPoolExecutor(WORKERS, "read")
         self._ahead: OrderedDict[bytes, Future[Tensor]] = OrderedDict()
 

@@ -10,6 +10,17 @@ Two presets are not of the paper and are recommended in place of its own: `cifar
 `cifar10-pixelate-inverse` restore images that were rounded to 8 bits, and the network sees their linear inverse, with
 which it is better after the same time (`inverse-input-blur.json` and `inverse-input-pixelate.json` among the results).
 
+Two are for photographs of any size and not of the paper either. They train on windows of 64 pixels at the pictures'
+own resolution, with a network of two levels that sees 2 x 2 pixels as one (3.7 M parameters) and is applied to whole
+pictures afterwards. Give them --data.
+
+    photo-noise   noise of standard deviation t = 1..75 on the scale 0..255, not clipped; the network predicts the noise
+    photo-blur    Gaussian blur of standard deviation 0.08 t pixels, t = 1..50, symmetric borders, rounded to 8 bits;
+                  the network sees the linear inverse
+
+Their learning rate stays constant and falls to 0 over the last fifth of --steps. A run that was stopped may be given
+another number of steps with --resume, and then ends with a fall of its own.
+
 `shrink` turns any preset into a run of minutes on a CPU: the same degradation, a small network, a short training.
 """
 
@@ -53,6 +64,18 @@ DDPM_UNET: Values = {
 MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "resize": "pad", "flip": False}
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}
+
+PHOTO: Values = {
+    **{"data": "photographs", "size": 64, "resize": "none", "flip": True, "rotate": True, "channels": "3"},
+    **{"model_channels": 64, "channel_mult": (1, 2), "num_res_blocks": 2, "attention_resolutions": (), "num_heads": 1},
+    **{"norm_groups": 8, "patch_size": 2, "loss": "l1", "steps": 20_000, "batch_size": 16, "precision": "bfloat16"},
+    **{"optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=300,decay=0.2", "max_grad_norm": 1.0},
+    **{"ema_decay": 0.999, "ema_every": 1, "ema_start": 300, "log_every": 50, "save_every": 250, "sample_steps": 5},
+}
+PHOTO_NOISE: Values = {"T": 75, "schedule": {"name": "linear_sigma", "arguments": {"sigma_max": 150 / 255}}}
+PHOTO_BLUR: Values = {
+    **{"T": 50, "cumulative_sigma": tuple(round(0.08 * t, 2) for t in range(1, 51)), "padding_mode": "symmetric"},
+}
 
 DIGIT_BLUR: Values = {"T": 20, "sigmas": "constant", "growth": 7.0, "kernel_size": 11, "padding_mode": "circular"}
 TINY_BLUR: Values = {"T": 50, "sigmas": "cifar10", "kernel_size": 11}
@@ -107,6 +130,8 @@ PRESETS: dict[str, Values] = {
     "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "growth": 0.05, "offset": 1.0}, prior="auto"),
     "generation-pixelate": _preset(CELEBA, "pixelate", {"T": 6}, prior="auto"),
     "generation-noise": _preset(CELEBA, "gaussian_noise", {"T": 200, "schedule": "cosine"}, prior="auto"),
+    "photo-noise": _preset(PHOTO, "gaussian_noise", PHOTO_NOISE, prediction_type="eps"),
+    "photo-blur": _preset(PHOTO, "blur", PHOTO_BLUR, quantize_input=True, inverse_input=True),
 }
 
 QUICK: Values = {

@@ -30,8 +30,8 @@ LEVELS = (5, 20, 50, 200)
 TOTAL_SIGMA = 4.2  # pixels, of the whole blur that is published for CIFAR-10
 GENERATION = ("generation-blur", "generation-noise")
 TASKS = (
-    # Networks that see the inverse are ours, not the paper's.
-    *(name for name in PRESETS if not name.startswith("generation-") and not name.endswith("-inverse")),
+    # Networks that see the inverse and those for photographs are ours, not the paper's.
+    *(name for name in PRESETS if not name.startswith(("generation-", "photo-")) and not name.endswith("-inverse")),
     *GENERATION,
     *(f"levels-{T}" for T in LEVELS),
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import degrade
-from degrade.functional.schedules import Cosine, LinearBeta, Rectified
+from degrade.functional.schedules import Cosine, LinearBeta, LinearSigma, Rectified
 from degrade.operators.interpolation import pair
 from tests.cases import images, partners
 
@@ -19,10 +19,11 @@ SCHEDULES = [
     LinearBeta(),
     Cosine(),
     Rectified(),
+    LinearSigma(sigma_max=0.6),
     LinearBeta(beta_start=0.01, beta_end=0.3),
     Cosine(s=0.0, max_beta=0.9),
 ]
-VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name != "rectified"]
+VARIANCE_PRESERVING = [schedule for schedule in SCHEDULES if schedule.name not in ("rectified", "linear_sigma")]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 levels = st.integers(1, 2000)
 

@@ -187,6 +187,18 @@ def test_schedules_may_end_without_any_image():
         torch.testing.assert_close(x_T, eps, rtol=0, atol=1e-14)
 
 
+def test_noise_is_added_in_the_units_of_files_to_an_image_that_stays():
+    D = noise(T=75, schedule={"name": "linear_sigma", "arguments": {"sigma_max": 150 / 255}})
+    a, b = D.coefficients(torch.arange(76), torch.zeros(76, dtype=torch.float64))
+    assert torch.equal(a, torch.ones_like(a))
+    torch.testing.assert_close(b.flatten() * 127.5, torch.arange(76.0, dtype=torch.float64), rtol=1e-15, atol=0)
+    x0, z, t = images(1, 3, 4, 4), images(1, 3, 4, 4, seed=1), torch.tensor([25])
+    torch.testing.assert_close(D(x0, t, z) * 127.5, x0 * 127.5 + 25 * z, rtol=1e-14, atol=0)
+    for sigma_max in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="sigma_max"):
+            noise(T=3, schedule={"name": "linear_sigma", "arguments": {"sigma_max": sigma_max}})
+
+
 def test_a_table_is_taken_as_it_is():
     a, b = TableSchedule(a=(1, 0.25, -0.5), b=(0, 2.0, 0.125))(2)
     assert a.tolist() == [1, 0.25, -0.5]

@@ -50,6 +50,7 @@ def pattern(name):
 def test_published_numbers_belong_to_tasks_and_their_rows():
     assert set(PUBLISHED) < set(TASKS)
     ours = {"generation-mask", "generation-pixelate", "cifar10-blur-inverse", "cifar10-pixelate-inverse"}
+    ours |= {"photo-noise", "photo-blur"}
     assert set(PRESETS) - ours < set(TASKS)
     for task, rows in PUBLISHED.items():
         assert task.startswith("generation") or set(rows) == {"degraded", "direct", "algorithm2"}

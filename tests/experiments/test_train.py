@@ -236,6 +236,35 @@ def test_every_preset_is_whole_and_has_a_quick_variant(name):
     assert small.steps < 5000
 
 
+def test_the_photo_presets_are_the_recipe_that_the_shipped_models_were_trained_by():
+    noise, blur = (config("--preset", name, "--data", "photos") for name in ("photo-noise", "photo-blur"))
+    for given in (noise, blur):
+        assert (given.size, given.resize, given.flip, given.rotate) == (64, "none", True, True)
+        training = given.training(0)
+        assert (training.loss, training.optimizer, training.batch_size) == (L1(), Adam(lr=1e-3), 16)
+        rates = [training.lr_schedule.lr_at(1e-3, step, 10_000) for step in (1, 150, 300, 8000, 10_000)]
+        assert rates == pytest.approx([1e-3 / 300, 5e-4, 1e-3, 1e-3, 0], abs=1e-12)
+    D = degrade.make(noise.degradation, **noise.degradation_args)
+    x0, z, t = torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4), torch.tensor([25])
+    assert (D.T, round((D(x0, t, z) * 127.5).mean().item(), 5)) == (75, 25)
+    assert (noise.prediction_type, noise.quantize_input, noise.inverse_input) == ("eps", False, False)
+    B = degrade.make(blur.degradation, **blur.degradation_args)
+    assert (B.T, B.cumulative_sigma[24], B.cumulative_sigma[-1], B.padding_mode) == (50, 2.0, 4.0, "symmetric")
+    assert (blur.prediction_type, blur.quantize_input, blur.inverse_input) == ("x0", True, True)
+    with torch.device("meta"):
+        net = noise.build_network(3, T=75)
+    assert sum(p.numel() for p in net.parameters()) == 3_671_180
+    assert net.size_divisor == 4
+
+
+def test_what_the_network_predicts_is_an_option(tmp_path):
+    arguments = ["T=3", "schedule=linear_sigma:sigma_max=0.5"]
+    noise = ["--degradation", "gaussian_noise", "--degradation-args", *arguments]
+    run(*noise, "--prediction-type", "eps", "--out", tmp_path / "out")
+    R = restore.load(tmp_path / "out")
+    assert (R.prediction_type, R.degradation.schedule.sigma_max) == ("eps", 0.5)
+
+
 def test_the_network_of_cifar_has_the_published_size():
     with torch.device("meta"):
         net = config("--preset", "cifar10-blur").build_network(3, T=1)
@@ -268,6 +297,8 @@ BAD = [
     ("--network residual_cnn", "--model-channels is for --network unet; set arguments of residual_cnn by"),
     ("--data nowhere", "--data nowhere does not exist"),
     ("--degradation blurr", "no degradation is called 'blurr': did you mean 'blur'"),
+    ("--prediction-type eps", "prediction_type 'eps' needs x_t = a_t x0 + b_t z, which 'blur' is not"),
+    ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--degradation-args T", "--degradation-args: 'T' is no option and no key=value"),
     ("--degradation-args kernel=3", "blur: it has no argument kernel; --degradation-args takes T, sigmas, growth"),
     ("--degradation-args kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
@@ -279,7 +310,7 @@ BAD = [
     ("--degradation interpolation --data {0}/gray --partner-data {0}/color", "--partner-data {0}/color has 3 channels"),
     ("--data {0}/gray --channels 2", "--channels 2 needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3"),
     ("--data {0}/gray --margin 0.5", "--margin 0.5: input should be greater than or equal to 1"),
-    ("--data {0}/gray --resize squeeze", "--resize squeeze: input should be 'crop' or 'pad'"),
+    ("--data {0}/gray --resize squeeze", "--resize squeeze: input should be 'crop', 'pad' or 'none'"),
     ("--prior guess", "--prior guess: input should be"),
     (
         "--prior low_resolution --degradation inpaint --degradation-args T=3",
