@@ -29,7 +29,7 @@ from degrade.image_io import load_image
 from degrade.laws import measure
 from degrade.registry import build, get, names
 from degrade.rendering import render_rows, severity_row
-from degrade.serializable import is_runtime
+from degrade.serializable import Serializable, is_runtime
 
 __all__ = ["Check", "List", "Show", "main"]
 
@@ -118,10 +118,16 @@ def _describe(name: str, field: FieldInfo) -> str:
 
 
 def _spell(value: Any) -> str:
-    """Return a default as a command line spells it; a registered object is spelled by its name."""
+    """Return a default as a command line spells it; a registered object as name:key=value, without its defaults."""
+    if isinstance(value, Serializable):
+        fields = [field for field in dataclasses.fields(value) if not is_runtime(field)]  # type: ignore[arg-type]
+        given = {
+            field.name: getattr(value, field.name) for field in fields if getattr(value, field.name) != field.default
+        }
+        return ":".join(filter(None, (value.name, ",".join(f"{key}={_spell(part)}" for key, part in given.items()))))
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_spell, value))}]"
-    return str(getattr(value, "name", value if isinstance(value, str) else json.dumps(value, default=str)))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _find(target: str) -> type[Degradation]:

@@ -168,7 +168,7 @@ class Degradation(Declarations, Serializable):
             ValueError: if D is not affine, or naming the argument, what it is and what was expected.
 
         >>> import degrade
-        >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+        >>> D = degrade.make("blur", T=3, sigmas="constant:sigma=0.5", kernel_size=3)
         >>> u, v, t = torch.eye(4)[None, None], torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([2])
         >>> torch.allclose((D(v, t) * u).sum(), (v * D.adjoint(u, t)).sum())
         True
@@ -235,7 +235,7 @@ class Degradation(Declarations, Serializable):
             ValueError: if D is not affine, or naming the argument, what it is and what was expected.
 
         >>> import degrade
-        >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+        >>> D = degrade.make("blur", T=3, sigmas="constant:sigma=0.5", kernel_size=3)
         >>> x0, t = torch.eye(8)[None, None], torch.tensor([2])
         >>> x_t = D(x0, t)
         >>> bool((D.invert(x_t, t) - x0).square().mean() < 0.1 * (x_t - x0).square().mean())

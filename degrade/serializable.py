@@ -93,8 +93,8 @@ def parse_key_values(words: Iterable[str]) -> dict[str, Any]:
 
     >>> parse_key_values(["T=50", "sigmas=[1, 2]", "center=random"])
     {'T': 50, 'sigmas': [1, 2], 'center': 'random'}
-    >>> parse_key_values(["growth=.5", "mean_at_T=True", "name=1st", "k=3.0"])
-    {'growth': 0.5, 'mean_at_T': True, 'name': '1st', 'k': 3.0}
+    >>> parse_key_values(["factor=.5", "gray_at_T=True", "name=1st", "k=3.0"])
+    {'factor': 0.5, 'gray_at_T': True, 'name': '1st', 'k': 3.0}
     """
     values: dict[str, Any] = {}
     for word in words:

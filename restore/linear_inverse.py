@@ -50,7 +50,7 @@ class LinearInverse(BaseRestorer):
         ValueError: if the degradation is not affine, or naming the argument, what it is and what was expected.
 
     >>> import degrade, torch
-    >>> D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+    >>> D = degrade.make("blur", T=3, sigmas="constant:sigma=0.5", kernel_size=3)
     >>> x0, t = torch.eye(8)[None, None], torch.tensor([3])
     >>> R = LinearInverse(D, noise=1e-6)
     >>> bool((R(D(x0, t), t) - x0).abs().max() < 1e-3)

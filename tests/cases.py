@@ -34,15 +34,19 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "interpolation": [{"T": 20}, {"T": 5, "coupling": "optimal"}, {"T": 9, "schedule": "rectified"}],
     "blur": [
         {},
-        {"T": 1, "sigmas": "constant", "growth": 7.0, "kernel_size": 11, "padding_mode": "circular"},
+        {"T": 1, "sigmas": "constant:sigma=7", "kernel_size": 11, "padding_mode": "circular"},
         {"T": 5, "sigmas": [1.0, 0.5, 2.0, 0.1, 3.0], "kernel_size": 9, "padding_mode": "symmetric", "mean_at_T": True},
         {"T": 50, "sigmas": "cifar10", "kernel_size": 11, "mean_at_T": True},
-        {"T": 8, "sigmas": "incremental", "growth": 0.2, "kernel_size": 5},
+        {"T": 8, "sigmas": "incremental:step=0.2", "kernel_size": 5},
         {"T": 12, "cumulative_sigma": "geometric", "padding_mode": "symmetric"},
         {"T": 3, "cumulative_sigma": [0.5, 2, 8], "padding_mode": "circular", "mean_at_T": True},
     ],
-    "inpaint": [{}, {"T": 20, "growth": 0.1, "center": "random"}, {"T": 3, "sigmas": [1, 4, 2]}],
-    "mask_to_color": [{}, {"T": 10, "growth": 0.5, "outside_in": False}, {"T": 2, "sigmas": "constant", "growth": 2.0}],
+    "inpaint": [{}, {"T": 20, "sigmas": "incremental:step=0.1", "center": "random"}, {"T": 3, "sigmas": [1, 4, 2]}],
+    "mask_to_color": [
+        {},
+        {"T": 10, "sigmas": "incremental:step=0.5", "outside_in": False},
+        {"T": 2, "sigmas": "constant:sigma=2"},
+    ],
     "pixelate": [
         {"T": 2},
         {"T": 1, "filter": "area"},

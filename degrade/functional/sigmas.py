@@ -1,21 +1,22 @@
-"""Widths: how wide the Gaussian of step i is, i = 0..T-1.
+"""Widths: the standard deviation sigma_i in pixels of the Gaussian of step i, i = 0..T-1.
 
-Blurs chain T Gaussians and masks multiply T of them; their widths are free. Four rules come from Bansal et al.
-(arXiv 2208.09392, 2022), with one number `growth` in three of them:
+Blurs chain T Gaussians and masks multiply T of them; their widths are free. A rule is a small frozen object that
+returns T widths for any T. Four rules come from Bansal et al. (arXiv 2208.09392, 2022), and one from heat dissipation
+(Rissanen et al., arXiv 2206.13397, 2022), which uses it for the total width of a chain up to level i + 1:
 
-* `incremental`   growth (i + offset)
-* `constant`      growth
-* `exponential`   exp(growth i)
-* `cifar10`     0.35 + i / 100
+* `constant`      sigma_i = sigma
+* `incremental`   sigma_i = step (i + offset)
+* `exponential`   sigma_i = initial exp(rate i)
+* `cifar10`       sigma_i = 0.35 + i / 100
+* `geometric`     from `sigma_min` to `sigma_max`, each wider than the one before by the same factor
 
-and a list of T numbers is taken as it is. `Geometric` is a rule for totals, the width of the whole chain up to level t,
-as heat dissipation uses it (Rissanen et al., arXiv 2206.13397, 2022): from `sigma_min` at t = 1 to `sigma_max` at t =
-T, each level wider by the same factor.
+An argument that takes a rule also takes a list of T widths.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -26,48 +27,126 @@ from degrade.functional.levels import per_level
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 
-__all__ = ["CUMULATIVE_RULES", "CumulativeRule", "CumulativeSigmas", "Geometric", "Sigma", "SigmaRule", "sigma_table"]
+__all__ = [
+    "SIGMA_RULES",
+    "AnySigmas",
+    "Cifar10",
+    "Constant",
+    "Exponential",
+    "Geometric",
+    "Incremental",
+    "Sigma",
+    "SigmaRule",
+    "register_sigma_rule",
+    "sigma_table",
+]
 
 Sigma = Annotated[float, Field(gt=0)]
-SigmaRule = Literal["incremental", "constant", "exponential", "cifar10"]
-
-
-def sigma_table(sigmas: SigmaRule | tuple[float, ...], T: int, growth: float, offset: float = 1) -> Tensor:
-    """Return the float64 widths (T,) of a rule, or those listed.
-
-    Raises:
-        ValueError: if the list does not have T entries.
-
-    >>> sigma_table("incremental", T=3, growth=0.5).tolist()
-    [0.5, 1.0, 1.5]
-    """
-    i = torch.arange(T, dtype=torch.float64)
-    if sigmas == "incremental":
-        return growth * (i + offset)
-    if sigmas == "constant":
-        return torch.full_like(i, growth)
-    if sigmas == "exponential":
-        return torch.exp(growth * i)
-    if sigmas == "cifar10":
-        return 0.35 + i / 100
-    return per_level("sigmas", sigmas, T)
 
 
 @frozen
-class CumulativeRule(Serializable):
-    """The base of rules for the total width; a subclass defines `__call__` and is registered in `CUMULATIVE_RULES`."""
+class SigmaRule(Serializable):
+    """The base of width rules. A subclass defines `__call__` and is registered under a name.
+
+    >>> import degrade
+    >>> @register_sigma_rule("square_root")
+    ... class SquareRoot(SigmaRule):
+    ...     scale: float = 1.0
+    ...     def __call__(self, T):
+    ...         return self.scale * torch.arange(1, T + 1, dtype=torch.float64).sqrt()
+    >>> degrade.make("blur", T=4, sigmas="square_root:scale=0.5").sigmas(4)[3].item()
+    1.0
+    """
 
     def __call__(self, T: int) -> Tensor:
-        """Return the float64 totals (T,) in pixels, none less than the one before."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(T) -> totals")
+        """Return the float64 widths (T,) in pixels, all greater than 0."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(T) -> widths")
 
 
-CUMULATIVE_RULES = Registry(CumulativeRule, "rule for cumulative_sigma", "degrade.plugins")
+SIGMA_RULES = Registry(SigmaRule, "width rule", "degrade.plugins")
+R = TypeVar("R", bound=SigmaRule)
 
 
-@CUMULATIVE_RULES.register("geometric")
-class Geometric(CumulativeRule):
-    """Totals from `sigma_min` at t = 1 to `sigma_max` at t = T, in pixels, growing by a constant factor.
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def register_sigma_rule(name: str) -> Callable[[type[R]], type[R]]:
+    """Return a class decorator that turns a `SigmaRule` into a validated, frozen dataclass known as `name`.
+
+    Raises:
+        ValueError: if the name belongs to another class.
+        TypeError: if the class is not a `SigmaRule`.
+    """
+    return SIGMA_RULES.register(name)
+
+
+def _steps(T: int) -> Tensor:
+    return torch.arange(T, dtype=torch.float64)
+
+
+@register_sigma_rule("constant")
+class Constant(SigmaRule):
+    """The same width at every step.
+
+    >>> Constant(sigma=7)(3).tolist()
+    [7.0, 7.0, 7.0]
+    """
+
+    sigma: Sigma
+
+    def __call__(self, T: int) -> Tensor:
+        """Return the float64 widths (T,) in pixels."""
+        return torch.full((T,), self.sigma, dtype=torch.float64)
+
+
+@register_sigma_rule("incremental")
+class Incremental(SigmaRule):
+    """Widths that grow by `step` pixels with every step, from `step * offset` on.
+
+    >>> Incremental(step=0.5)(3).tolist()
+    [0.5, 1.0, 1.5]
+    """
+
+    step: Sigma
+    offset: Sigma = 1.0
+
+    def __call__(self, T: int) -> Tensor:
+        """Return the float64 widths (T,) in pixels."""
+        return self.step * (_steps(T) + self.offset)
+
+
+@register_sigma_rule("exponential")
+class Exponential(SigmaRule):
+    """Widths that start at `initial` pixels and grow by the factor exp(rate) with every step.
+
+    >>> [round(sigma, 3) for sigma in Exponential(rate=0.01)(3).tolist()]
+    [1.0, 1.01, 1.02]
+    """
+
+    rate: Sigma
+    initial: Sigma = 1.0
+
+    def __call__(self, T: int) -> Tensor:
+        """Return the float64 widths (T,) in pixels."""
+        return self.initial * torch.exp(self.rate * _steps(T))
+
+
+@register_sigma_rule("cifar10")
+class Cifar10(SigmaRule):
+    """The widths of the published CIFAR-10 blur: 0.35 pixels, and 0.01 more with every step.
+
+    >>> Cifar10()(3).tolist()
+    [0.35, 0.36, 0.37]
+    """
+
+    def __call__(self, T: int) -> Tensor:
+        """Return the float64 widths (T,) in pixels."""
+        return 0.35 + _steps(T) / 100
+
+
+@register_sigma_rule("geometric")
+class Geometric(SigmaRule):
+    """Widths from `sigma_min` to `sigma_max`, in pixels, growing by a constant factor.
+
+    With T = 1, the one width is `sigma_max`.
 
     >>> Geometric(sigma_min=1, sigma_max=16)(3).tolist()
     [1.0, 4.0, 16.0]
@@ -79,21 +158,35 @@ class Geometric(CumulativeRule):
     def __post_init__(self) -> None:
         if self.sigma_min > self.sigma_max:
             raise ValueError(
-                f"sigma_min = {self.sigma_min} is more than sigma_max = {self.sigma_max}; a blur only grows"
+                f"sigma_min = {self.sigma_min} is more than sigma_max = {self.sigma_max}; the widths must not fall"
             )
 
     def __call__(self, T: int) -> Tensor:
-        """Return the float64 totals (T,); with T = 1 it is the last that counts."""
+        """Return the float64 widths (T,) in pixels."""
         u = torch.linspace(1, 0, T, dtype=torch.float64).flip(0)
         return self.sigma_min ** (1 - u) * self.sigma_max**u
 
 
+def sigma_table(argument: str, sigmas: SigmaRule | tuple[float, ...], T: int) -> Tensor:
+    """Return the float64 widths (T,) in pixels of a rule, or those listed.
+
+    Args:
+        argument: name of the argument that `sigmas` was given as, for the error message.
+        sigmas: the rule, or T widths.
+        T: number of levels.
+
+    Raises:
+        ValueError: if the list does not have T entries.
+    """
+    return per_level(argument, sigmas, T) if isinstance(sigmas, tuple) else sigmas(T)
+
+
 def _read(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else CUMULATIVE_RULES.from_dict(value)
+    return value if isinstance(value, list | tuple) else SIGMA_RULES.from_dict(value)
 
 
-# What an argument called `cumulative_sigma` accepts: T totals, or a rule: an object, a name, or
-# {"name": ..., "arguments": {...}}.
-CumulativeSigmas = Annotated[
-    tuple[Sigma, ...] | Annotated[CumulativeRule, PlainSerializer(Serializable.to_dict)], BeforeValidator(_read)
+# The type of a field that holds widths: T of them, or a rule, given as an object, as a text such as "cifar10" or
+# "constant:sigma=2", or as {"name": ..., "arguments": {...}}.
+AnySigmas = Annotated[
+    tuple[Sigma, ...] | Annotated[SigmaRule, PlainSerializer(Serializable.to_dict)], BeforeValidator(_read)
 ]

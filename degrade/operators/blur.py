@@ -20,12 +20,12 @@ exp(-total_t^2 w^2 / 2), where only the total width counts (Rissanen et al., arX
 
 Bansal et al. (arXiv 2208.09392, 2022) use
 
-| task               | T   | sigmas, growth    | kernel_size | padding_mode | mean_at_T |
-|--------------------|-----|-------------------|-------------|----------|---------|
-| MNIST              | 20  | constant, 7       | 11          | circular | no      |
-| CIFAR-10           | 50  | cifar10         | 11          | reflect  | no      |
-| CelebA (default)   | 200 | exponential, 0.01 | 15          | reflect  | no      |
-| faces from colors  | 300 | exponential, 0.01 | 27          | circular | yes     |
+| task               | T   | sigmas                | kernel_size | padding_mode | mean_at_T |
+|--------------------|-----|-----------------------|-------------|--------------|-----------|
+| MNIST              | 20  | constant, sigma 7     | 11          | circular     | no        |
+| CIFAR-10           | 50  | cifar10               | 11          | reflect      | no        |
+| CelebA (default)   | 200 | exponential, rate .01 | 15          | reflect      | no        |
+| faces from colors  | 300 | exponential, rate .01 | 27          | circular     | yes       |
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.boundary import PaddingMode, boundary_basis
-from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
+from degrade.functional.levels import LevelTables, SizedLevelTables
 from degrade.functional.proximal import damped
-from degrade.functional.sigmas import CumulativeSigmas, Sigma, SigmaRule, sigma_table
+from degrade.functional.sigmas import AnySigmas, Exponential, sigma_table
 from degrade.functional.wave_inverse import solve_in_waves, wave_constants
 from degrade.registry import register
 
@@ -57,9 +57,9 @@ def _odd(k: int) -> int:
 class Blur(Degradation):
     """Gaussian blur that grows with every level.
 
-    `sigmas` is a rule (with its `growth`) or a list of the T widths in pixels. `cumulative_sigma`, T totals or
-    `geometric`, replaces `sigmas`, `growth` and `kernel_size` by the heat equation. `mean_at_T` makes x_T the mean of
-    each channel as the boundary weighs it.
+    `sigmas` is a rule or a list of the T widths in pixels. `cumulative_sigma`, the total widths of the levels 1..T as a
+    rule or a list, replaces `sigmas` and `kernel_size` by the heat equation. `mean_at_T` makes x_T the mean of each
+    channel as the boundary weighs it.
 
     >>> D = Blur(T=9, sigmas=(1.0,) * 9, kernel_size=5, mean_at_T=True)
     >>> x0 = torch.eye(8).view(1, 1, 8, 8)
@@ -68,12 +68,11 @@ class Blur(Degradation):
     """
 
     T: NumLevels = 200
-    sigmas: SigmaRule | tuple[Sigma, ...] = "exponential"
-    growth: Sigma = 0.01
+    sigmas: AnySigmas = Exponential(rate=0.01)
     kernel_size: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 15
     padding_mode: PaddingMode = "reflect"
     mean_at_T: bool = False
-    cumulative_sigma: CumulativeSigmas | None = None
+    cumulative_sigma: AnySigmas | None = None
 
     affine: ClassVar[bool] = True
     tables: ClassVar[SizedLevelTables]
@@ -141,18 +140,14 @@ class Blur(Degradation):
         return torch.cat([torch.ones_like(g[:1]), g])
 
     def _chain(self, w: Tensor) -> Tensor:
-        sigma = sigma_table(self.sigmas, self.T, self.growth)[:, None]
+        sigma = sigma_table("sigmas", self.sigmas, self.T)[:, None]
         d = torch.arange(self.kernel_size // 2 + 1, dtype=torch.float64)
         h = torch.exp(-((d / sigma) ** 2) / 2)
         h[:, 1:] *= 2  # d and -d
         return (h / h.sum(1, keepdim=True) @ torch.cos(d[:, None] * w)).cumprod(0)
 
-    def _heat(self, w: Tensor, cumulative_sigma: CumulativeSigmas) -> Tensor:
-        totals = (
-            per_level("cumulative_sigma", cumulative_sigma, self.T)
-            if isinstance(cumulative_sigma, tuple)
-            else cumulative_sigma(self.T)
-        )
+    def _heat(self, w: Tensor, cumulative_sigma: AnySigmas) -> Tensor:
+        totals = sigma_table("cumulative_sigma", cumulative_sigma, self.T)
         if (totals.diff() < 0).any():
             raise ValueError("cumulative_sigma falls; what is blurred stays blurred, so the totals must not decrease")
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)

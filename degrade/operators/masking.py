@@ -2,16 +2,16 @@
 
     M_t(d_h, d_w) = prod_{i < t} (1 - exp(-(d_h^2 + d_w^2) / 2 s_i^2)),    M_0 = 1
 
-at d_h rows and d_w columns from the center, where everything is lost in the first step. The widths s_i in pixels are
-free: with i = 0..T-1 they are growth (i + offset), or growth, or a list. Two degradations keep a share a_t of a pixel:
+at d_h rows and d_w columns from the center, where everything is lost in the first step. The widths s_i in pixels,
+i = 0..T-1, are free (`degrade.functional.sigmas`). Two degradations keep a share a_t of a pixel:
 
 * `inpaint`         x_t = a_t x0,                    a_t = M_t: a hole of mid-gray opens at the middle or anywhere
 * `mask_to_color`   x_t = a_t x0 + (1 - a_t) c,      1 - a_t = M_{T - t} from the outside in, or a_t = M_t
 
 A factor of M is one minus a product over the axes, so M does not separate. It depends on distances only, and one
 quadrant serves every center: pixel (r, c) reads M_t(|r - center_h|, |c - center_w|). Bansal et al. (arXiv 2208.09392,
-2022) use `inpaint` with T = 100, growth 0.2 at the middle for CelebA (the defaults), with T = 50, growth 0.1 at random
-places for MNIST and CIFAR-10, and `mask_to_color` with its defaults to generate faces.
+2022) use widths that grow by `step` pixels: `inpaint` with T = 100, step 0.2 at the middle for CelebA (the defaults),
+with T = 50, step 0.1 at random places for MNIST and CIFAR-10, and `mask_to_color` with its defaults to generate faces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from degrade.base import Degradation, NumLevels, Params, check_param_tuple, check_params
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelTables, SizedLevelTables
-from degrade.functional.sigmas import Sigma, sigma_table
+from degrade.functional.sigmas import AnySigmas, Incremental, sigma_table
 from degrade.random import Generators, rand, randint
 from degrade.registry import register
 
@@ -45,9 +45,7 @@ def center_index(N: int) -> int:
 class Mask(Degradation):
     """A degradation that keeps a share a_t in 0..1 of each pixel; see the module."""
 
-    sigmas: Literal["incremental", "constant"] | tuple[Sigma, ...] = "incremental"
-    growth: Sigma = 0.2
-    offset: Sigma = 1.0
+    sigmas: AnySigmas = Incremental(step=0.2)
 
     affine: ClassVar[bool] = True
     position_dependent: ClassVar[bool] = True
@@ -88,7 +86,7 @@ class Mask(Degradation):
         return self.alpha_map(t, x, self.center_of(x, z))
 
     def _sigma_table(self) -> Tensor:
-        return sigma_table(self.sigmas, self.T, self.growth, self.offset)
+        return sigma_table("sigmas", self.sigmas, self.T)
 
     def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         d_h, d_w = (torch.arange(self.max_distance(N) + 1, dtype=torch.float64) for N in (height, width))
@@ -108,13 +106,11 @@ class Inpaint(Mask):
 
     Args:
         T: number of levels.
-        sigmas: `incremental`, growth (i + offset); `constant`, growth; or a list of T widths in pixels.
-        growth: the width in pixels that the rule starts from, or by which it grows.
-        offset: where `incremental` starts.
+        sigmas: the widths of the T factors of the mask in pixels, a rule or a list of T numbers.
         center: `middle` or `random`.
 
     >>> import torch
-    >>> D = Inpaint(T=2, sigmas="constant", growth=1.0)
+    >>> D = Inpaint(T=2, sigmas=(1.0, 1.0))
     >>> x0 = torch.ones(1, 1, 1, 5)
     >>> D(x0, torch.tensor([2])).mul(100).round().flatten().tolist()
     [75.0, 15.0, 0.0, 15.0, 75.0]
@@ -170,18 +166,18 @@ class MaskToColor(Mask):
 
     Args:
         T: number of levels.
-        sigmas, growth, offset: the widths of the mask, as for `inpaint`.
+        sigmas: the widths of the T factors of the mask in pixels, a rule or a list of T numbers.
         color: one number in [-1, 1] per channel; None draws one color for each image.
         outside_in: whether the color starts at the borders and not at the middle.
 
-    >>> D = MaskToColor(T=3, growth=1.0, color=(0.25,))
+    >>> D = MaskToColor(T=3, sigmas=(1.0, 2.0, 3.0), color=(0.25,))
     >>> x0 = torch.ones(1, 1, 1, 5)
     >>> D(x0, torch.tensor([0])).flatten().tolist(), D(x0, torch.tensor([3])).flatten().tolist()
     ([1.0, 1.0, 1.0, 1.0, 1.0], [0.25, 0.25, 0.25, 0.25, 0.25])
     """
 
     T: NumLevels = 750
-    growth: Sigma = 0.05
+    sigmas: AnySigmas = Incremental(step=0.05)
     color: tuple[Annotated[float, Field(ge=-1, le=1)], ...] | None = None
     outside_in: bool = True
 

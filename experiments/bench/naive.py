@@ -19,17 +19,18 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from degrade import Blur, Degradation, Inpaint, Params, Pixelate, Snow
+from degrade.functional.sigmas import SigmaRule
 from degrade.operators.snow import STRENGTHS, Strength
 
 __all__ = ["blur_kernels", "blurred", "holes", "inpainted", "loop_of", "picked", "pixelated", "sigmas", "snowed"]
 
 Loop = Callable[[Tensor, Params], Iterator[Tensor]]  # (x0, z) -> x_0, x_1, ..., x_T
 
-RULES: dict[str, Callable[[int, float, float], float]] = {
-    "incremental": lambda i, std, first: std * (i + first),
-    "constant": lambda i, std, first: std,
-    "exponential": lambda i, std, first: math.exp(std * i),
-    "cifar10": lambda i, std, first: 0.35 + i / 100,
+RULES: dict[str, Callable[..., float]] = {
+    "incremental": lambda i, step, offset: step * (i + offset),
+    "constant": lambda i, sigma: sigma,
+    "exponential": lambda i, rate, initial: initial * math.exp(rate * i),
+    "cifar10": lambda i: 0.35 + i / 100,
 }
 
 
@@ -39,9 +40,9 @@ def picked(levels: Iterator[Tensor], t: Tensor) -> Tensor:
     return stacked[t, torch.arange(len(t), device=t.device)]
 
 
-def sigmas(rule: str, T: int, std: float, first: float = 1) -> list[float]:
+def sigmas(rule: SigmaRule, T: int) -> list[float]:
     """Return the widths of steps i = 0..T-1."""
-    return [RULES[rule](i, std, first) for i in range(T)]
+    return [RULES[rule.name](i, **rule.arguments) for i in range(T)]
 
 
 def gaussian(d: Tensor, sigma: float) -> Tensor:
@@ -145,14 +146,14 @@ def loop_of(D: Degradation, like: Tensor) -> Loop:
     """
     H, W = like.shape[2:]
     match D:
-        case Blur(sigmas=str(rule), cumulative_sigma=None):
-            kernels = blur_kernels(sigmas(rule, D.T, D.growth), D.kernel_size, like)
+        case Blur(sigmas=SigmaRule() as rule, cumulative_sigma=None):
+            kernels = blur_kernels(sigmas(rule, D.T), D.kernel_size, like)
             return lambda x0, z: blurred(x0, kernels, D.padding_mode, D.mean_at_T)
-        case Inpaint(sigmas=str(rule)):
+        case Inpaint(sigmas=SigmaRule() as rule):
             # A window (H, W) of twice the size, around the last pixel of its first quarter.
             twice = D.center == "random"
             place = (2 * H, 2 * W, (H - 1, W - 1)) if twice else (H, W, ((H - 1) // 2, (W - 1) // 2))
-            cut = holes(sigmas(rule, D.T, D.growth, D.offset), *place, like)
+            cut = holes(sigmas(rule, D.T), *place, like)
             return lambda x0, z: inpainted(x0, cut, z)
         case Pixelate(sizes="halve"):
             sizes = [(H // 2**t, W // 2**t) for t in range(1, D.T + 1)]

@@ -77,20 +77,13 @@ PHOTO_BLUR: Values = {
     **{"T": 50, "cumulative_sigma": tuple(round(0.08 * t, 2) for t in range(1, 51)), "padding_mode": "symmetric"},
 }
 
-DIGIT_BLUR: Values = {"T": 20, "sigmas": "constant", "growth": 7.0, "kernel_size": 11, "padding_mode": "circular"}
+DIGIT_BLUR: Values = {"T": 20, "sigmas": "constant:sigma=7", "kernel_size": 11, "padding_mode": "circular"}
 TINY_BLUR: Values = {"T": 50, "sigmas": "cifar10", "kernel_size": 11}
-FACE_BLUR: Values = {"T": 200, "sigmas": "exponential", "growth": 0.01, "kernel_size": 15}
-SMALL_HOLE: Values = {"T": 50, "growth": 0.1, "center": "random"}
-FACE_HOLE: Values = {"T": 100, "growth": 0.2, "offset": 1.0}
+FACE_BLUR: Values = {"T": 200, "sigmas": "exponential:rate=0.01", "kernel_size": 15}
+SMALL_HOLE: Values = {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"}
+FACE_HOLE: Values = {"T": 100, "sigmas": "incremental:step=0.2"}
 TO_MEAN: Values = {
-    **{
-        "T": 300,
-        "sigmas": "exponential",
-        "growth": 0.01,
-        "kernel_size": 27,
-        "padding_mode": "circular",
-        "mean_at_T": True,
-    }
+    **{"T": 300, "sigmas": "exponential:rate=0.01", "kernel_size": 27, "padding_mode": "circular", "mean_at_T": True}
 }
 
 
@@ -127,7 +120,7 @@ PRESETS: dict[str, Values] = {
     "celeba-snow": _preset(CELEBA, "snow", {"T": 200, "strength": 4}),
     "celeba-decolor": _preset(CELEBA, "decolor", {"T": 20}),
     "generation-blur": _preset(CELEBA, "blur", TO_MEAN, quantize_input=True, prior="auto", jitter=0.002),
-    "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "growth": 0.05, "offset": 1.0}, prior="auto"),
+    "generation-mask": _preset(CELEBA, "mask_to_color", {"T": 750, "sigmas": "incremental:step=0.05"}, prior="auto"),
     "generation-pixelate": _preset(CELEBA, "pixelate", {"T": 6}, prior="auto"),
     "generation-noise": _preset(CELEBA, "gaussian_noise", {"T": 200, "schedule": "cosine"}, prior="auto"),
     "photo-noise": _preset(PHOTO, "gaussian_noise", PHOTO_NOISE, prediction_type="eps"),

@@ -121,7 +121,7 @@ def estimate_severity(
 
     >>> import degrade
     >>> from restore import FunctionRestorer
-    >>> D = degrade.make("blur", T=20, sigmas="constant", growth=1.0)
+    >>> D = degrade.make("blur", T=20, sigmas="constant:sigma=1")
     >>> x0 = torch.rand(1, 3, 32, 32)
     >>> found = estimate_severity(FunctionRestorer(lambda x_t, t: x0.expand_as(x_t), D), D(x0, torch.tensor([7])))
     >>> found.t, found.confident

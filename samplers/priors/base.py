@@ -221,7 +221,7 @@ class DegradedZero(DegradedPrior):
         device: device of the images; a runtime field, not saved.
 
     >>> import degrade
-    >>> D = degrade.make("mask_to_color", T=3, growth=1.0)
+    >>> D = degrade.make("mask_to_color", T=3, sigmas="incremental:step=1")
     >>> x_T, color = DegradedZero(D, (3, 8, 8))(2)
     >>> torch.equal(x_T, color[:, :, None, None].expand(2, 3, 8, 8))
     True

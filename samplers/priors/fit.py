@@ -83,7 +83,7 @@ def measure_remaining_detail(
     >>> x0 = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> measure_remaining_detail(degrade.make("pixelate", T=2, filter="area"), x0)[:2]
     (4, 'blocks')
-    >>> measure_remaining_detail(degrade.make("mask_to_color", T=3, growth=2.0), x0)[0]
+    >>> measure_remaining_detail(degrade.make("mask_to_color", T=3, sigmas="incremental:step=2"), x0)[0]
     0
     >>> print(measure_remaining_detail(degrade.make("inpaint", T=3), x0))
     None

@@ -57,8 +57,8 @@ MATRICES = [
     ("blur", {"T": 4, "cumulative_sigma": (0.3, 0.5, 2.0, 9.0), "mean_at_T": True}, (2, 2, 3)),
     ("blur", {"T": 2, "cumulative_sigma": (0.5, 1.0)}, (1, 1, 4)),
     ("inpaint", {"T": 9, "center": "random"}, (3, 7, 5)),
-    ("mask_to_color", {"T": 9, "growth": 0.7}, (3, 5, 7)),
-    ("mask_to_color", {"T": 9, "growth": 0.7, "color": (0.1, -0.5, 1.0)}, (3, 5, 7)),
+    ("mask_to_color", {"T": 9, "sigmas": "incremental:step=0.7"}, (3, 5, 7)),
+    ("mask_to_color", {"T": 9, "sigmas": "incremental:step=0.7", "color": (0.1, -0.5, 1.0)}, (3, 5, 7)),
     ("pixelate", {"T": 3, "allow_uneven": True, "filter": "area"}, (2, 13, 9)),
     ("pixelate", {"T": 4, "sizes": "decrement", "filter": "bilinear"}, (3, 5, 7)),
     ("decolor", {}, (3, 3, 5)),
@@ -146,7 +146,7 @@ def test_the_limits_of_rho(name, arguments, shape):
 
 
 def test_an_invertible_degradation_is_inverted():
-    D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+    D = degrade.make("blur", T=3, sigmas="constant:sigma=0.5", kernel_size=3)
     x0, t = images(4, 3, 8, 9), torch.tensor([0, 1, 2, 3])
     torch.testing.assert_close(D.prox(torch.zeros_like(x0), D(x0, t), t, None, 0), x0, rtol=0, atol=1e-10)
 

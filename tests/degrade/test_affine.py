@@ -54,8 +54,8 @@ def test_the_error_of_algorithm_2_grows_by_the_change_of_the_error_of_the_guess(
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("blur", {"T": 20, "sigmas": "constant", "growth": 0.6, "kernel_size": 5}),
-        ("inpaint", {"T": 10, "sigmas": "constant", "growth": 3.0}),
+        ("blur", {"T": 20, "sigmas": "constant:sigma=0.6", "kernel_size": 5}),
+        ("inpaint", {"T": 10, "sigmas": "constant:sigma=3"}),
         ("pixelate", {"T": 2}),
         ("decolor", {}),
     ],

@@ -14,6 +14,7 @@ import degrade
 from degrade import command_line
 from degrade.__main__ import main
 from degrade.demo_image import demo_image
+from degrade.functional.sigmas import Constant
 from degrade.image_io import load_image, to_pil_image
 from degrade.rendering import GAP, MARGIN, render_rows, severity_row
 from degrade.serializable import parse_key_values
@@ -56,8 +57,8 @@ def test_show_takes_a_photograph_and_options_in_any_order(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["blur", "T=3", "growth=.5", "mean_at_T=True"], degrade.make("blur", T=3, growth=0.5, mean_at_T=True)),
-        (["blur", "T=+3", "growth=2", "mean_at_T=false"], degrade.make("blur", T=3, growth=2.0)),
+        (["decolor", "T=3", "factor=.5", "gray_at_T=True"], degrade.make("decolor", T=3, factor=0.5, gray_at_T=True)),
+        (["blur", "T=+3", "sigmas=constant:sigma=2", "mean_at_T=false"], degrade.Blur(T=3, sigmas=Constant(sigma=2.0))),
     ],
 )
 def test_the_text_of_a_command_line_becomes_numbers(words, expected):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import degrade
+from degrade.functional.sigmas import Constant, Incremental
 from degrade.operators.snow import STRENGTHS, _enlarged
 from experiments.bench.naive import blur_kernels, blurred, holes, inpainted, pixelated, snowed
 from tests.cases import images
@@ -62,10 +63,13 @@ def test_blur(dtype, sides, sigmas, half, boundary, mean_at_T):
 @pytest.mark.parametrize(
     ("rule", "sigma"),
     [
-        ("incremental", lambda i: 0.3 * (i + 1)),
-        ("constant", lambda i: 0.3),
-        ("exponential", lambda i: math.exp(0.3 * i)),
+        ("incremental:step=0.3", lambda i: 0.3 * (i + 1)),
+        ("incremental:step=0.3,offset=2", lambda i: 0.3 * (i + 2)),
+        ("constant:sigma=0.3", lambda i: 0.3),
+        ("exponential:rate=0.3", lambda i: math.exp(0.3 * i)),
+        ("exponential:rate=0.3,initial=0.5", lambda i: 0.5 * math.exp(0.3 * i)),
         ("cifar10", lambda i: 0.35 + i / 100),
+        ("geometric:sigma_min=0.5,sigma_max=4", lambda i: 0.5 * 8 ** (i / 6)),
     ],
 )
 def test_blur_rules_are_the_widths_of_their_formulas(rule, sigma):
@@ -73,7 +77,7 @@ def test_blur_rules_are_the_widths_of_their_formulas(rule, sigma):
     explicit = degrade.Blur(T=7, sigmas=tuple(map(sigma, range(7))), kernel_size=5)
     for t in range(8):
         level = torch.full((2,), t)
-        rule_t = degrade.Blur(T=7, sigmas=rule, growth=0.3, kernel_size=5)(x0, level)
+        rule_t = degrade.make("blur", T=7, sigmas=rule, kernel_size=5)(x0, level)
         torch.testing.assert_close(rule_t, explicit(x0, level), rtol=0, atol=1e-14)
 
 
@@ -83,7 +87,7 @@ def test_the_heat_equation_is_the_limit_of_long_chains(boundary):
     x0 = F.avg_pool2d(images(2, 1, 20, 14), 5, 1, 2)
     t = torch.tensor([1, 1])
     heat = degrade.Blur(T=1, cumulative_sigma=(3.0,), padding_mode=boundary)(x0, t)
-    chain = degrade.Blur(T=9, sigmas="constant", growth=1.0, kernel_size=19, padding_mode=boundary)
+    chain = degrade.Blur(T=9, sigmas="constant:sigma=1", kernel_size=19, padding_mode=boundary)
     torch.testing.assert_close(heat, chain(x0, 9 * t), rtol=0, atol=1e-6)
 
 
@@ -107,7 +111,7 @@ def middle(sides: tuple[int, int]) -> tuple[int, ...]:
 def test_inpaint(dtype, sides, T, std, first, incremental):
     x0 = images(3, 2, *sides, dtype=dtype)
     s = [std * (i + first) if incremental else std for i in range(T)]
-    arguments = {"T": T, "sigmas": "incremental" if incremental else "constant", "growth": std, "offset": first}
+    arguments = {"T": T, "sigmas": Incremental(step=std, offset=first) if incremental else Constant(sigma=std)}
     agree(degrade.Inpaint(**arguments), x0, list(inpainted(x0, holes(s, *sides, middle(sides), x0))))
 
     D = degrade.Inpaint(**arguments, center="random")
@@ -121,7 +125,7 @@ def test_inpaint(dtype, sides, T, std, first, incremental):
 @given(dtype=DTYPES, sides=SIDES, T=LEVELS, std=WIDTHS, outside_in=st.booleans())
 def test_mask_to_color(dtype, sides, T, std, outside_in):
     x0 = images(3, 2, *sides, dtype=dtype)
-    D = degrade.MaskToColor(T=T, growth=std, outside_in=outside_in)
+    D = degrade.MaskToColor(T=T, sigmas=Incremental(step=std), outside_in=outside_in)
     z = D.draw(x0, torch.Generator().manual_seed(T))
     assert z.abs().max() <= 0.5
     M = list(inpainted(torch.ones_like(x0), holes([std * (i + 1) for i in range(T)], *sides, middle(sides), x0)))

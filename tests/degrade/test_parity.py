@@ -23,6 +23,7 @@ from torch import Tensor
 
 import degrade
 import samplers.steps.diffusion
+from degrade.functional.sigmas import Cifar10, Constant, Exponential, Incremental
 from restore import FunctionRestorer
 from samplers import DDIM, DDPM, Algorithm1, Algorithm2, direct, sample
 from tests.oracles import imperfect
@@ -31,18 +32,18 @@ FOLDER = Path(os.environ.get("DEGRADE_PARITY", Path(__file__).parents[1] / "pari
 SETTINGS: dict[str, dict[str, Any]] = json.loads((FOLDER / "vectors.json").read_text())
 D_TOLERANCE, WALK_TOLERANCE = 2e-5, 1e-4
 
-BLUR = {  # routine -> widths, boundary
-    "Incremental": ("incremental", "circular"),
-    "Constant": ("constant", "circular"),
-    "Constant_reflect": ("constant", "reflect"),
-    "Exponential": ("exponential", "circular"),
-    "Exponential_reflect": ("exponential", "reflect"),
-    "Special_6_routine": ("cifar10", "reflect"),
+BLUR = {  # routine -> widths from kernel_std, boundary
+    "Incremental": (lambda std: Incremental(step=std), "circular"),
+    "Constant": (lambda std: Constant(sigma=std), "circular"),
+    "Constant_reflect": (lambda std: Constant(sigma=std), "reflect"),
+    "Exponential": (lambda std: Exponential(rate=std), "circular"),
+    "Exponential_reflect": (lambda std: Exponential(rate=std), "reflect"),
+    "Special_6_routine": (lambda std: Cifar10(), "reflect"),
 }
-FADE = {  # routine -> widths, center
-    "Incremental": ("incremental", "middle"),
-    "Constant": ("constant", "middle"),
-    "Random_Incremental": ("incremental", "random"),
+FADE = {  # routine -> widths from kernel_std and initial_mask, center
+    "Incremental": (lambda std, first: Incremental(step=std, offset=first), "middle"),
+    "Constant": (lambda std, first: Constant(sigma=std), "middle"),
+    "Random_Incremental": (lambda std, first: Incremental(step=std, offset=first), "random"),
 }
 RESOLUTION = {  # routine -> sizes, filter
     f"Incremental{filter}{sizes}": (ours_sizes, ours_filter)
@@ -69,16 +70,17 @@ def translate(case: str, settings: dict[str, Any]) -> degrade.Degradation:
     arguments: dict[str, Any] = {"T": take("T")}
     if "blur_routine" in left:
         name = "blur"
-        arguments["sigmas"], arguments["padding_mode"] = take("blur_routine", BLUR)
-        arguments |= {"growth": take("kernel_std"), "kernel_size": take("kernel_size")}
+        rule, arguments["padding_mode"] = take("blur_routine", BLUR)
+        arguments |= {"sigmas": rule(take("kernel_std")), "kernel_size": take("kernel_size")}
         arguments["mean_at_T"] = left.pop("discrete", False)
     elif "fade_routine" in left:
         name = "inpaint"
-        arguments["sigmas"], arguments["center"] = take("fade_routine", FADE)
-        arguments |= {"growth": take("kernel_std"), "offset": take("initial_mask")}
+        rule, arguments["center"] = take("fade_routine", FADE)
+        arguments["sigmas"] = rule(take("kernel_std"), take("initial_mask"))
     elif "reverse" in left:
         name = "mask_to_color"
-        arguments |= {"growth": take("kernel_std"), "offset": take("initial_mask"), "outside_in": take("reverse")}
+        arguments["sigmas"] = Incremental(step=take("kernel_std"), offset=take("initial_mask"))
+        arguments["outside_in"] = take("reverse")
     elif "resolution_routine" in left:
         name = "pixelate"
         arguments["sizes"], arguments["filter"] = take("resolution_routine", RESOLUTION)

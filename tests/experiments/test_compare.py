@@ -98,7 +98,7 @@ def test_no_number_depends_on_the_batch_size(noise):
 
 
 def test_an_oracle_is_exact_on_float32_input_and_every_way_is_better_than_the_degraded_image():
-    D = degrade.make("blur", T=6, sigmas="constant", growth=0.7, kernel_size=5)
+    D = degrade.make("blur", T=6, sigmas="constant:sigma=0.7", kernel_size=5)
     restorers = {"oracle": FunctionRestorer(lambda x_t, t: X0[: len(x_t)], D)}
     _, compared = run(D, restorers=restorers, batch=7, samplers=("algorithm1", "algorithm2"), input_precision="float32")
     for row in compared["rows"]:
@@ -110,7 +110,7 @@ def test_an_oracle_is_exact_on_float32_input_and_every_way_is_better_than_the_de
 
 
 def test_degraded_images_are_rounded_to_8_bits_unless_told_otherwise():
-    D = degrade.make("blur", T=6, sigmas="constant", growth=0.7, kernel_size=5)
+    D = degrade.make("blur", T=6, sigmas="constant:sigma=0.7", kernel_size=5)
     seen = []
 
     def spy(x_t, t):
@@ -126,7 +126,7 @@ def test_degraded_images_are_rounded_to_8_bits_unless_told_otherwise():
 
 
 def test_the_linear_inverse_is_a_row_of_affine_degradations_and_depends_on_the_input_precision():
-    D = degrade.make("blur", T=3, sigmas="constant", growth=0.5, kernel_size=3)
+    D = degrade.make("blur", T=3, sigmas="constant:sigma=0.5", kernel_size=3)
     found = {}
     for precision in ("float32", "8bit"):
         _, compared = run(D, samplers=("algorithm2",), severities=0, input_precision=precision)
@@ -184,7 +184,7 @@ NETWORK = UNetConfig(
 def model(tmp_path_factory):
     """A run with an untrained model of a blur."""
     folder = tmp_path_factory.mktemp("run")
-    D = degrade.make("blur", T=6, sigmas="constant", growth=0.7, kernel_size=5)
+    D = degrade.make("blur", T=6, sigmas="constant:sigma=0.7", kernel_size=5)
     save(folder / "model", Trainer(Restorer(UNet(NETWORK), D), TrainConfig(steps=1, batch_size=2)))
     return folder
 

@@ -67,7 +67,7 @@ def blurred(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def colored(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("colored"), degrade.make("mask_to_color", T=4, growth=2.0))
+    return run(tmp_path_factory.mktemp("colored"), degrade.make("mask_to_color", T=4, sigmas="incremental:step=2"))
 
 
 def made(folder, *words):
@@ -138,7 +138,11 @@ def test_a_saved_prior_gives_way_to_the_one_asked_for(tmp_path):
 
 
 def test_images_of_the_run_that_are_gone_are_done_without(tmp_path, capsys):
-    folder = run(tmp_path, degrade.make("mask_to_color", T=3, growth=2.0), config={"data": str(tmp_path / "gone.zip")})
+    folder = run(
+        tmp_path,
+        degrade.make("mask_to_color", T=3, sigmas="incremental:step=2"),
+        config={"data": str(tmp_path / "gone.zip")},
+    )
     made(folder)
     assert "going without the images of the run: --data" in capsys.readouterr().err
     assert "real images" not in result(folder / "generate", "metrics.json")["evaluation"]["rows"]

@@ -37,7 +37,7 @@ def test_the_file_holds_what_the_operators_give(tmp_path, capsys):
 @pytest.mark.parametrize(("precision", "noise"), [("8bit", ROUNDING_NOISE), ("float32", 5e-6)])
 def test_numbers_are_those_of_the_images(precision, noise):
     x0 = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    D, t = degrade.make("blur", T=3, sigmas="constant", growth=1.0, kernel_size=7), torch.tensor([3, 3, 3])
+    D, t = degrade.make("blur", T=3, sigmas="constant:sigma=1", kernel_size=7), torch.tensor([3, 3, 3])
     x_t = degrade.quantize_8bit(D(x0, t)) if precision == "8bit" else D(x0, t)
     found = linear_inverse.measure(D, 3, x0, seed=0)[precision]
     assert found.value("degraded", "rmse") == pytest.approx(rmse(x_t, x0), rel=1e-6)

@@ -26,10 +26,10 @@ def test_the_text_of_a_command_line_becomes_numbers():
     assert (numbers.channel_mult, config("--attention-resolutions", "none").attention_resolutions) == ((1, 2), ())
     assert isinstance(numbers.ema_decay, float)
     texts = config(
-        "--data", "7", "--out", "none", "--channels", "3", "--degradation-args", "T=3", "growth=.5", "mean_at_T=True"
+        "--data", "7", "--out", "none", "--channels", "3", "--degradation-args", "T=3", "factor=.5", "gray_at_T=True"
     )
     assert (texts.data, texts.out, texts.channels) == ("7", None, "3")
-    assert texts.degradation_args == {**DEMO["degradation_args"], "T": 3, "growth": 0.5, "mean_at_T": True}
+    assert texts.degradation_args == {**DEMO["degradation_args"], "T": 3, "factor": 0.5, "gray_at_T": True}
     values = explicit_values(generate.Config, ["--sweep", "0,0.01"], "generate.py", "")
     assert validated(generate.Config, values).sweep == (0.0, 0.01)
     for text, severity in (("5", 5), ("auto", "auto")):

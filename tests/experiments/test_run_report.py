@@ -18,7 +18,7 @@ def faces(n, size=16):
 
 def test_sliders_show_the_degradation_and_the_trajectory_of_the_first_four_images():
     x0 = faces(5)
-    D = degrade.make("inpaint", T=6, growth=0.5, center="random")
+    D = degrade.make("inpaint", T=6, sigmas="incremental:step=0.5", center="random")
     z = D.draw(x0, torch.Generator().manual_seed(1))
     oracle = FunctionRestorer(lambda x_t, t: x0[: len(x_t)], D)
     degradation, restoration, trajectory = restoration_blocks(oracle, x0, z, "algorithm1", [6, 4, 2, 0])

@@ -126,7 +126,7 @@ def test_every_registered_degradation_is_built_and_tried(name):
 
 
 def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_off():
-    D = degrade.make("inpaint", T=6, growth=0.5, center="random")
+    D = degrade.make("inpaint", T=6, sigmas="incremental:step=0.5", center="random")
     truth = {}
 
     def R(x_t, t):
@@ -193,16 +193,21 @@ def test_arguments_add_to_those_of_the_preset_of_the_same_degradation():
 
 
 PUBLISHED = {
-    "mnist-blur": ("mnist", 32, "blur", {"T": 20, "kernel_size": 11, "growth": 7.0, "padding_mode": "circular"}),
-    "mnist-inpaint": ("mnist", 32, "inpaint", {"T": 50, "growth": 0.1, "center": "random"}),
+    "mnist-blur": (
+        "mnist",
+        32,
+        "blur",
+        {"T": 20, "kernel_size": 11, "sigmas": "constant:sigma=7", "padding_mode": "circular"},
+    ),
+    "mnist-inpaint": ("mnist", 32, "inpaint", {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"}),
     "mnist-pixelate": ("mnist", 32, "pixelate", {"T": 3}),
     "cifar10-blur": ("cifar10", 32, "blur", {"T": 50, "sigmas": "cifar10"}),
     "cifar10-snow": ("cifar10", 32, "snow", {"T": 200, "strength": 3}),
     "celeba-blur": ("celeba", 128, "blur", {"T": 200, "kernel_size": 15, "padding_mode": "reflect"}),
-    "celeba-inpaint": ("celeba", 128, "inpaint", {"T": 100, "growth": 0.2, "center": "middle"}),
+    "celeba-inpaint": ("celeba", 128, "inpaint", {"T": 100, "sigmas": "incremental:step=0.2", "center": "middle"}),
     "celeba-snow": ("celeba", 128, "snow", {"T": 200, "strength": 4}),
     "generation-blur": ("celeba", 128, "blur", {"T": 300, "kernel_size": 27, "mean_at_T": True}),
-    "generation-mask": ("celeba", 128, "mask_to_color", {"T": 750, "growth": 0.05}),
+    "generation-mask": ("celeba", 128, "mask_to_color", {"T": 750, "sigmas": "incremental:step=0.05"}),
     "generation-pixelate": ("celeba", 128, "pixelate", {"T": 6}),
 }
 
@@ -212,7 +217,8 @@ def test_presets_are_what_was_published(name):
     data, size, degradation, arguments = PUBLISHED[name]
     given = config("--preset", name)
     assert (given.data, given.size, given.degradation) == (data, size, degradation)
-    assert degrade.make(degradation, **given.degradation_args).arguments.items() >= arguments.items()
+    D = degrade.make(degradation, **given.degradation_args)
+    assert degrade.make(degradation, **{**given.degradation_args, **arguments}) == D
     training = given.training(0)
     assert (training.loss, training.optimizer, training.steps) == (L1(), Adam(lr=2e-5), 700_000)
     assert (training.batch_size, training.micro_batch_size) == (64, 32)
@@ -300,7 +306,7 @@ BAD = [
     ("--prediction-type eps", "prediction_type 'eps' needs x_t = a_t x0 + b_t z, which 'blur' is not"),
     ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--degradation-args T", "--degradation-args: 'T' is no option and no key=value"),
-    ("--degradation-args kernel=3", "blur: it has no argument kernel; --degradation-args takes T, sigmas, growth"),
+    ("--degradation-args kernel=3", "blur: it has no argument kernel; --degradation-args takes T, sigmas, kernel_size"),
     ("--degradation-args kernel_size=4", "blur: blur: kernel_size = 4: a kernel has a middle"),
     ("--degradation pixelate --degradation-args T=9", "--degradation pixelate: pixelate: x0 is 16 x 16, too small"),
     ("--degradation mask_to_color --degradation-args T=3 color=[0.5]", "mask_to_color"),

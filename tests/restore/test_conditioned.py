@@ -16,7 +16,7 @@ SHAPE = (3, 4, 6)
 MEAN, SPREAD, NOISE = 0.2, 0.4, 0.3
 NOISE_MODEL = make("gaussian_noise", T=100, schedule="cosine")
 MEASUREMENTS = {
-    "blur": (make("blur", T=6, kernel_size=5, sigmas="constant", growth=1.0, padding_mode="symmetric"), 3),
+    "blur": (make("blur", T=6, kernel_size=5, sigmas="constant:sigma=1", padding_mode="symmetric"), 3),
     "pixelate": (make("pixelate", T=1, filter="area"), 1),
     "inpaint": (make("inpaint", T=20, center="random"), 15),
     "decolor": (make("decolor", T=5), 4),
@@ -150,7 +150,7 @@ def test_it_walks_with_every_sampler_and_inside_inference_mode():
 
 
 def test_a_cold_restorer_is_held_to_the_picture_by_projection():
-    D = make("blur", T=6, kernel_size=5, sigmas="constant", growth=1.0, padding_mode="symmetric")
+    D = make("blur", T=6, kernel_size=5, sigmas="constant:sigma=1", padding_mode="symmetric")
     x0 = torch.randn(2, *SHAPE, dtype=torch.float64) / 2
     t = torch.tensor([2, 2])
     y = D(x0, t)

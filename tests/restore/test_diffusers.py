@@ -395,7 +395,7 @@ def test_a_walk_is_that_of_the_ddim_scheduler(steps, eta, walked):
 
 def test_a_network_of_noise_learns_to_undo_a_blur(written, diffusers, tmp_path):
     folder, _ = written
-    blur = degrade.make("blur", T=4, sigmas="constant", growth=1.0, kernel_size=3)
+    blur = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=3)
     training = Trainer(
         Restorer(from_diffusers(folder).net, blur, "x0"),
         TrainConfig(steps=3, batch_size=8, micro_batch_size=4, optimizer={"name": "adam", "arguments": {"lr": 1e-3}}),

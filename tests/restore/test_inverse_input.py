@@ -28,7 +28,7 @@ from samplers import Algorithm2, sample
 from tests.cases import images
 from tests.trainings import states
 
-BLUR = degrade.make("blur", T=6, sigmas="constant", growth=0.4, kernel_size=5)
+BLUR = degrade.make("blur", T=6, sigmas="constant:sigma=0.4", kernel_size=5)
 TABLE = InverseInput(noise=(1.0, 0.001, 0.002, 0.004, 0.01, 0.02, 0.05), spread=0.4)
 SHAPE = {"image_size": 16, "model_channels": 8, "channel_mult": (1,), "norm_groups": 4, "attention_resolutions": ()}
 PAIR = UNetConfig(**SHAPE, in_channels=2, out_channels=1)
@@ -157,7 +157,7 @@ def test_a_checkpoint_from_before_there_was_an_inverse_is_read(tmp_path):
 @pytest.mark.parametrize("shape", [(40, 52), (37, 50)])
 def test_tiles_see_the_inverse_of_the_whole_image(shape):
     """A tile inverted on its own rings at its cuts, which are no edges of the image."""
-    D = degrade.make("blur", T=6, sigmas="constant", growth=1.0, kernel_size=11)
+    D = degrade.make("blur", T=6, sigmas="constant:sigma=1", kernel_size=11)
     x0, t = images(1, 1, *shape), torch.tensor([6])
     x_t, fine = degrade.quantize_8bit(D(x0, t)), InverseInput(noise=1e-3)
     inverse = LinearInverse(D, 1e-3)

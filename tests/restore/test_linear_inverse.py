@@ -11,7 +11,7 @@ from restore import LinearInverse
 from samplers import direct, sample
 from tests.cases import images
 
-BLUR = degrade.make("blur", T=6, sigmas="constant", growth=0.4, kernel_size=5)
+BLUR = degrade.make("blur", T=6, sigmas="constant:sigma=0.4", kernel_size=5)
 
 
 def test_it_is_invert_with_the_noise_of_each_severity():

@@ -152,7 +152,9 @@ def test_images_are_generated_from_a_prior_that_is_fitted_here(here, capsys):
     common = ["--images", "2", "--device", "cpu", "--sampler", "algorithm2"]
     asked = ["--data", "faces", "--prior", "uniform_color", "--jitter", "0.1"]
     assert main(["generate", "--model", "run", *asked, *common]) == 0
-    training = Trainer(trained(D=degrade.make("mask_to_color", T=3, growth=2.0)).train(), TrainConfig(1, 2))
+    training = Trainer(
+        trained(D=degrade.make("mask_to_color", T=3, sigmas="incremental:step=2")).train(), TrainConfig(1, 2)
+    )
     save(here / "masks", training)
     assert console(["generate", "--model", "masks", "--out", "colors", *common]) == 0
     assert capsys.readouterr().out.splitlines() == ["generated/grid.png", "colors/grid.png"]

@@ -30,7 +30,7 @@ from tests.photographs import photo
 from tests.samplers.test_image import FACE, NEAR, trained
 
 NOISE = degrade.make("gaussian_noise", T=40)
-BLUR = degrade.make("blur", T=8, sigmas="constant", growth=0.8, kernel_size=5, padding_mode="symmetric")
+BLUR = degrade.make("blur", T=8, sigmas="constant:sigma=0.8", kernel_size=5, padding_mode="symmetric")
 X0 = FACE.double()
 
 

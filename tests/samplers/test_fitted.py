@@ -55,7 +55,7 @@ def every_prior(jitter=0.0):
         StandardNormal(SHAPE, jitter=jitter),
         DatasetPrior(partners(*SHAPE), jitter=jitter),
         DegradedData(D, partners(*SHAPE), jitter=jitter),
-        DegradedZero(degrade.make("mask_to_color", T=4, growth=2.0), SHAPE, jitter=jitter),
+        DegradedZero(degrade.make("mask_to_color", T=4, sigmas="incremental:step=2"), SHAPE, jitter=jitter),
         UniformColor(D, SHAPE, (-0.5, 0.0, 0.0), (0.5, 0.0, 1.0), jitter=jitter),
         fit_prior(D, x0, "low_resolution", FitOptions(k=2, components=2, jitter=jitter)),
     ]
@@ -111,7 +111,7 @@ def test_starts_from_a_fitted_prior_have_the_moments_of_degraded_images():
     [
         ("gaussian_noise", {"T": 20, "schedule": "rectified"}, 0),
         ("interpolation", {"T": 20}, 0),
-        ("mask_to_color", {"T": 5, "growth": 2.0}, 0),
+        ("mask_to_color", {"T": 5, "sigmas": "incremental:step=2"}, 0),
         ("blur", TO_MEAN, 1),
         ("blur", {"T": 5, "cumulative_sigma": [1, 2, 4, 8, 24], "padding_mode": "symmetric"}, 1),
         ("pixelate", {"T": 4, "filter": "area"}, 1),
@@ -203,7 +203,7 @@ def test_z_of_made_up_images_explains_the_jitter(name, jitter):
 
 
 def test_where_nothing_can_be_solved_z_is_the_one_drawn():
-    D = degrade.make("mask_to_color", T=4, growth=2.0)
+    D = degrade.make("mask_to_color", T=4, sigmas="incremental:step=2")
     x_T, color = fit_prior(D, images(8, *SHAPE).float(), options=FitOptions(jitter=0.01))(50, seed(5))
     assert (x_T - color[:, :, None, None]).std() == pytest.approx(0.01, rel=0.02)
     assert color.aminmax()[0] >= -0.5

@@ -232,7 +232,9 @@ def test_sides_that_pixels_do_not_divide_are_walked_too():
 
 def test_a_mask_keeps_what_is_known_and_takes_the_rest_from_the_network():
     seen = []
-    R = restorer(degrade.make("inpaint", T=20, growth=0.2), lambda x, t: seen.append((x, t)) or 0 * x + 0.25)
+    R = restorer(
+        degrade.make("inpaint", T=20, sigmas="incremental:step=0.2"), lambda x, t: seen.append((x, t)) or 0 * x + 0.25
+    )
     R.net.config = UNetConfig(image_size=16, norm_groups=4, model_channels=8, attention_resolutions=())
     picture, hole = photo("RGB", (40, 30)), torch.zeros(30, 40, dtype=torch.bool)
     hole[5:12, 8:20] = True

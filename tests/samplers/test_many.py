@@ -47,7 +47,7 @@ def random_net(config=TINY):
 
 
 def walks():
-    blur = degrade.make("blur", T=6, sigmas="constant", growth=1.0, kernel_size=3)
+    blur = degrade.make("blur", T=6, sigmas="constant:sigma=1", kernel_size=3)
     snow = degrade.make("snow", T=4)
     morph = degrade.make("interpolation", T=8, source=faces)
     yield NOISE, DDPM(), WHITE, spaced_timesteps(12, 5)

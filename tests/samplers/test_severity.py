@@ -30,8 +30,8 @@ CASES = [
     ("gaussian_noise", {"T": 50, "schedule": "cosine"}),
     ("pixelate", {"T": 4}),
     ("pixelate", {"T": 20, "sizes": "decrement", "filter": "area"}),
-    ("inpaint", {"T": 50, "growth": 0.1}),
-    ("mask_to_color", {"T": 60, "growth": 0.3, "color": [0.1, 0.2, -0.3]}),
+    ("inpaint", {"T": 50, "sigmas": "incremental:step=0.1"}),
+    ("mask_to_color", {"T": 60, "sigmas": "incremental:step=0.3", "color": [0.1, 0.2, -0.3]}),
     ("decolor", {"T": 20}),
     ("compose", {"T": 30, "parts": ["blur", LATE]}),
 ]
@@ -107,7 +107,7 @@ def test_it_is_not_sure_of_a_restorer_that_undoes_what_it_is_told():
 
 
 def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
-    D, x0 = degrade.make("inpaint", T=50, growth=0.1, center="random"), UNSEEN[:1]
+    D, x0 = degrade.make("inpaint", T=50, sigmas="incremental:step=0.1", center="random"), UNSEEN[:1]
     z = (torch.tensor([14]), torch.tensor([20]))
     x = D(x0, expand_level(30, x0), z)
     found = estimate_severity(FunctionRestorer(oracle(x0), D), x)
@@ -118,7 +118,8 @@ def test_a_place_that_is_not_known_is_not_guessed_but_used_where_it_is():
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [BLUR, NOISE, ("pixelate", {"T": 4}), ("inpaint", {"T": 50, "growth": 0.1})]
+    ("name", "arguments"),
+    [BLUR, NOISE, ("pixelate", {"T": 4}), ("inpaint", {"T": 50, "sigmas": "incremental:step=0.1"})],
 )
 def test_clean_pictures_of_the_same_kind_help_a_restorer_that_is_no_oracle(name, arguments):
     D = degrade.make(name, **arguments)
