@@ -2,6 +2,7 @@
 
     python experiments/generate.py --model runs/train-001
     python experiments/generate.py --model runs/train-001 --sweep 0,0.002,0.01     what broken symmetry does
+    python experiments/generate.py --model runs/ddpm-001 --sampler ddim --sample-steps 50 --label 7 --guidance-scale 2
     python experiments/generate.py --model runs/train-001 --prior low_resolution --k 2 --data faces.zip
 
 It is `python -m samplers generate` (see there), and measures what it generates. The prior is the one saved with the
@@ -54,6 +55,7 @@ class Config(GenerationOptions):
         prior = self.find_prior(
             R, model.data.training if model.data else None, model.other.training if model.other else None
         )
+        guided = self.guide(R)
         folder = Path(self.out) if self.out else model.folder / "generate"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +63,13 @@ class Config(GenerationOptions):
         except OSError as error:
             raise UsageError(f"--out {folder} cannot be written: {error.strerror}; name another folder") from None
 
-        study = GenerationEvaluator(R, sampler, prior, timesteps, self.seed, self.batch_size)
+        study = GenerationEvaluator(guided, sampler, prior, timesteps, self.seed, self.batch_size)
         generated = {value: study.images(self.images, value) for value in dict.fromkeys([prior.jitter, *self.sweep])}
         unseen = model.data.validation if model.data else None
         measured: dict[str, Any] = {
             **{"model": str(self.model), "trained_steps": model.specification.step, "images": self.images},
             **{"sampler": self.sampler, "steps": len(timesteps) - 1, "evaluation": study.measure(generated, unseen)},
+            **({} if self.label is None else {"label": self.label, "guidance_scale": self.guidance_scale}),
             "prior": {"name": prior.name, "jitter": prior.jitter, "k": getattr(prior, "k", None)},
             "prior_report": prior_report(prior, D, unseen, seed=self.seed, device=device) if unseen else None,
         }

@@ -160,6 +160,6 @@ class CondRestorer(BaseRestorer):
 
     def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return x0_hat from what `prepare` returned, under the bound conditions and those given here."""
-        bound = {name: value for name, value in self.cond.items() if name not in cond}
-        cond |= {name: value.expand(len(prepared), *value.shape[1:]) for name, value in bound.items()}
-        return self.R.restore_prepared(prepared, t, **cond)
+        given = self.cond | cond
+        every = {name: value.expand(len(prepared), *value.shape[1:]) for name, value in given.items()}
+        return self.R.restore_prepared(prepared, t, **every)

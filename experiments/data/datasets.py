@@ -31,7 +31,7 @@ from restore import DatasetInfo
 from restore.conditions import Cond
 from restore.value_range import ValueRange
 
-__all__ = ["DataOptions", "Datasets", "ExampleOptions", "load_data", "load_examples"]
+__all__ = ["DataOptions", "Datasets", "ExampleOptions", "LabelOptions", "load_data", "load_examples", "load_labeled"]
 
 DRAWN: dict[str, type[DrawnFaces | DrawnAnimals]] = {"drawn": DrawnFaces, "drawn-animals": DrawnAnimals}
 
@@ -87,7 +87,13 @@ class DataOptions(Options):
         return ResizePolicy(size, self.resize, self.margin, channels, values)
 
 
-class ExampleOptions(DataOptions):
+class LabelOptions(DataOptions):
+    """Classes."""
+
+    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
+
+
+class ExampleOptions(LabelOptions):
     """What belongs to each image."""
 
     pairs: tuple[str, str] | None = Field(
@@ -96,7 +102,6 @@ class ExampleOptions(DataOptions):
     cond_images: str | None = Field(
         None, description="folder or zip of second images of the same names as those of --data, which the network sees"
     )
-    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
 
 
 class Datasets(NamedTuple):
@@ -198,16 +203,34 @@ def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.d
     """
     if options.pairs and options.cond_images:
         raise UsageError("--pairs and --cond-images both name second images; give one of them")
-    name, second = options.pairs or (options.data, options.cond_images)
-    option = "--pairs" if options.pairs else "--data"
+    if options.pairs:
+        return _with_belongings(options, size, seed, device, options.pairs[0], ("z", options.pairs[1]))
+    second = None if options.cond_images is None else ("image", options.cond_images)
+    return _with_belongings(options, size, seed, device, options.data, second)
+
+
+def load_labeled(options: LabelOptions, size: int, seed: int, device: torch.device) -> Datasets:
+    """Return the data of --data, with the class of each image if there are --labels; arguments as `load_examples`.
+
+    Raises:
+        UsageError: if there is no such data, none of it can be used, or it has no labels.
+    """
+    return _with_belongings(options, size, seed, device, options.data, None)
+
+
+def _with_belongings(
+    options: LabelOptions, size: int, seed: int, device: torch.device, name: str, second: tuple[str, str] | None
+) -> Datasets:
+    """Return data with labels, if the options name them, and with `second`: name and place of the second images."""
+    kind, place = second or (None, None)
+    option = "--pairs" if kind == "z" else "--data"
     if not second and not options.labels:
         return load_data(options, size, seed, device, name, option)
     if name in DRAWN or is_store(Path(name)) or (second and _in_torchvision(name)):
         raise UsageError(f"{option} {name}: labels and second images need a folder or zip of pictures")
-    split = read_split(options, name, seed, option, second)
+    split = read_split(options, name, seed, option, place)
     sets = _read_sets(options, size, split, option, name)
     conds, classes = _labels(options.labels, name, split, sets) if options.labels else (({}, {}), ())
-    kind = "z" if options.pairs else "image" if second else None
     training, validation = (
         Examples(_windows(options, size, part, device, i), kind, conds[i]) for i, part in enumerate(sets)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,14 +13,25 @@ from tqdm import tqdm
 from degrade import Source
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
-from experiments.data.images import WindowedImages
+from experiments.data.examples import take_examples
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.tables import render_evaluation, render_table
-from restore import BaseRestorer, FunctionRestorer
-from samplers import DDIM, DDPM, GenerateOptions, Sampler, StandardNormal, generate_images, spaced_timesteps, trajectory
+from restore import BaseRestorer, Guided
+from restore.conditions import Cond
+from samplers import (
+    DDIM,
+    DDPM,
+    GenerateOptions,
+    Sampler,
+    StandardNormal,
+    generate_images,
+    rank_slice,
+    spaced_timesteps,
+    trajectory,
+)
 from samplers.applications.likelihood import bits_per_dim
 
-__all__ = ["SHOWN", "DiffusionEvaluator", "summary"]
+__all__ = ["SHOWN", "Classes", "DiffusionEvaluator", "summary"]
 
 SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
 METRICS = ("frechet_distance", "kernel_distance", "pairwise_rmse")
@@ -28,8 +39,17 @@ TERMS = ("L_T", "L_t", "L_0", "total")
 VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
 
 
+class Classes(NamedTuple):
+    """The classes of a conditional model, in the order of their numbers, and the strength of guidance towards them."""
+
+    names: tuple[str, ...]
+    guidance_scale: float = 1.0
+
+
 class DiffusionEvaluator:
     """A trained model and unseen images of its kind.
+
+    The samples of a conditional model are as many of each class as of any other, to within one, class by class.
 
     Args:
         R: the trained restorer; its degradation is the forward process.
@@ -38,12 +58,21 @@ class DiffusionEvaluator:
         seed: seed of everything random in the evaluation.
         batch: number of images in one forward pass.
         steps: number of steps of the samplers with few steps, at most T.
+        classes: of a conditional model; None for one without classes.
     """
 
     def __init__(
-        self, R: BaseRestorer, unseen: Source, device: torch.device, seed: int, batch: int, steps: int
+        self,
+        R: BaseRestorer,
+        unseen: Source,
+        device: torch.device,
+        seed: int,
+        batch: int,
+        steps: int,
+        classes: Classes | None = None,
     ) -> None:
         D = R.degradation
+        self.classes, self._count = classes, len(classes.names) if classes else 1
         self.D, self.R, self.unseen, self.device = D, R, unseen, device
         self.seed, self.batch = seed, batch
         few = min(steps, D.T)
@@ -54,11 +83,14 @@ class DiffusionEvaluator:
             f"DDIM, {few} steps": (DDIM(), spaced_timesteps(D.T, few)),
         }
 
+    def examples(self, n: int, use: str) -> tuple[Tensor, Cond]:
+        """Return the first n unseen images, or as many as there are, and the conditions of each."""
+        found = take_examples(self.unseen, n, seeded_generator(self.device, self.seed, use))
+        return (found, {}) if isinstance(found, Tensor) else found
+
     def images(self, n: int, use: str) -> Tensor:
         """Return the first n unseen images, or as many as there are."""
-        if isinstance(self.unseen, WindowedImages):
-            return self.unseen.at(torch.arange(min(n, len(self.unseen))))
-        return self.unseen(n, seeded_generator(self.device, self.seed, use))
+        return self.examples(n, use)[0]
 
     @property
     def noise(self) -> StandardNormal:
@@ -66,26 +98,30 @@ class DiffusionEvaluator:
         C, H, W = self.images(1, "shape").shape[1:]
         return StandardNormal((C, H, W), self.device)
 
+    def generated(self, sampler: str, n: int) -> Tensor:
+        """Return n samples by one of the samplers; sample i starts from the same noise for every sampler."""
+        step, times = self.samplers[sampler]
+        parts = []
+        for k in range(self._count):
+            numbers = rank_slice(n, k, self._count)
+            options = GenerateOptions(self.seed, self.batch, times, first=numbers.start)
+            if numbers:
+                R = self._guided(torch.tensor([k], device=self.device))
+                parts.append(generate_images(R, step, self.noise, len(numbers), options))
+        return torch.cat(parts)
+
+    def _guided(self, label: Tensor) -> BaseRestorer:
+        """Return the restorer of images of one class (1,), or of one for each (B,); the model if it has no classes."""
+        return Guided(self.R, self.classes.guidance_scale, label=label) if self.classes else self.R
+
     def samples(self, n: int) -> dict[str, Tensor]:
         """Return n samples by each sampler, all from the same noise."""
-        return {
-            name: generate_images(
-                self.R, step, self.noise, n, GenerateOptions(seed=self.seed, batch_size=self.batch, steps=times)
-            )
-            for name, (step, times) in tqdm(self.samplers.items(), "sampling", disable=None, leave=False)
-        }
+        return {name: self.generated(name, n) for name in tqdm(self.samplers, "sampling", disable=None, leave=False)}
 
     def preview(self, path: Path, n: int = 32) -> Path:
         """Save a grid of samples by the cheapest sampler."""
-        name, (step, times) = list(self.samplers.items())[-1]
-        return self.grids(
-            path,
-            {
-                name: generate_images(
-                    self.R, step, self.noise, n, GenerateOptions(seed=self.seed, batch_size=self.batch, steps=times)
-                )
-            },
-        )
+        name = list(self.samplers)[-1]
+        return self.grids(path, {name: self.generated(name, n)})
 
     def measure(self, made: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return the evaluation of each sampler's images, and of unseen images, against other unseen images."""
@@ -99,19 +135,22 @@ class DiffusionEvaluator:
     def bound(self, n: int, times: int | None) -> dict[str, Any]:
         """Return the means over n unseen images of the bound and its terms, in bits per dimension.
 
+        A conditional model is told the classes of the images, so that it is the bound of images of known class.
+
         Args:
             n: how many images.
             times: how many severities, drawn at random; all by default.
         """
-        x0, T = self.images(n, "bound"), self.D.T
+        (x0, cond), T = self.examples(n, "bound"), self.D.T
         chosen = torch.randperm(T - 1, generator=seeded_generator("cpu", self.seed, "severities"))[: times or T - 1] + 2
-        every, R = sorted(chosen.tolist()), FunctionRestorer(self.R, self.D)
+        every = sorted(chosen.tolist())
         found: dict[str, Any] = {"images": len(x0), "times": every}
         for variance in VARIANCES:
-            bounds = [
-                bits_per_dim(R, part, every, variance, seeded_generator(self.device, self.seed, "bound", k))
-                for k, part in enumerate(torch.split(x0, self.batch))
-            ]
+            bounds = []
+            for k, numbers in enumerate(torch.split(torch.arange(len(x0)), self.batch)):
+                R = self.R.with_cond(**{name: value[numbers] for name, value in cond.items()})
+                generator = seeded_generator(self.device, self.seed, "bound", k)
+                bounds.append(bits_per_dim(R, x0[numbers], every, variance, generator))
             means = {name: torch.cat([getattr(b, name) for b in bounds]).mean(0).tolist() for name in TERMS}
             found[variance] = means
         return found
@@ -129,12 +168,30 @@ class DiffusionEvaluator:
         render_rows(rows, scale=max(1, 64 // x.shape[-1])).save(path)
         return path
 
+    def class_grid(self, path: Path, n: int = 10) -> Path:
+        """Save n samples of each class by the cheapest sampler, a row for each class.
+
+        Raises:
+            ValueError: for a model without classes.
+        """
+        if self.classes is None:
+            raise ValueError("the model has no classes; use grids")
+        name, count = list(self.samplers)[-1], len(self.classes.names)
+        detail = f"guidance scale {self.classes.guidance_scale:g}"
+        rows = [
+            SeverityRow(f"class {label}", detail, x, [""] * n)
+            for label, x in zip(self.classes.names, self.generated(name, n * count).split(n), strict=True)
+        ]
+        render_rows(rows, scale=max(1, 64 // rows[0].panels.shape[-1])).save(path)
+        return path
+
     @torch.no_grad()
     def on_the_way(self, path: Path, n: int = 10) -> Path:
         """Save n samples of the ancestral sampler on their way, one to a row."""
         shown = sorted({t * self.D.T // 1000 for t in SHOWN}, reverse=True)
         x_T, z = self.noise(n, seeded_generator(self.device, self.seed, "x_T"))
-        walk = trajectory(self.R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way"))
+        R = self._guided(torch.arange(n, device=self.device) % self._count)
+        walk = trajectory(R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way"))
         visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
         panels = torch.stack([visited[t] for t in shown], dim=1)
         rows = [SeverityRow(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]

@@ -24,7 +24,7 @@ from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.metrics import Metric, make_metric, measure
 from experiments.evaluation.plots import animate
 from experiments.evaluation.tables import render_evaluation
-from restore import Restorer
+from restore import BaseRestorer
 from samplers import DegradedData, DegradedPrior, GenerateOptions, Prior, Sampler, generate_images, trajectory
 from samplers.loop import inference_mode
 
@@ -76,7 +76,7 @@ class GenerationEvaluator:
     """
 
     def __init__(
-        self, R: Restorer, sampler: Sampler, prior: Prior, timesteps: Sequence[int], seed: int, batch_size: int
+        self, R: BaseRestorer, sampler: Sampler, prior: Prior, timesteps: Sequence[int], seed: int, batch_size: int
     ) -> None:
         self.D, self.R, self.sampler, self.prior = R.degradation, R, sampler, prior
         self.timesteps, self.seed, self.batch_size = list(timesteps), seed, batch_size

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from degrade import Degradation, Source
 from degrade.command_line import UsageError
 from degrade.image_io import to_pil_image
 from degrade.optional import require
-from restore import BaseRestorer, latest
+from restore import BaseRestorer, Guided, latest
 from restore.checkpoint.config import read_checkpoint_config
 from samplers.base import Sampler
 from samplers.commands.options import Count, ModelOptions, image_shape
@@ -51,6 +51,40 @@ class GenerationOptions(ModelOptions):
         ge=0,
         description=f"standard deviation of noise added to x_T (default: that of the prior, or {JITTER})",
     )
+
+    label: str | None = Field(None, description="class of the images, for a model that knows classes: its name")
+    guidance_scale: float = Field(
+        1.0, description="guidance towards --label: 1 for none, above 1 for more typical and less varied images"
+    )
+
+    @model_validator(mode="after")
+    def _check_guidance(self) -> GenerationOptions:
+        if self.guidance_scale != 1 and self.label is None:
+            raise ValueError(f"--guidance-scale {self.guidance_scale:g} guides towards a class; name it with --label")
+        return self
+
+    def guide(self, R: BaseRestorer) -> BaseRestorer:
+        """Return the restorer of images of the class --label, guided; the model itself without a label.
+
+        Args:
+            R: the model.
+
+        Raises:
+            UsageError: if the model does not know the class, or was not trained for guidance and is asked for it.
+        """
+        if self.label is None:
+            return R
+        known = read_checkpoint_config(latest(self.model or ""))
+        classes = known.data.classes if known.data else ()
+        if self.label not in classes:
+            fix = f"choose from {', '.join(classes)}" if classes else "the model knows no classes; leave it out"
+            raise UsageError(f"--label {self.label}: {fix}")
+        if self.guidance_scale != 1 and not known.training.cond_dropout:
+            raise UsageError(
+                f"--guidance-scale {self.guidance_scale:g}: the model was trained without --cond-dropout; leave it out"
+            )
+        device = next(R.parameters()).device
+        return Guided(R, self.guidance_scale, label=torch.tensor([classes.index(self.label)], device=device))
 
     def read_sampler(self, D: Degradation) -> Sampler:
         """Return the sampler.
@@ -116,7 +150,7 @@ class Generate(GenerationOptions):
         folder, digits, images = Path(self.out or "generated"), len(str(self.images - 1)), []
         options = GenerateOptions(self.seed, self.batch_size, self.sample_steps)
         with require("tqdm", "a progress bar").tqdm(total=self.images, unit="image", disable=None) as bar:
-            for numbers, x_0 in generate(R, sampler, prior, self.images, options):
+            for numbers, x_0 in generate(self.guide(R), sampler, prior, self.images, options):
                 images.append(x_0.cpu())
                 for i, x in zip(numbers, images[-1]):
                     replace_file(folder / f"{i:0{digits}}.png", encode(to_pil_image(x)))

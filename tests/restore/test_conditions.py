@@ -218,6 +218,19 @@ def test_guidance_is_the_stated_extrapolation():
         Guided(FunctionRestorer(lambda x, t: x, D), float("nan"))
 
 
+def test_one_condition_counts_for_every_image_with_guidance_too():
+    seen = []
+
+    def told(x_t, t, label):
+        seen.append(label.tolist())
+        return x_t
+
+    R = FunctionRestorer(told, D)
+    R.null_cond = {"label": 9}
+    Guided(R, 3.0, label=torch.tensor([4]))(torch.zeros(2, 1, 1, 1), torch.tensor([1, 2]))
+    assert seen == [[4, 4], [9, 9]]
+
+
 def test_a_second_image_tells_what_the_noise_has_erased():
     """The worked case of images: the negative is known."""
     clean = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
