@@ -197,9 +197,7 @@ def main(argv: Sequence[str]) -> None:
     classes = Classes(data.classes, config.guidance_scale) if data.classes else None
 
     def study(R: Restorer) -> DiffusionEvaluator:
-        return DiffusionEvaluator(
-            R, data.validation, device, config.seed, config.forward_size, config.sample_steps, classes
-        )
+        return DiffusionEvaluator(R, data.validation, config.seed, config.forward_size, config.sample_steps, classes)
 
     def preview(path: Path, R: Restorer) -> Path:
         return study(R).preview(path)

@@ -54,7 +54,6 @@ class DiffusionEvaluator:
     Args:
         R: the trained restorer; its degradation is the forward process.
         unseen: images that training has not seen.
-        device: the device to compute on.
         seed: seed of everything random in the evaluation.
         batch: number of images in one forward pass.
         steps: number of steps of the samplers with few steps, at most T.
@@ -65,7 +64,6 @@ class DiffusionEvaluator:
         self,
         R: BaseRestorer,
         unseen: Source,
-        device: torch.device,
         seed: int,
         batch: int,
         steps: int,
@@ -73,7 +71,8 @@ class DiffusionEvaluator:
     ) -> None:
         D = R.degradation
         self.classes, self._count = classes, len(classes.names) if classes else 1
-        self.D, self.R, self.unseen, self.device = D, R, unseen, device
+        self.D, self.R, self.unseen = D, R, unseen
+        self.device = next((p.device for p in R.parameters()), torch.device("cpu"))
         self.seed, self.batch = seed, batch
         few = min(steps, D.T)
         self.samplers: dict[str, tuple[Sampler, list[int]]] = {

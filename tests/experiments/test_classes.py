@@ -18,7 +18,7 @@ from experiments.evaluation.diffusion import Classes, DiffusionEvaluator
 from restore import FunctionRestorer
 from samplers.applications.likelihood import bits_per_dim
 from samplers.commands.generate import Generate
-from tests.experiments.test_ddpm import CPU, TINY
+from tests.experiments.test_ddpm import TINY
 
 SHADES = torch.tensor([-0.8, 0.2, 0.6, 0.0])  # of three classes, and of "no class", which is their mean
 NAMES = ("black", "gray", "white")
@@ -38,7 +38,7 @@ def study(scale):
     unseen = Examples(
         InMemoryImages(pixels.view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous(), 4, flip=False), None, {"label": label}
     )
-    return DiffusionEvaluator(R, unseen, CPU, seed=0, batch=2, steps=4, classes=Classes(NAMES, scale)), unseen
+    return DiffusionEvaluator(R, unseen, seed=0, batch=2, steps=4, classes=Classes(NAMES, scale)), unseen
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5])

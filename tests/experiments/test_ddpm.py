@@ -26,7 +26,6 @@ from tests.trainings import TINY_NETWORK
 
 TRAINING = ["--batch-size", "4", "--steps", "4", "--ema-start", "0", "--log-every", "2", "--save-every", "2"]
 TINY = [*TINY_NETWORK, *TRAINING, "--T", "6", "--samples", "5", "--bound-images", "3", "--device", "cpu"]
-CPU = torch.device("cpu")
 
 
 def run(*arguments):
@@ -71,7 +70,7 @@ def study(steps=10, T=40, batch=2):
         return exact(x_t.double(), t).float()
 
     R = FunctionRestorer(posterior_mean, D)
-    return DiffusionEvaluator(R, DrawnFaces(8), CPU, seed=0, batch=batch, steps=steps), R
+    return DiffusionEvaluator(R, DrawnFaces(8), seed=0, batch=batch, steps=steps), R
 
 
 def variance_of_samples(D, variance, eta, times):
@@ -169,7 +168,7 @@ BAD = [
     ("--schedule rectified", "prediction_type 'eps' cannot recover x0 at t = 6"),
     ("--prediction-type noise", "--prediction-type noise: input should be 'x0', 'eps' or 'v'"),
     ("--data nowhere", "--data nowhere does not exist"),
-    ("--preset lsun", "--preset lsun: choose from demo, mnist, cifar10"),
+    ("--preset lsun", "--preset lsun: choose from demo, mnist, mnist-small, cifar10"),
     ("--samples 0", "--samples 0: input should be greater"),
     ("--sample-steps 0", "--sample-steps 0: input should be greater"),
 ]
