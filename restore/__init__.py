@@ -1,7 +1,7 @@
 """Restoration: a network R(x_t, t) = x0_hat that guesses the clean image, its training, and its checkpoints."""
 
 from restore.base_restorer import BaseRestorer, CondRestorer, FunctionRestorer
-from restore.checkpoint.api import latest, load, resume, save
+from restore.checkpoint.api import latest, load, load_pretrained, resume, save
 from restore.checkpoint.config import CheckpointConfig, ComponentConfig, DatasetInfo, read_checkpoint_config
 from restore.conditioned import RULES, Conditioned, Measurement, Rule, register_rule
 from restore.data_order import MapDataset
@@ -61,6 +61,7 @@ __all__ = [
     "init_distributed",
     "latest",
     "load",
+    "load_pretrained",
     "make_network",
     "model_names",
     "network_names",

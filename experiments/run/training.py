@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pydantic import Field
 
-from degrade.command_line import UsageError, parse
+from degrade.command_line import Options, UsageError, parse
 from degrade.random import fork_seed
 from experiments.evaluation.plots import plot_loss
 from experiments.report.blocks import Block
@@ -22,13 +23,24 @@ from experiments.run.folder import choose_folder, create_run_dir, read_log, resu
 from experiments.run.loop import TrainingTask, fit
 from experiments.run.options import NetworkOptions, RunOptions, TrainOptions
 from experiments.run.report import write_run_report
-from restore import Restorer, Trainer, latest
+from restore import Restorer, Trainer, latest, load_pretrained
+from restore.checkpoint.store import checkpoints
 from restore.distributed import init_distributed
 
-__all__ = ["Results", "TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
+__all__ = ["Results", "StartOptions", "TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
 
 
-class TrainerOptions(TrainOptions, NetworkOptions, RunOptions):
+class StartOptions(Options):
+    """Start."""
+
+    pretrained: str | None = Field(
+        None,
+        description="model whose averaged weights the training starts from: its name, or the folder of a run; none for"
+        " random weights",
+    )
+
+
+class TrainerOptions(TrainOptions, NetworkOptions, StartOptions, RunOptions):
     """All options of a training except those of its degradation and its data."""
 
 
@@ -56,7 +68,7 @@ def start_run(
 
 
 def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: int = 3) -> tuple[Trainer, Path]:
-    """Train a restorer from the start, or from the newest checkpoint if the run is continued.
+    """Train a restorer from random or pretrained weights, or from the newest checkpoint if the run is continued.
 
     Args:
         config: the network, how to train it, and where to compute.
@@ -80,6 +92,8 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
         restorer = Restorer(
             net, task.degradation, task.prediction_type, task.clip_sample, inverse_input=task.inverse_input
         )
+        if not (config.resume and checkpoints(folder / "model")):
+            _start_from(config.pretrained, restorer)
         training = Trainer(restorer, config.training(config.seed), init_distributed(device))
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from None
@@ -88,6 +102,15 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
         resume_run(folder, training, task.data_spec)
     fit(training, task, folder, config)
     return training, folder
+
+
+def _start_from(pretrained: str | None, restorer: Restorer) -> None:
+    if pretrained is None:
+        return
+    try:
+        load_pretrained(pretrained, restorer)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--pretrained {pretrained}: {error}; leave it out to start from random weights") from None
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save as to_safetensors
+from torch import nn
 
 from degrade import make
 from degrade.serializable import Serializable
-from restore.checkpoint.config import MODEL, CheckpointConfig, ComponentConfig, DatasetInfo, describe, dump
+from restore.checkpoint.config import MODEL, CheckpointConfig, ComponentConfig, DatasetInfo, describe, dump, unwrapped
 from restore.checkpoint.integrity import CorruptCheckpointError, File
 from restore.checkpoint.store import (
     checkpoint_path,
@@ -43,6 +44,7 @@ from restore.checkpoint.validation import (
     EMA,
     OPTIMIZER,
     WEIGHTS,
+    check_same_restorer,
     check_same_training,
     files_match,
     is_model,
@@ -54,7 +56,7 @@ from restore.nets.registry import make_network
 from restore.restorer import Restorer
 from restore.training import Trainer
 
-__all__ = ["latest", "load", "resume", "save"]
+__all__ = ["latest", "load", "load_pretrained", "resume", "save"]
 
 A = TypeVar("A")
 
@@ -135,13 +137,34 @@ def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any)
     def read(checkpoint: Path, config: CheckpointConfig) -> Restorer:
         degradation = make(config.degradation.name, **config.degradation.arguments, **runtime)
         net = make_network(config.network.name, **config.network.arguments)
-        # Half precision becomes float32 here: the network's own tensors are filled.
-        net.load_state_dict(read_tensors(checkpoint / (WEIGHTS if is_model(checkpoint) else EMA)))
+        _fill(net, checkpoint)
         how = config.prediction_type, config.clip_sample
         restorer = Restorer(net, degradation, *how, inverse_input=config.inverse_input)
         return restorer.eval().requires_grad_(False).to(device)
 
     return _load_newest_valid(folder, read)
+
+
+def load_pretrained(folder: str | Path, restorer: Restorer) -> None:
+    """Fill the network of a restorer with the averaged weights of a trained one, so that a new training starts there.
+
+    A `Trainer` that is made afterwards starts its average at these weights, too.
+
+    Args:
+        folder: folder of a run, of its checkpoints, of one checkpoint or of a model; or the name of a shipped model.
+        restorer: a restorer of the same network, degradation, `prediction_type`, `clip_sample` and `inverse_input`.
+            Arguments of the degradation that no file can hold, such as `source`, may differ.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint, and no model of this name.
+        ValueError: if one of these is another; if all checkpoints are damaged, naming each.
+    """
+
+    def read(checkpoint: Path, config: CheckpointConfig) -> None:
+        check_same_restorer(checkpoint, config, restorer)
+        _fill(unwrapped(restorer), checkpoint)
+
+    _load_newest_valid(folder, read)
 
 
 def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = None) -> int:
@@ -164,8 +187,8 @@ def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = Non
     def read(checkpoint: Path, config: CheckpointConfig) -> int:
         if is_model(checkpoint):
             raise ValueError(
-                f"{checkpoint} is a model without the state of an optimizer; start a new training from"
-                " restore.load(...).requires_grad_(True)"
+                f"{checkpoint} is a model without the state of an optimizer; start a new training from it with"
+                " load_pretrained"
             )
         check_same_training(checkpoint, config, training, data)
         state = {
@@ -185,6 +208,11 @@ def resume(folder: str | Path, training: Trainer, data: DatasetInfo | None = Non
         return training.step
 
     return _load_newest_valid(folder, read)
+
+
+def _fill(net: nn.Module, checkpoint: Path) -> None:
+    """Put the averaged weights into the network's own tensors, where half precision becomes theirs."""
+    net.load_state_dict(read_tensors(checkpoint / (WEIGHTS if is_model(checkpoint) else EMA)))
 
 
 def _load_newest_valid(folder: str | Path, read: Callable[[Path, CheckpointConfig], A]) -> A:

@@ -25,6 +25,7 @@ from restore.checkpoint.config import (
 )
 from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, verify
 from restore.nets.registry import make_network
+from restore.restorer import Restorer
 from restore.training import Trainer
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "MODEL_FILES",
     "OPTIMIZER",
     "WEIGHTS",
+    "check_same_restorer",
     "check_same_training",
     "files_match",
     "is_model",
@@ -113,6 +115,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CorruptCheckpointError(f"{path.name}: {error}") from None
 
 
+def check_same_restorer(checkpoint: Path, stored: CheckpointConfig, restorer: Restorer) -> None:
+    """Return if the weights of a checkpoint are those of a network that does what `restorer` does.
+
+    Args:
+        checkpoint: its folder, for messages.
+        stored: its configuration.
+        restorer: the restorer that is to have the weights.
+
+    Raises:
+        ValueError: if network, degradation or another part that decides what the network predicts is not the same.
+    """
+    ours = network_of(restorer)
+    _check_equal(
+        checkpoint,
+        [
+            # How the backward pass does its work may differ.
+            ("network", _without(stored.network, RESULT_NEUTRAL), _without(ours, RESULT_NEUTRAL)),
+            ("degradation", stored.degradation, ComponentConfig.of(restorer.degradation)),
+            ("prediction_type", stored.prediction_type, restorer.prediction_type),
+            ("clip_sample", stored.clip_sample, restorer.clip_sample),
+            ("inverse_input", stored.inverse_input, restorer.inverse_input),
+        ],
+    )
+
+
 def check_same_training(
     checkpoint: Path, stored: CheckpointConfig, training: Trainer, data: DatasetInfo | None
 ) -> None:
@@ -127,22 +154,40 @@ def check_same_training(
     Raises:
         ValueError: if network, degradation, data or another value that decides the steps to come is not the same.
     """
-    restorer, ours = training.restorer, network_of(training.restorer)
+    check_same_restorer(checkpoint, stored, training.restorer)
     pairs: list[tuple[str, Any, Any]] = [
-        # How the backward pass does its work may change on the way.
-        ("network", _without(stored.network, RESULT_NEUTRAL), _without(ours, RESULT_NEUTRAL)),
-        ("degradation", stored.degradation, ComponentConfig.of(restorer.degradation)),
-        ("prediction_type", stored.prediction_type, restorer.prediction_type),
-        ("clip_sample", stored.clip_sample, restorer.clip_sample),
-        ("inverse_input", stored.inverse_input, restorer.inverse_input),
         ("optimizer", stored.training.optimizer.name, training.config.optimizer.name),
         *((name, getattr(stored.training, name), getattr(training.config, name)) for name in SAME),
     ]
     if stored.data and data and not stored.data.matches(data):
         pairs.append(("data set", stored.data, data))
+    _check_equal(checkpoint, pairs)
+
+
+def _check_equal(checkpoint: Path, pairs: list[tuple[str, Any, Any]]) -> None:
     for what, were, are in pairs:
         if were != are:
-            raise ValueError(f"{checkpoint} is of another {what}: {were}, and this run asks for {are}")
+            raise ValueError(f"{checkpoint} is of another {what}: {_difference(were, are)}")
+
+
+def _difference(were: Any, are: Any) -> str:
+    """Return a clause that names both values; of two components of one name only the arguments that differ."""
+    if isinstance(were, ComponentConfig) and isinstance(are, ComponentConfig):
+        if were.name == are.name:
+            names = sorted(were.arguments.keys() | are.arguments.keys())
+            differing = [name for name in names if were.arguments.get(name) != are.arguments.get(name)]
+            were, are = (
+                ", ".join(f"{name}={_short(component.arguments.get(name))}" for name in differing)
+                for component in (were, are)
+            )
+        else:
+            were, are = were.name, are.name
+    return f"{were}, and this run asks for {are}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _without(component: ComponentConfig, names: tuple[str, ...]) -> ComponentConfig:

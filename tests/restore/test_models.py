@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import degrade
 import restore
 import samplers
 from degrade.command_line import UsageError
@@ -16,7 +18,7 @@ from experiments.run.model import ModelSource, load_model
 from restore.__main__ import main
 from restore.models import catalog
 from samplers.commands.image import RestoreImage
-from tests.trainings import TINY, data, noise, start, states
+from tests.trainings import TINY, data, noise, start
 
 CARD = "# Restores nothing in particular\n\nPSNR 12.3 dB on noise.\n"
 FILES = ["card.md", "checksums.json", "model.json", "weights.safetensors"]
@@ -124,13 +126,35 @@ def test_a_damaged_model_is_refused(models, file):
 def test_a_training_starts_from_a_model_and_does_not_resume_it(models):
     with pytest.raises(ValueError, match=r"is a model without the state of an optimizer; start a new training from"):
         restore.resume("tiny-noise", start(5, network=TINY))
-    R = restore.load("tiny-noise", source=noise).requires_grad_(True)
-    training = restore.Trainer(R, restore.TrainConfig(steps=1, batch_size=2))
-    before = [weight.clone() for weight in R.parameters()]
-    for _ in training.run(data):
-        pass
-    assert not all(torch.equal(a, b) for a, b in zip(before, R.parameters(), strict=True))
-    assert all(tensor.isfinite().all() for tensor in states(training))
+    fresh = start(1, network=TINY, ema=restore.EMAConfig(0.5, 1, 0)).restorer
+    restore.load_pretrained("tiny-noise", fresh)
+    stored = restore.load("tiny-noise", source=noise).state_dict()
+    assert all(torch.equal(fresh.state_dict()[name], stored[name]) for name in stored)
+    config = restore.TrainConfig(steps=1, batch_size=2, ema=restore.EMAConfig(0.75, 1, 0))
+    training = restore.Trainer(fresh, config)
+    list(training.run(data))
+    state = training.state_dict()
+    assert any(not torch.equal(stored[f"net.{name}"], weight) for name, weight in state["weights"].items())
+    for name, weight in state["weights"].items():  # the average starts at the model, too
+        expected = torch.lerp(stored[f"net.{name}"], weight, 0.25)
+        torch.testing.assert_close(state["ema"][name], expected, rtol=0, atol=1e-6)
+
+
+def test_pretrained_weights_of_another_restorer_are_refused_with_what_differs(models):
+    other = dataclasses.replace(TINY, channel_mult=(1, 1))
+    for restorer, message in (
+        (start(1, network=other).restorer, r"another network: channel_mult=\[1\], and this run asks for .*\[1, 1\]$"),
+        (restorer_of(degrade.make("interpolation", T=9, source=noise)), "another degradation: T=10, .* for T=9$"),
+        (restorer_of(degrade.make("decolor", T=10)), "degradation: interpolation, and this run asks for decolor$"),
+    ):
+        before = {name: weight.clone() for name, weight in restorer.state_dict().items()}
+        with pytest.raises(ValueError, match=message):
+            restore.load_pretrained("tiny-noise", restorer)
+        assert all(torch.equal(before[name], weight) for name, weight in restorer.state_dict().items())
+
+
+def restorer_of(D):
+    return restore.Restorer(restore.UNet(TINY), D)
 
 
 def test_what_is_no_model_is_refused(run, models, tmp_path):
