@@ -6,9 +6,13 @@ of Bansal et al. (arXiv 2208.09392, 2022, section 5.2). Which is which:
     --restore celeba (default, the paper's direction)   x0 = CelebA, z = AFHQ: animals become faces
     --restore afhq                                      x0 = AFHQ, z = CelebA: faces become animals
 
-Without data sets it draws its own faces and animals and is done in minutes on a CPU. With photographs:
+Without data sets it draws its own faces and animals. It then starts from the model `faces-from-animals`, which comes
+with the package, trains for some steps more, and is done in a minute on a CPU:
 
-    python experiments/celeba_to_afhq.py --celeba faces.zip --afhq animals/ --preset paper
+    python experiments/celeba_to_afhq.py
+    python experiments/celeba_to_afhq.py --from-scratch                 the same network from random weights: minutes
+    python experiments/celeba_to_afhq.py --preset faces-from-animals    as the model was trained: hours
+    python experiments/celeba_to_afhq.py --celeba faces.zip --afhq animals/ --preset paper    photographs: a GPU, days
 
 The run's folder then holds its configuration, model, log, metrics and pictures; the pictures' paths are printed last.
 """
@@ -16,7 +20,9 @@ The run's folder then holds its configuration, model, log, metrics and pictures;
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -33,11 +39,13 @@ from experiments.run.options import Count
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import DatasetInfo
+from restore.models.catalog import find_model
 from samplers import parse_sampler
 
 __all__ = ["Config", "main"]
 
 PROGRAM = "celeba_to_afhq"
+MODEL = "faces-from-animals"  # it comes with the package
 AFHQ_ADVICE = (
     "AFHQ has no automatic download: get it with `bash download.sh afhq-v2-dataset` of github.com/clovaai/stargan-v2"
     " and name its folder or zip with --afhq"
@@ -83,11 +91,55 @@ class DegradationOptions(DataOptions):
 
 
 class Config(TrainerOptions, DegradationOptions):
-    """Everything."""
+    """Demo."""
+
+    from_scratch: bool = Field(
+        False, description=f"train the network of the demo from random weights, instead of the model {MODEL}"
+    )
+
+    @classmethod
+    def merge(cls, preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a preset with those given over them; the demo continues a model if it can.
+
+        It cannot where random weights are asked for, where the images are others than those that the shipped model was
+        trained on, or where that model is not installed, which a warning says.
+        """
+        other_images = any(given.get(name) for name in ("celeba", "afhq", "download")) or given.get("restore") == "afhq"
+        if given.get("preset", "demo") == "demo" and given.get("from_scratch") is not True:
+            if "pretrained" in given:
+                preset = {**preset, **CONTINUED} if given["pretrained"] is not None else preset
+            elif not other_images and find_model(MODEL):
+                preset = {**preset, **CONTINUED}
+            elif not other_images and not given.get("resume"):
+                warnings.warn(f"the model {MODEL} is not installed; training from random weights", stacklevel=2)
+        return super().merge(preset, given)
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Config:
+        if self.from_scratch and self.pretrained is not None:
+            raise ValueError(f"--pretrained {self.pretrained}: --from-scratch is given, too; leave one of them out")
+        return self
 
 
+# How the shipped model was trained.
+FACES: dict[str, Any] = {
+    **{"patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 4), "precision": "bfloat16"},
+    **{"steps": 8000, "optimizer": "adam:lr=6e-4", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25"},
+    **{"ema_decay": 0.999, "ema_start": 200, "log_every": 100},
+}
+# A short training from random weights.
+SHORT: dict[str, Any] = {
+    **{"steps": 800, "lr_schedule": "warmup_stable_decay:warmup=50,decay=0.25"},
+    **{"ema_decay": 0.99, "ema_start": 100, "log_every": 20},
+}
+# A shorter one that leaves good weights good.
+CONTINUED: dict[str, Any] = {
+    **{"pretrained": MODEL, "steps": 40, "optimizer": "adam:lr=1e-5", "lr_schedule": "constant:warmup=10"},
+    **{"ema_decay": 0.95, "ema_start": 0, "log_every": 5, "sample_steps": 20, "eval_images": 16},
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {},
+    "demo": {**FACES, **SHORT},
+    MODEL: FACES,
     "paper": {
         **{**PAPER_TRAINING, **PAPER_NETWORK, "size": 128, "T": 200, "schedule": "cosine"},
         **{"coupling": "independent", "sample_steps": 200},
@@ -136,6 +188,18 @@ def main(argv: Sequence[str]) -> None:
     ]
     title = f"{config.loss} loss of {PROGRAM}"
     write_results(folder, Results(measured, report(measured), pictures, title, blocks), device)
+    print("\n".join(advice(config, folder)))
+
+
+def advice(config: Config, folder: Path) -> Iterator[str]:
+    """Yield the lines that say what to look at, and how to train the network from random weights."""
+    x0, z = ("faces", "animals") if config.restore == "celeba" else ("animals", "faces")
+    yield f"\nlook at {folder / 'report.html'}: sliders over the severity and along the sampling, and all pictures"
+    yield f"        {folder / 'round_trip.gif'}: {x0} become {z} and {x0} again"
+    if config.pretrained is not None:
+        yield f"This run continued the model {config.pretrained}. From random weights:"
+        yield f"  python experiments/{PROGRAM}.py --from-scratch    minutes; soft {x0}"
+        yield f"  python experiments/{PROGRAM}.py --preset {MODEL}    hours; as the model was trained"
 
 
 if __name__ == "__main__":

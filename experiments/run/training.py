@@ -110,7 +110,7 @@ def _start_from(pretrained: str | None, restorer: Restorer) -> None:
     try:
         load_pretrained(pretrained, restorer)
     except (OSError, ValueError) as error:
-        raise UsageError(f"--pretrained {pretrained}: {error}; leave it out to start from random weights") from None
+        raise UsageError(f"--pretrained {pretrained}: {error}; random weights: --pretrained none") from None
 
 
 @dataclass(frozen=True)

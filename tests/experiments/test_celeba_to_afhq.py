@@ -24,6 +24,7 @@ from experiments.celeba_to_afhq import Config
 from experiments.data.drawn import DrawnAnimals
 from restore import EMAConfig
 from restore.losses import L1
+from restore.models import catalog
 from restore.optimizers import Adam
 from tests.photographs import photographs
 from tests.trainings import TINY_NETWORK
@@ -31,7 +32,9 @@ from tests.trainings import TINY_NETWORK
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "celeba_to_afhq.py"
 TRAINING = ["--batch-size", "4", "--steps", "6", "--ema-start", "0", "--log-every", "2", "--save-every", "4"]
-TINY = [*TINY_NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
+SMALL = [*TINY_NETWORK, *TRAINING, "--T", "10", "--eval-images", "4", "--device", "cpu"]
+BRIEF = [*SMALL, "--sample-steps", "2"]
+TINY = [*SMALL, "--from-scratch"]
 CPU = torch.device("cpu")
 
 
@@ -183,7 +186,8 @@ BAD = [
     ("--sample-steps 11", "--sample-steps 11 is more than --T 10"),
     ("--sampler algoritm2", "--sampler algoritm2: no sampler is called 'algoritm2': did you mean 'algorithm2'"),
     ("--sampler ddpm", "--sampler ddpm: DDPM(variance='small') needs Gaussian noise"),
-    ("--preset big", "--preset big: choose from demo, paper"),
+    ("--preset big", "--preset big: choose from demo, faces-from-animals, paper"),
+    ("--pretrained x", "--pretrained x: --from-scratch is given, too"),
     ("--schedule sigmoid", "--schedule sigmoid: input should be 'cosine', 'linear_beta' or 'rectified'"),
     ("--size 17", "size 17 does not divide by 4"),
     ("--attention-resolutions 5", r"attention_resolutions at [5]: the levels have sides [8, 4]"),
@@ -230,6 +234,76 @@ def test_the_configuration_of_a_run_starts_another(finished, tmp_path):
     config, _ = parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")
     assert (config.resume, config.size, config.channel_mult) == (False, 16, (1, 2))
     assert {"out", "resume"}.isdisjoint(json.loads((finished / "config.json").read_text()))
+
+
+@pytest.fixture
+def installed(finished, tmp_path, monkeypatch):
+    """The model of the demo, as a tiny network."""
+    monkeypatch.setattr(catalog, "SEARCH_PATH", [tmp_path / "models"])
+    R = restore.load(finished, source=DrawnAnimals(16))
+    config = restore.TrainConfig(steps=6)
+    restore.export_model(R, tmp_path / "models" / celeba_to_afhq.MODEL, "# Faces\n", training=config)
+    return R
+
+
+def parsed(*argv):
+    return parse(Config, celeba_to_afhq.PRESETS, argv, "x", "")[0]
+
+
+def test_the_demo_continues_the_shipped_model_and_leaves_its_weights_good(installed, tmp_path, capsys):
+    celeba_to_afhq.main(
+        [*SMALL, "--sample-steps", "2", "--steps", "1", "--eval-images", "2", "--out", str(tmp_path / "out")]
+    )
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["pretrained"], config["from_scratch"], config["ema_start"]) == (celeba_to_afhq.MODEL, False, 0)
+    said = capsys.readouterr().out
+    for words in (f"continued the model {celeba_to_afhq.MODEL}", "--from-scratch", "report.html: sliders"):
+        assert words in said
+    before, after = installed.state_dict(), restore.load(tmp_path / "out", source=DrawnAnimals(16)).state_dict()
+    furthest = max(float((after[name] - before[name]).abs().max()) for name in before)
+    # Adam moves a weight by at most the learning rate, and half precision rounds the rest.
+    assert 0 < furthest < 1e-5 * 1.01 + 2**-11 * max(float(v.abs().max()) for v in before.values())
+
+
+def test_what_the_shipped_model_is_not_for_is_trained_from_random_weights(installed):
+    assert parsed().pretrained == celeba_to_afhq.MODEL
+    assert parsed("--steps", "7").steps == 7
+    for argv in (["--from-scratch"], ["--restore", "afhq"], ["--celeba", "a", "--afhq", "b"], ["--pretrained", "none"]):
+        config = parsed(*argv)
+        assert (config.pretrained, config.steps, config.ema_start) == (None, 800, 100)
+    assert parsed("--preset", celeba_to_afhq.MODEL).pretrained is None
+    config = parsed("--pretrained", "mine", "--celeba", "a", "--afhq", "b")
+    assert (config.pretrained, config.ema_start) == ("mine", 0)
+
+
+def test_without_the_shipped_model_a_line_says_so_and_training_is_from_random_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "SEARCH_PATH", [tmp_path])
+    with pytest.warns(
+        UserWarning, match=r"^the model faces-from-animals is not installed; training from random weight"
+    ):
+        assert parsed() == Config(**celeba_to_afhq.PRESETS["demo"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--T 11", "--pretrained faces-from-animals: .* is of another degradation: T=10, and this run asks for T=11;"),
+        ("--pretrained {0}/nowhere", "--pretrained .*/nowhere: .* holds no checkpoint and is not the name of a model"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_one_line(arguments, message, installed, tmp_path):
+    with pytest.raises(UsageError, match=f"{message}.*random weights: --pretrained none$"):
+        celeba_to_afhq.main(
+            [*SMALL, "--sample-steps", "2", *arguments.format(tmp_path).split(), "--out", str(tmp_path / "out")]
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_preset_of_the_shipped_model_is_its_recipe():
+    config, training = (made := Config(**celeba_to_afhq.PRESETS[celeba_to_afhq.MODEL])), made.training(0)
+    assert (config.size, config.patch_size, config.model_channels, config.channel_mult) == (64, 2, 48, (1, 2, 4))
+    assert (training.steps, training.batch_size, training.optimizer) == (8000, 16, Adam(lr=6e-4))
+    assert training.ema == EMAConfig(0.999, update_every=1, update_after=200)
 
 
 def test_the_paper_preset_is_the_paper():
