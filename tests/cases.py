@@ -8,6 +8,21 @@ import torch
 from torch import Tensor
 
 import degrade
+from degrade.functional.schedules import Cosine, LinearBeta, LinearSigma, Rectified
+
+SCHEDULES = [
+    LinearBeta(),
+    Cosine(),
+    Rectified(),
+    LinearSigma(sigma_max=0.6),
+    LinearBeta(beta_start=0.01, beta_end=0.3),
+    Cosine(s=0.0, max_beta=0.9),
+]
+
+
+def seed(number: int) -> torch.Generator:
+    """A generator of random numbers on the CPU."""
+    return torch.Generator().manual_seed(number)
 
 
 def images(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -47,8 +47,8 @@ def per_level(name: str, values: Sequence[float], T: int) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-Whole = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # tables, constants
-MOST = 128 * 2**20  # bytes that the tables of one degradation for images of different sizes may take
+Converted = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # tables, constants
+MAX_CACHED_BYTES = 128 * 2**20  # bytes that the tables of one degradation for images of different sizes may take
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -101,10 +101,10 @@ class LevelTables:
             raise ValueError(f"the tables have {sorted(rows)} rows; they need one and the same number, T + 1")
         self.tables = tuple(table.detach().to("cpu", torch.float64) for table in tables)
         self.constants = tuple(constant.detach().to("cpu", torch.float64) for constant in constants)
-        self._converted: dict[tuple[torch.device, torch.dtype], Whole] = {}
+        self._converted: dict[tuple[torch.device, torch.dtype], Converted] = {}
 
     @_cached_constant
-    def whole(self, device: torch.device, dtype: torch.dtype) -> Whole:
+    def convert(self, device: torch.device, dtype: torch.dtype) -> Converted:
         """Return all tables, and all constants, on `device` in `dtype`."""
         key = (device, dtype)
         if key not in self._converted:
@@ -124,7 +124,7 @@ class LevelTables:
         Returns:
             One tensor per table: (B, 1, 1, 1) for a table of scalars, (B, *row) for a table of rows.
         """
-        tables, _ = self.whole(like.device, compute_dtype(like.dtype))
+        tables, _ = self.convert(like.device, compute_dtype(like.dtype))
         return _rows(tables, t)
 
 
@@ -132,7 +132,7 @@ class SizedLevelTables:
     """Tables that depend on the size and the precision of the image, built when one of a new size is first met.
 
     They are kept for the next image of that size; the least recently used are dropped when all of them together take
-    more than `MOST` bytes.
+    more than `MAX_CACHED_BYTES` bytes.
 
     Args:
         build: returns the tables for (height, width, compute precision).
@@ -144,40 +144,40 @@ class SizedLevelTables:
 
     def __init__(self, build: Callable[[int, int, torch.dtype], LevelTables]) -> None:
         self.build = build
-        self._kept: dict[tuple[int, int, torch.device, torch.dtype], Whole] = {}  # the last used at the end
+        self._kept: dict[tuple[int, int, torch.device, torch.dtype], Converted] = {}  # the last used at the end
 
     @_cached_constant
-    def _whole(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Whole:
+    def _convert(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Converted:
         key = (height, width, device, dtype)
-        whole = self._kept.pop(key, None)
-        if whole is not None:
-            self._kept[key] = whole
-            return whole
+        converted = self._kept.pop(key, None)
+        if converted is not None:
+            self._kept[key] = converted
+            return converted
         # In the one precision that is asked for: the float64 originals would take twice as much again.
-        self._kept[key] = whole = self.build(height, width, dtype).whole(device, dtype)
-        while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MOST:
+        self._kept[key] = converted = self.build(height, width, dtype).convert(device, dtype)
+        while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > MAX_CACHED_BYTES:
             self._kept.pop(next(iter(self._kept)))
-        return whole
+        return converted
 
-    def whole(self, like: Tensor) -> Whole:
+    def convert_for(self, like: Tensor) -> Converted:
         """Return all tables, and all constants, for images like these."""
         height, width = map(operator.index, like.shape[-2:])  # a compiled graph holds for one size
-        return self._whole(height, width, like.device, compute_dtype(like.dtype))
+        return self._convert(height, width, like.device, compute_dtype(like.dtype))
 
     def gather(self, t: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """Return row t[i] of every table for image i, as `LevelTables.gather` does."""
-        tables, _ = self.whole(like)
+        tables, _ = self.convert_for(like)
         return _rows(tables, t)
 
     def constants(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return the constants for images like these."""
-        _, constants = self.whole(like)
+        _, constants = self.convert_for(like)
         return constants
 
 
-def _size(whole: Whole) -> int:
+def _size(converted: Converted) -> int:
     """Return how many bytes tables and constants take."""
-    return sum(tensor.nbytes for group in whole for tensor in group)
+    return sum(tensor.nbytes for group in converted for tensor in group)
 
 
 def _rows(tables: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:

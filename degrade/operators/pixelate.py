@@ -97,7 +97,7 @@ class Pixelate(Degradation):
         r = torch.einsum("bji,bcjk,bkl->bcil", U_h, residual, U_w)
         return x + torch.einsum("bij,bcjk,blk->bcil", V_h, damped(gain, rho) * r, V_w)
 
-    def size(self, N: int, t: int) -> int:
+    def grid_size(self, N: int, t: int) -> int:
         """Return the number of large pixels along N small ones at level t >= 1."""
         if self.sizes == "halve":
             return N >> t
@@ -121,7 +121,7 @@ class Pixelate(Degradation):
         """Return the products (T + 1, N, N); steps have the rounding of `interpolate` on images of this precision."""
         P = [torch.eye(N, dtype=torch.float64)]
         for t in range(1, self.T + 1):
-            small = interpolate(torch.eye(N, dtype=dtype)[None, None], (self.size(N, t), N), mode=self.filter)
+            small = interpolate(torch.eye(N, dtype=dtype)[None, None], (self.grid_size(N, t), N), mode=self.filter)
             R = interpolate(small, (N, N), mode="nearest-exact")[0, 0]
             P.append(R.double() @ P[-1])
         return torch.stack(P)

@@ -38,7 +38,7 @@ class Strength(NamedTuple):
     mean: float
     std: float
     zoom: float
-    k: int
+    kernel_size: int
     threshold: tuple[float, float]
     sigma: tuple[float, float]
     brightness: tuple[float, float]
@@ -76,7 +76,7 @@ class Snow(Degradation):
             torch.cat([torch.ones(1).double(), torch.linspace(*ends, self.T, dtype=torch.float64)])
             for ends in (strength.threshold, strength.sigma, strength.brightness)
         )
-        d = torch.arange(strength.k, dtype=torch.float64) - strength.k // 2
+        d = torch.arange(strength.kernel_size, dtype=torch.float64) - strength.kernel_size // 2
         kernels = torch.exp(-((d / sigma[:, None]) ** 2) / 2)
         return LevelTables(threshold, kernels / kernels.sum(1, keepdim=True), brightness)
 
@@ -86,7 +86,7 @@ class Snow(Degradation):
         B, _, H, W = x0.shape
         crop = [math.ceil(N / strength.zoom) for N in (H, W)]
         noise = strength.mean + strength.std * randn((B, *crop), x0, generator)
-        return _enlarged(noise, strength.zoom, H, W), rand((B,), x0, generator) < 0.5
+        return _zoom_center(noise, strength.zoom, H, W), rand((B,), x0, generator) < 0.5
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return the image with snow, and x0 itself at t = 0.
@@ -112,7 +112,7 @@ class Snow(Degradation):
         return torch.where(t.view(-1, 1, 1, 1) > 0, snowed, x0)
 
 
-def _enlarged(noise: Tensor, zoom: float, H: int, W: int) -> Tensor:
+def _zoom_center(noise: Tensor, zoom: float, H: int, W: int) -> Tensor:
     """Return the middle H x W of planes (B, h, w) enlarged `zoom` times by linear interpolation, corner to corner."""
     size = [round(n * zoom) for n in noise.shape[1:]]
     large = interpolate(noise[:, None], size, mode="bilinear", align_corners=True)[:, 0]

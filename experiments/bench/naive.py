@@ -122,7 +122,7 @@ def snowed(x0: Tensor, z: tuple[Tensor, Tensor], strength: Strength, T: int, fix
     base, vertical = z[0][:, None], z[1].bool()
     x = (x0 + 1) / 2
     gray = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:] if x.shape[1] == 3 else x
-    half = strength.k // 2
+    half = strength.kernel_size // 2
     d = torch.arange(-half, half + 1, dtype=x0.dtype, device=x0.device)
     for threshold, sigma, brightness in zip(
         *(np.linspace(*ends, T).tolist() for ends in (strength.threshold, strength.sigma, strength.brightness))

@@ -104,7 +104,8 @@ def _table_bytes(D: Degradation, H: int, W: int) -> float:
     if max(H, W) <= 2 * n:
         return parts
     one, two = (
-        sum(v.nbytes for group in D.tables.whole(torch.zeros(1, 1, side, side)) for v in group) for side in (n, 2 * n)
+        sum(table.nbytes for group in D.tables.convert_for(torch.zeros(1, 1, side, side)) for table in group)
+        for side in (n, 2 * n)
     )
     q = (two - 2 * one) / (2 * n**2)
     return parts + BUILDING * (q * (H**2 + W**2) / 2 + (one / n - q * n) * (H + W) / 2)

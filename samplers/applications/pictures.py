@@ -38,7 +38,7 @@ class Pictures(NamedTuple):
     x: Tensor
     given: Any
 
-    def back(self, x: Tensor) -> Any:
+    def to_given_type(self, x: Tensor) -> Any:
         """Return images `x`, shaped like `self.x`, in the kind and dtype of `given`; 8 bits are rounded."""
         if not isinstance(self.given, Tensor) and not _is_array(self.given):
             return to_pil_like(self.given, x[0])
@@ -58,7 +58,7 @@ def read_pictures(image: Any) -> Pictures:
         ValueError: for another kind, shape, dtype or unit, with the one expected.
 
     >>> pictures = read_pictures(torch.tensor([[0, 255]], dtype=torch.uint8))
-    >>> pictures.x.tolist(), pictures.back(0.5 * pictures.x).tolist()
+    >>> pictures.x.tolist(), pictures.to_given_type(0.5 * pictures.x).tolist()
     ([[[[-1.0, 1.0]]]], [[64, 191]])
     """
     if isinstance(image, str | Path):

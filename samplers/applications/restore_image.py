@@ -148,7 +148,7 @@ def restore_image(
             raise ValueError(f"a mask and a sampler go together for 'gaussian_noise', not {D.name!r}: give no sampler")
         x0_hat = _restored(tiled, given, found.t, sampler, options.steps, generator)
     x0_hat = x0_hat if missing is None else torch.where(missing, x0_hat, x)
-    return RestorationResult(pictures.back(_from_network(x0_hat.clamp(-1, 1), seen)), found)
+    return RestorationResult(pictures.to_given_type(_from_network(x0_hat.clamp(-1, 1), seen)), found)
 
 
 def _restored(

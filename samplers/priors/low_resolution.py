@@ -129,7 +129,7 @@ class LowResolution(DegradedPrior):
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw upsampled thumbnails."""
         empty = torch.empty(n, *self.shape, device=self.device)
-        _, (thresholds, E_h, E_w) = self.tables.whole(empty.device, empty.dtype)
+        _, (thresholds, E_h, E_w) = self.tables.convert(empty.device, empty.dtype)
         component = (rand((n, 1), empty, generator) >= thresholds).sum(1)
         mean, root = self.tables.gather(component, empty)
         # A sum, since the rounding of a matrix product depends on the number of images.

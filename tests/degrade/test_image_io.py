@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from degrade.image_io import open_image, pil_to_tensor, to_pil_like
+from degrade.image_io import load_image, open_image, pil_to_tensor, to_pil_like
 from tests.photographs import photo
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -60,3 +60,17 @@ def test_floating_point_pictures_have_the_white_that_fits(white, tmp_path):
 def test_floating_point_pictures_in_another_unit_are_refused(values):
     with pytest.raises(ValueError, match=r"values span .*scale them to 0..1, 0..255 or 0..65535"):
         pil_to_tensor(Image.fromarray(np.array([values], dtype=np.float32)))
+
+
+def test_photographs_are_cropped_square_and_turned_upright(tmp_path):
+    wide = Image.new("RGB", (40, 20), "red")
+    wide.paste("blue", (10, 0, 30, 20))
+    wide.save(tmp_path / "wide.png")
+    assert load_image(tmp_path / "wide.png", 8)[:, 4, 4].tolist() == [-1, -1, 1]
+    tilted, exif = Image.new("RGB", (16, 16), "black"), Image.Exif()
+    tilted.paste("white", (0, 0, 8, 16))
+    exif[0x0112] = 6  # the camera was turned: left is up
+    tilted.save(tmp_path / "tilted.png", exif=exif)
+    upright = load_image(tmp_path / "tilted.png", 16)
+    assert upright[0, 2].eq(1).all()
+    assert upright[0, -2].eq(-1).all()

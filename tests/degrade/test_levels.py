@@ -38,7 +38,7 @@ def test_tables_are_converted_once_for_each_precision(dtype, computed):
     like = torch.zeros(1, 1, 1, 1, dtype=dtype)
     assert compute_dtype(dtype) == computed
     assert tables.gather(torch.tensor([1]), like)[0].dtype == computed
-    first, again = (tables.whole(torch.device("cpu"), computed) for _ in range(2))
+    first, again = (tables.convert(torch.device("cpu"), computed) for _ in range(2))
     assert first[0][0] is again[0][0]
     assert first[1][0].dtype == computed
     assert first[0][0].tolist() == torch.linspace(0, 1, 8, dtype=torch.float64).to(computed).tolist()
@@ -68,14 +68,16 @@ def test_tables_by_size_are_bounded_and_the_least_recently_used_goes_first(monke
         return LevelTables(torch.ones(2, height), constants=(torch.ones(height),))
 
     tables = SizedLevelTables(build)
-    monkeypatch.setattr(module, "MOST", 4 * 3 * (10 + 20))  # float32, two rows and a constant: sizes 10 and 20 fit
+    monkeypatch.setattr(
+        module, "MAX_CACHED_BYTES", 4 * 3 * (10 + 20)
+    )  # float32, two rows and a constant: sizes 10 and 20 fit
     for height in (10, 20, 10, 19, 10, 20, 100, 100):
         assert tables.gather(torch.tensor([1]), torch.zeros(1, 1, height, 1))[0].shape == (1, height)
     assert built == [10, 20, 19, 20, 100]  # 100 is larger than the bound, but in use
 
 
 def test_pictures_of_many_sizes_take_little_memory(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 2**22)
+    monkeypatch.setattr(module, "MAX_CACHED_BYTES", 2**22)
     for name in ("blur", "mask_to_color", "pixelate"):
         D = degrade.make(name, T=3)
         for side in range(64, 320, 16):

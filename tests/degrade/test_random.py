@@ -1,18 +1,15 @@
-"""Where random numbers come from: generators, and the keys that make them."""
+"""Random numbers: the generator that they are drawn from, and the keys that seed a generator."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from degrade.random import fold_seed, rand, randint, randn, randn_like, seeded_generator
-
-
-def seed(number):
-    return torch.Generator().manual_seed(number)
-
+from tests.cases import seed
 
 DRAWS = {
     "randn_like": lambda like, generator: randn_like(like, generator),
@@ -47,10 +44,10 @@ def test_without_a_generator_draws_come_from_the_global_one(draw):
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_draws_the_numbers_of_full_precision(draw, half):
     like = torch.zeros(5, 7)
-    expand_level, halved = draw(like, seed(1)), draw(like.to(half), seed(1))
-    assert expand_level.dtype == (torch.int64 if draw is DRAWS["randint"] else torch.float32)
-    assert halved.dtype == (half if draw is DRAWS["randn_like"] else expand_level.dtype)
-    assert torch.equal(halved, expand_level.to(halved.dtype))
+    full, halved = draw(like, seed(1)), draw(like.to(half), seed(1))
+    assert full.dtype == (torch.int64 if draw is DRAWS["randint"] else torch.float32)
+    assert halved.dtype == (half if draw is DRAWS["randn_like"] else full.dtype)
+    assert torch.equal(halved, full.to(halved.dtype))
 
 
 @every_draw
@@ -116,3 +113,15 @@ def test_equal_keys_give_equal_numbers_and_different_keys_different_ones():
     assert torch.corrcoef(runs).fill_diagonal_(0).abs().max() < 0.5
     assert torch.equal(torch.get_rng_state(), state)
     assert seeded_generator(torch.device("cpu"), 0).device.type == "cpu"
+
+
+def test_numbers_of_numpy_are_the_same_keys():
+    assert fold_seed(np.int64(3), np.str_("train"), np.uint8(17)) == fold_seed(3, "train", 17)
+    assert torch.equal(*(torch.rand(4, generator=seeded_generator("cpu", seed, "a")) for seed in (np.int32(3), 3)))
+    assert fold_seed(3) != fold_seed("3")
+
+
+@pytest.mark.parametrize("part", [True, 3.0, None, (3,)], ids=str)
+def test_what_is_neither_text_nor_a_whole_number_is_refused(part):
+    with pytest.raises(TypeError, match="cannot be part of a key; give a whole number or text"):
+        fold_seed(part)

@@ -1,0 +1,52 @@
+"""Motion blur: a box along a line of any angle."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import degrade
+from tests.cases import images
+
+
+def test_it_is_a_box_along_the_line():
+    D, x0 = degrade.make("motion_blur", T=4, kernel_size=5), images(2, 3, 9, 11)
+    x_T = D(x0, torch.tensor([4, 4]), torch.tensor([0.0, 90.0], dtype=torch.float64))
+    across = x0[0].unfold(2, 5, 1).mean(-1)
+    down = x0[1].unfold(1, 5, 1).mean(-1)
+    torch.testing.assert_close(x_T[0, :, :, 2:-2], across, rtol=0, atol=1e-12)
+    torch.testing.assert_close(x_T[1, :, 2:-2], down, rtol=0, atol=1e-12)
+
+
+def test_it_keeps_a_constant_and_spreads_a_point_further_at_every_level():
+    D, t = degrade.make("motion_blur", T=20, kernel_size=11), torch.arange(21)
+    z = D.draw(torch.zeros(21, 1, 1, 1), torch.Generator().manual_seed(0))[:1].expand(21)
+    torch.testing.assert_close(D(torch.full((21, 1, 12, 12), 0.3), t, z), torch.full((21, 1, 12, 12), 0.3))
+    point = torch.zeros(21, 1, 23, 23)
+    point[:, :, 11, 11] = 1
+    peak = D(point, t, z)[:, 0, 11, 11]
+    assert peak[0] == 1
+    assert (peak[1:] < peak[:-1]).all()
+
+
+def test_it_draws_an_angle_per_image():
+    D, x0 = degrade.make("motion_blur", T=1), torch.zeros(500, 1, 1, 1, dtype=torch.bfloat16)
+    angles = D.draw(x0, torch.Generator().manual_seed(0))
+    assert angles.dtype == torch.float32
+    assert angles.unique().numel() > 450
+    assert 0 <= angles.min() < 10 < 350 < angles.max() < 360
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "shape", "z", "message"),
+    [
+        (4, (2, 1, 16, 16), torch.zeros(2), "kernel_size = 4 is even"),
+        (1, (2, 1, 16, 16), torch.zeros(2), "kernel_size = 1: .* greater than or equal to 3"),
+        (15, (2, 1, 16, 7), torch.zeros(2), "sides of more than 7"),
+        (5, (2, 1, 16, 16), None, r"z is None; it needs a tensor of shape \(2,\)"),
+        (5, (2, 1, 16, 16), torch.zeros(3), r"z is \(3,\); it needs a tensor of shape \(2,\)"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(kernel_size, shape, z, message):
+    with pytest.raises(ValueError, match=message):
+        degrade.make("motion_blur", kernel_size=kernel_size)(torch.zeros(shape), torch.tensor([1, 1]), z)
