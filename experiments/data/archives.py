@@ -26,7 +26,7 @@ from experiments.data.formats import readable_suffixes
 from experiments.data.listing import Listing, Picture, list_pictures
 from experiments.data.matching import matched
 
-__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision"]
+__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision", "held_out"]
 
 COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
@@ -67,6 +67,18 @@ def from_path(path: Path, seed: int, option: str, second: Path | None = None, va
     Raises:
         UsageError: if there is nothing to read, or no name is in both places.
     """
+    listing, parts = _listed(path, option, second, values)
+    if parts is not None:
+        # By name they come class by class; the first few shall be a fair choice of all.
+        return Split(parts.training, _shuffled(parts.validation, seed))
+    entries = [picture.entry for picture in listing.pictures]
+    if len(entries) == 1:
+        return Split(entries, entries)
+    return _one_in_eight(entries, seed)
+
+
+def _listed(path: Path, option: str, second: Path | None, values: bool) -> tuple[Listing, Split | None]:
+    """Return what lies in a folder or zip, and the two parts that its top level names; say what is left out."""
     listing = list_pictures(path, option, values)
     if second is not None:
         listing = matched((path, listing), (second, list_pictures(second, option, values)), option)
@@ -77,13 +89,21 @@ def from_path(path: Path, seed: int, option: str, second: Path | None = None, va
     parts = _parts(listing)
     for line in listing.remarks():
         print(f"{option} {path}: {line}", file=sys.stderr)
-    if parts is not None:
-        # By name they come class by class; the first few shall be a fair choice of all.
-        return Split(parts.training, _shuffled(parts.validation, seed))
-    entries = [picture.entry for picture in listing.pictures]
-    if len(entries) == 1:
-        return Split(entries, entries)
-    return _one_in_eight(entries, seed)
+    return listing, parts
+
+
+def held_out(path: Path, option: str) -> list[Entry]:
+    """Return the pictures of a folder or zip that are measured on, by name: those held out by its folders, or all.
+
+    Args:
+        path: of the folder (searched recursively) or zip.
+        option: the option that named the path, for messages.
+
+    Raises:
+        UsageError: if there is nothing to read.
+    """
+    listing, parts = _listed(path, option, None, values=False)
+    return [picture.entry for picture in listing.pictures] if parts is None else parts.validation
 
 
 def _parts(listing: Listing) -> Split | None:

@@ -6,7 +6,8 @@ gathered by one index, on any device and without a loop over images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,11 +60,22 @@ class PackedImages:
         first = int(self.offsets[number])
         return self.pixels[first : first + self.channels * height * width].view(self.channels, height, width)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the images."""
+        return (self[number] for number in range(len(self)))
+
     @cached_property
     def offsets(self) -> Tensor:
         """The place (N,) in `pixels` at which each image begins."""
         lengths = self.channels * self.sizes.prod(1)
         return lengths.cumsum(0) - lengths
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint of the pixels, the sizes and the order of the images."""
+        digest = hashlib.sha256(f"{self.channels} {self.sizes.tolist()}".encode())
+        digest.update(self.pixels.cpu().numpy().data)
+        return digest.hexdigest()
 
     @property
     def nbytes(self) -> int:
