@@ -12,6 +12,8 @@ torch.Size([4, 3, 32, 32])
 """
 
 from degrade.base import Degradation, NumLevels, Params, expand_level, map_params
+from degrade.fitting.fit import DegradationFit, FittingOptions, fit_degradation
+from degrade.fitting.intervals import FittedValue
 from degrade.functional.quantization import quantize_8bit
 from degrade.laws import LawError, LawResult, check, measure
 from degrade.linear_probe import ProbeResult, linear_probe
@@ -35,6 +37,9 @@ __all__ = [
     "Compose",
     "Decolor",
     "Degradation",
+    "DegradationFit",
+    "FittedValue",
+    "FittingOptions",
     "GaussianNoise",
     "Generators",
     "Inpaint",
@@ -52,6 +57,7 @@ __all__ = [
     "Source",
     "check",
     "expand_level",
+    "fit_degradation",
     "from_dict",
     "get",
     "linear_probe",

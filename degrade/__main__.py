@@ -1,8 +1,9 @@
 """`python -m degrade`: look at degradations without writing a program.
 
     python -m degrade list
-    python -m degrade show NAME [--image PHOTO] [--out FILE] [--size N] [--count N] [--seed N] [key=value ...]
+    python -m degrade show NAME [--image PHOTO] [--severity T] [--out FILE] [--size N] [--seed N] [key=value ...]
     python -m degrade check NAME_OR_MODULE:CLASS [--size N] [--channels N] [key=value ...]
+    python -m degrade fit NAME --pairs CLEAN DEGRADED [--fit key=[low,high] ...] [--severity T] [key=value ...]
 
 The exit code is 0, 1 when a law is violated, or 2 for an error of the user, which one line on standard error explains.
 """
@@ -25,6 +26,7 @@ from torch import Tensor
 from degrade.base import Degradation
 from degrade.command_line import CliPositionalArg, Command, KeyValues, run_commands
 from degrade.demo_image import demo_image
+from degrade.fitting.command import FitDegradation
 from degrade.image_io import load_image
 from degrade.laws import measure
 from degrade.registry import build, get, names
@@ -60,6 +62,7 @@ class Show(Command):
     out: str | None = Field(None, description="file that is written (default: NAME.png)")
     size: Size = Field(128, description="side of the picture in pixels")
     count: Size = Field(7, description="number of severities that are shown")
+    severity: Size | None = Field(None, description="the one severity that is shown, beside the clean picture")
     seed: int = Field(0, description="seed of the random parameters")
 
     def run(self) -> None:
@@ -68,7 +71,8 @@ class Show(Command):
         D = with_source(get(self.name), x0, self.arguments)
         subtitle = "  ".join(f"{key}={_spell(value)}" for key, value in self.arguments.items())
         out = self.out or f"{self.name}.png"
-        render_rows([severity_row(D, x0, self.count, subtitle, self.seed)], scale=max(1, 128 // self.size)).save(out)
+        levels = self.count if self.severity is None else (0, self.severity)
+        render_rows([severity_row(D, x0, levels, subtitle, self.seed)], scale=max(1, 128 // self.size)).save(out)
         print(out)
 
 
@@ -99,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> code
     0
     """
-    commands: dict[str, type[Command]] = {"list": List, "show": Show, "check": Check}
-    return run_commands(commands, "python -m degrade", "List, show and check degradations.", argv)
+    commands: dict[str, type[Command]] = {"list": List, "show": Show, "check": Check, "fit": FitDegradation}
+    return run_commands(commands, "python -m degrade", "List, show, check and fit degradations.", argv)
 
 
 def with_source(cls: type[Degradation], x0: Tensor, arguments: dict[str, Any]) -> Degradation:

@@ -5,7 +5,7 @@ first line of the docstring of the class that declares them. The text of a comma
 `read_text`. pydantic then checks every value, wherever it comes from, and coerces none: a file that gives "3", true or
 3.0 for an integer is refused. What the user can mend is reported in one line, with exit code 2.
 
-A program with several commands (`python -m degrade list | show | check`) declares one `Command` for each.
+A program with several commands (`python -m degrade list | show | check | fit`) declares one `Command` for each.
 """
 
 from __future__ import annotations

@@ -22,16 +22,17 @@ carries, its color profile and its metadata, goes with it into what `to_pil_like
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from degrade.optional import require
+from degrade.options import UsageError
 
 ORIENTATION = 0x0112  # the EXIF tag
 
-__all__ = ["as_rgb", "load_image", "open_image", "pil_to_tensor", "to_pil_image", "to_pil_like"]
+__all__ = ["as_rgb", "load_image", "open_image", "picture_files", "pil_to_tensor", "to_pil_image", "to_pil_like"]
 
 
 def load_image(path: str | Path, size: int = 128) -> Tensor:
@@ -46,8 +47,11 @@ def load_image(path: str | Path, size: int = 128) -> Tensor:
     return pil_to_tensor(fit(picture, (size, size), image.Resampling.LANCZOS))
 
 
-def open_image(path: str | Path) -> Any:
+def open_image(path: str | Path | IO[bytes]) -> Any:
     """Return the Pillow image in a file, turned upright.
+
+    Args:
+        path: of the file, or the file itself, opened for reading.
 
     Raises:
         ImportError: without Pillow.
@@ -59,7 +63,19 @@ def open_image(path: str | Path) -> Any:
             file.load()
             return _upright(file)
     except (OSError, SyntaxError, image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a picture that can be read: {error}") from None
+        raise ValueError(f"{getattr(path, 'name', path)} is not a picture that can be read: {error}") from None
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the files in a folder, and in those inside it, whose suffix is that of a picture; sorted.
+
+    Raises:
+        UsageError: if it is no folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; name a folder of pictures")
+    known = require("PIL.Image", "reading pictures").registered_extensions()
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
 
 
 def pil_to_tensor(picture: Any) -> Tensor:

@@ -41,14 +41,16 @@ def spaced_levels(T: int, count: int) -> list[int]:
     return sorted({round(t) for t in torch.linspace(0, T, min(count, T + 1)).tolist()})
 
 
-def severity_row(D: Degradation, x0: Tensor, count: int = 7, subtitle: str = "", seed: int = 0) -> SeverityRow:
-    """Degrade one image (C, H, W) to `count` severities from 0 to T under one z.
+def severity_row(
+    D: Degradation, x0: Tensor, levels: int | Sequence[int] = 7, subtitle: str = "", seed: int = 0
+) -> SeverityRow:
+    """Degrade one image (C, H, W) under one z to so many severities evenly spaced in 0..T, or to those given.
 
     >>> import degrade
-    >>> severity_row(degrade.make("gaussian_noise", T=20), torch.zeros(3, 8, 8), count=3).captions
+    >>> severity_row(degrade.make("gaussian_noise", T=20), torch.zeros(3, 8, 8), levels=3).captions
     ['t = 0', 't = 10', 't = 20']
     """
-    levels = spaced_levels(D.T, count)
+    levels = spaced_levels(D.T, levels) if isinstance(levels, int) else levels
     z = D.draw(x0[None], torch.Generator(x0.device).manual_seed(seed))
     panels = D(
         x0.expand(len(levels), -1, -1, -1),

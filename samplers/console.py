@@ -3,7 +3,7 @@
 degrade-restore image photo.jpg --model runs/train-001 --out restored
 degrade-restore folder pictures --model runs/train-001 --out restored
 degrade-restore generate --model runs/train-001 --out generated
-degrade-restore degradations | samplers | models | info | show | check
+degrade-restore degradations | samplers | models | info | show | check | fit
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from degrade.__main__ import Check, List, Show
 from degrade.command_line import Command, run_commands
+from degrade.fitting.command import FitDegradation
 from restore.__main__ import ListModels, ModelInfo
 from samplers.__main__ import ListSamplers
 from samplers.commands.folder import RestoreFolder
@@ -40,5 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "info": ModelInfo,
         "show": Show,
         "check": Check,
+        "fit": FitDegradation,
     }
     return run_commands(commands, "degrade-restore", "Restore degraded pictures, and look at what can be done.", argv)

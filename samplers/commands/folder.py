@@ -19,10 +19,9 @@ import torch
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError
-from degrade.image_io import open_image
+from degrade.image_io import open_image, picture_files
 from degrade.optional import require
 from restore import BaseRestorer
-from samplers.commands.options import picture_files
 from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, replace_file
 
 __all__ = ["RestoreFolder"]

@@ -11,12 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.command_line import Command, Options, UsageError
-from degrade.image_io import load_image
-from degrade.optional import require
+from degrade.image_io import load_image, picture_files
 from restore import BaseRestorer, load
 from restore.distributed import get_world_size, local_rank
 
-__all__ = ["Count", "DeviceOptions", "ModelOptions", "image_shape", "picture_files", "read_pictures_of"]
+__all__ = ["Count", "DeviceOptions", "ModelOptions", "image_shape", "read_pictures_of"]
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -90,18 +89,6 @@ def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:
     config = getattr(getattr(R, "net", None), "config", None)
     side = R.image_size or getattr(config, "size", None)
     return None if side is None else (R.image_channels or 3, side, side)
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """Return the files in a folder, and in those inside it, whose suffix is that of a picture; sorted.
-
-    Raises:
-        UsageError: if it is no folder.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; name a folder of pictures")
-    known = require("PIL.Image", "reading pictures").registered_extensions()
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
 
 
 def read_pictures_of(folder: Path, side: int, most: int) -> Tensor:

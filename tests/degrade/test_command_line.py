@@ -78,7 +78,7 @@ def test_check_prints_every_verdict_and_fails_when_one_breaks(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no command: choose a command from list, show, check"),
+        ([], "no command: choose a command from list, show, check, fit"),
         (["list", "T=3"], "unrecognized arguments: T=3"),
         (["show"], "required: NAME"),
         (["show", "blurr"], "no degradation is called 'blurr': did you mean 'blur'"),
@@ -122,7 +122,7 @@ def test_it_runs_as_a_module():
 def test_a_strip_shows_one_z_at_every_severity():
     x0 = demo_image(16)
     D = degrade.make("gaussian_noise", T=8)
-    row = severity_row(D, x0, count=5, seed=3)
+    row = severity_row(D, x0, 5, seed=3)
     z = D.draw(x0[None], torch.Generator().manual_seed(3)).expand(5, -1, -1, -1)
     assert torch.equal(row.panels, D(x0.expand(5, -1, -1, -1), torch.tensor([0, 2, 4, 6, 8]), z))
     page = render_rows([row, row], scale=2)

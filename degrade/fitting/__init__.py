@@ -1,0 +1,1 @@
+"""Fitting the parameters of a degradation to pairs of images."""

@@ -1,0 +1,149 @@
+"""How far a degradation is from pairs of images: the objective of `degrade.fitting.fit`, for each pair."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from degrade.base import Degradation, Params, expand_level, map_params
+from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.functional.quantization import quantize_8bit
+from degrade.precision import to_float64
+from degrade.registry import get, make
+from degrade.serializable import is_runtime
+
+__all__ = ["Objective", "float_arguments"]
+
+PART = 2**22  # values of one call of D
+
+
+def float_arguments(cls: type[Degradation]) -> tuple[str, ...]:
+    """Return the names of the arguments of a degradation that are floating-point numbers.
+
+    >>> import degrade
+    >>> float_arguments(degrade.Blur)
+    ('growth',)
+    """
+    fields: dict[str, Any] = cls.__pydantic_fields__  # type: ignore[attr-defined]
+    own = [field.name for field in dataclasses.fields(cls) if not is_runtime(field)]
+    return tuple(name for name in own if fields[name].annotation is float)
+
+
+class Objective:
+    """q_i(values, t) for m pairs: a sum of squares, or for Gaussian noise the negative log likelihood.
+
+    Args:
+        name: of the degradation.
+        arguments: those that are known.
+        names: of those that are fitted.
+        x0: (m, C, H, W) clean images.
+        y: (m, C, H, W) degraded images.
+        margin: number of pixels at each border that are not compared.
+
+    Raises:
+        ValueError: if the images are no pairs, or an argument is both known and fitted.
+    """
+
+    def __init__(
+        self, name: str, arguments: dict[str, Any], names: tuple[str, ...], x0: Tensor, y: Tensor, margin: int
+    ) -> None:
+        _check_pairs(x0, y, margin)
+        both = [known for known in names if known in arguments]
+        if both:
+            raise ValueError(f"{both[0]} is both given and to be fitted; leave out one of them")
+        self.name, self.arguments, self.names, self.margin = name, arguments, names, margin
+        self.x0, self.y = x0, y
+        self.hot = get(name).gaussian and get(name).additive
+        self.cut = bool(y.abs().max() <= 1)  # only then an end of the range may stand for what is beyond
+        self.rounding = ROUNDING_NOISE if (y - quantize_8bit(y)).abs().max() < 1e-4 else 0.0
+
+    @property
+    def size(self) -> int:
+        """The number of values of a pair that are compared."""
+        return self._inside(self.y[:1]).numel()
+
+    def degradation(self, values: Sequence[float]) -> Degradation:
+        """Return D with these values of the fitted arguments."""
+        return make(self.name, **self.arguments, **dict(zip(self.names, values, strict=True)))
+
+    def __call__(self, values: Sequence[float], t: int) -> Tensor:
+        """Return q_i (m,) float64."""
+        D, found = self.degradation(values), []
+        count = max(1, PART // self.x0[0].numel())
+        for first in range(0, len(self.x0), count):
+            x0, y = (to_float64(part[first : first + count]) for part in (self.x0, self.y))
+            found.append(self._likelihood(D, x0, y, t) if self.hot else self._squares(D, x0, y, t))
+        return torch.cat(found)
+
+    def noise_level(self, D: Degradation, t: int) -> float:
+        """Return b_t of Gaussian noise."""
+        return float(D.coefficients(expand_level(t, self.x0[:1]), self.x0[:1].double())[1])
+
+    def log_likelihood(self, q: Tensor) -> float:
+        """Return the log likelihood of one value, in nats."""
+        if self.hot:
+            return -float(q.mean()) / self.size
+        # Noise below that of float32 counts as such: of an exact fit the likelihood has no limit.
+        variance = max(float(q.mean()) / self.size, 1e-14)
+        return -(math.log(2 * math.pi * variance) + 1) / 2
+
+    def _inside(self, x: Tensor) -> Tensor:
+        m = self.margin
+        return x[..., m : x.shape[2] - m, m : x.shape[3] - m]
+
+    def _squares(self, D: Degradation, x0: Tensor, y: Tensor, t: int) -> Tensor:
+        level = expand_level(t, x0)
+        residual = y - D(x0, level, self._params(D, x0, y, level))
+        return self._inside(residual).square().sum((1, 2, 3))
+
+    def _params(self, D: Degradation, x0: Tensor, y: Tensor, level: Tensor) -> Params:
+        """Return None, or the z that explains y.
+
+        Raises:
+            ValueError: if it cannot be computed, or explains any y.
+        """
+        if not D.random:
+            return None
+        z = D.draw(x0, torch.Generator(x0.device).manual_seed(0)) if D.identifiable else None
+        if z is None:
+            raise ValueError(
+                f"{D.name}: what is random about it cannot be computed from a pair, so it cannot be fitted; if an "
+                f"argument fixes it, as center=middle does for inpaint, give that"
+            )
+        numbers: list[int] = []
+        map_params(lambda part: numbers.append(part[0].numel()) or part, z)  # type: ignore[func-returns-value]
+        if sum(numbers) >= x0[0].numel():
+            raise ValueError(
+                f"{D.name}: its z has as many numbers as an image and explains any pair, so nothing can be fitted; "
+                f"of a composition with noise, fit the parts before the noise, which is estimated beside them"
+            )
+        return D.estimate(y, x0, level.clamp(min=1), z)
+
+    def _likelihood(self, D: Degradation, x0: Tensor, y: Tensor, t: int) -> Tensor:
+        """Return the negative log likelihood of y ~ N(a_t x0, b_t^2 I), cut off at the ends of the range."""
+        a_t, b_t = D.coefficients(expand_level(t, x0), x0)
+        sigma = (b_t.square() + self.rounding**2).sqrt()
+        u = self._inside(y - a_t * x0) / sigma
+        q = sigma.log() + 0.5 * math.log(2 * math.pi) + u.square() / 2
+        if self.cut:
+            end = self._inside(y)
+            q = torch.where(end.abs() >= 1, -torch.special.log_ndtr(end.sign() * -u), q)
+        return q.sum((1, 2, 3))
+
+
+def _check_pairs(x0: Tensor, y: Tensor, margin: int) -> None:
+    for name, x in (("x0", x0), ("y", y)):
+        if x.ndim != 4 or not x.numel() or not x.is_floating_point():
+            raise ValueError(f"{name} is {x.dtype} {tuple(x.shape)}; it needs floating point (m, C, H, W) in [-1, 1]")
+        if not x.isfinite().all():
+            raise ValueError(f"{name} has values that are nan or infinite; leave such pairs out")
+    if x0.shape != y.shape or x0.device != y.device:
+        found = f"{tuple(x0.shape)} on {x0.device} and y {tuple(y.shape)} on {y.device}"
+        raise ValueError(f"x0 is {found}; pairs have the same shape and device")
+    if 2 * margin >= min(x0.shape[2:]):
+        raise ValueError(f"margin is {margin}; it must be a number of pixels in 0..{(min(x0.shape[2:]) - 1) // 2}")
