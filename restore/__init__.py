@@ -9,6 +9,8 @@ from restore.distributed import init_distributed
 from restore.ema import EMAConfig
 from restore.guidance import Guided
 from restore.interop.diffusers import from_diffusers, to_diffusers
+from restore.interop.onnx import export_onnx
+from restore.interop.program import export_program
 from restore.inverse_input import InverseInput
 from restore.linear_inverse import LinearInverse
 from restore.losses import register_loss
@@ -57,6 +59,8 @@ __all__ = [
     "UNet",
     "UNetConfig",
     "export_model",
+    "export_onnx",
+    "export_program",
     "from_diffusers",
     "init_distributed",
     "latest",

@@ -1,7 +1,8 @@
-"""`python -m restore`: look at trained models without writing a program.
+"""`python -m restore`: look at trained models, and export them, without writing a program.
 
     python -m restore list
     python -m restore info NAME_OR_FOLDER
+    python -m restore export NAME_OR_FOLDER --format onnx --out model.onnx
 
 The exit code is 0, or 2 for an error of the user, which one line on standard error explains.
 """
@@ -13,19 +14,22 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import Field
 from safetensors import safe_open
 
-from degrade.command_line import CliPositionalArg, Command, run_commands
-from restore.checkpoint.api import latest
+from degrade.command_line import CliPositionalArg, Command, IntList, run_commands
+from restore.checkpoint.api import latest, load
 from restore.checkpoint.config import CheckpointConfig, ComponentConfig, read_checkpoint_config
 from restore.checkpoint.validation import CARD, WEIGHTS, is_model
+from restore.interop.onnx import export_onnx
+from restore.interop.program import export_program
 from restore.models.catalog import model_names
 from restore.nets.registry import make_network, network_arguments
 
-__all__ = ["ListModels", "ModelInfo", "main"]
+__all__ = ["ExportModel", "ListModels", "ModelInfo", "main"]
 
 
 class ListModels(Command):
@@ -56,6 +60,33 @@ class ModelInfo(Command):
             print(f"{name + ':':<15}{value}")
         if is_model(folder):
             print(f"\n{_card(folder)}", end="")
+
+
+class ExportModel(Command):
+    """Write a model as an ONNX file or as a program of torch.export, which run without this library.
+
+    The inputs are x_t (N, C, H, W) float32 in [-1, 1], the severities t (N,) int64 in 1..T, and the conditions that
+    the network takes, by name; the output is x0_hat (N, C, H, W) float32. The format onnx needs the extra `onnx`.
+    """
+
+    model: CliPositionalArg[str] = Field(description="name of a model, or the folder of a run or a checkpoint")
+    format: Literal["onnx", "pt2"] = Field("onnx", description="onnx, or pt2 for a program of torch.export")
+    out: str | None = Field(None, description="file that is written (default: the name of the model, and the format)")
+    image_size: IntList = Field((), description="height,width in pixels of all images; none for any size")
+
+    def run(self) -> None:
+        """Write the file, print its path and the shape of its input."""
+        R = load(self.model)
+        out = Path(self.out or f"{Path(self.model).resolve().name}.{self.format}")
+        if len(self.image_size) not in (0, 2):
+            raise ValueError(f"--image-size {self.image_size}: give two numbers, height,width, or none for any size")
+        size = (self.image_size[0], self.image_size[1]) if self.image_size else None
+        if self.format == "onnx":
+            export_onnx(R, out, image_size=size)
+        else:
+            torch.export.save(export_program(R, image_size=size), out)
+        sides = f"{size[0]} x {size[1]}" if size else f"sides that divide by {R.size_divisor}"
+        print(f"{out}: x_t (N, {R.image_channels}, H, W), {sides}, and t (N,) in 1..{R.degradation.T}")
 
 
 def facts(folder: Path, config: CheckpointConfig) -> Iterator[tuple[str, str]]:
@@ -108,8 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info", "no-model"])
     2
     """
-    commands: dict[str, type[Command]] = {"list": ListModels, "info": ModelInfo}
-    return run_commands(commands, "python -m restore", "List and describe trained models.", argv)
+    commands: dict[str, type[Command]] = {"list": ListModels, "info": ModelInfo, "export": ExportModel}
+    return run_commands(commands, "python -m restore", "List, describe and export trained models.", argv)
 
 
 if __name__ == "__main__":

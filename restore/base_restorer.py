@@ -161,5 +161,5 @@ class CondRestorer(BaseRestorer):
     def restore_prepared(self, prepared: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return x0_hat from what `prepare` returned, under the bound conditions and those given here."""
         given = self.cond | cond
-        every = {name: value.expand(len(prepared), *value.shape[1:]) for name, value in given.items()}
+        every = {name: value.expand(prepared.shape[0], *value.shape[1:]) for name, value in given.items()}
         return self.R.restore_prepared(prepared, t, **every)

@@ -3,6 +3,7 @@
 degrade-restore image photo.jpg --model runs/train-001 --out restored
 degrade-restore folder pictures --model runs/train-001 --out restored
 degrade-restore generate --model runs/train-001 --out generated
+degrade-restore export runs/train-001 --format onnx --out model.onnx
 degrade-restore degradations | samplers | models | info | show | check | fit
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from degrade.__main__ import Check, List, Show
 from degrade.command_line import Command, run_commands
 from degrade.fitting.command import FitDegradation
-from restore.__main__ import ListModels, ModelInfo
+from restore.__main__ import ExportModel, ListModels, ModelInfo
 from samplers.__main__ import ListSamplers
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "samplers": ListSamplers,
         "models": ListModels,
         "info": ModelInfo,
+        "export": ExportModel,
         "show": Show,
         "check": Check,
         "fit": FitDegradation,

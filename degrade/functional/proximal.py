@@ -46,7 +46,7 @@ def per_image(name: str, value: float | Tensor, x: Tensor, above: bool = False) 
     >>> per_image("rho", 0.25, torch.zeros(2, 3, 8, 8)).shape
     torch.Size([1, 1, 1, 1])
     """
-    expected = f"a number {'above' if above else 'of at least'} 0, or a floating point tensor ({len(x)},) of such"
+    expected = f"a number {'above' if above else 'of at least'} 0, or a floating point tensor ({x.shape[0]},) of such"
     dtype = compute_dtype(x.dtype)
     if isinstance(value, Tensor):
         if value.shape != x.shape[:1] or not value.is_floating_point():

@@ -7,6 +7,7 @@ configuration are stored in checkpoints, which therefore hold no code. Optional 
     size_divisor     the number by which height and width of x_t must be divisible; 1 if missing
     image_size       the side of the images it was trained on; `net.config.image_size` if missing
     shard_modules    the classes of the modules that fully sharded training gathers one at a time; none if missing
+    example_cond     a method (x_t) -> cond: the conditions it takes, for images like x_t; none if missing (export)
 
 Installed packages announce networks by an entry point in the group `restore.networks`.
 """

@@ -111,6 +111,15 @@ class UNet(nn.Module):
             h = level(h, skips, embedding)
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), config.patch_size).to(x.dtype)
 
+    def example_cond(self, x_t: Tensor) -> dict[str, Tensor]:
+        """Return the conditions that the network takes, with values that mean "no condition", for images like x_t."""
+        cond = {}
+        if self.config.num_classes is not None:
+            cond["label"] = torch.full((x_t.shape[0],), self.config.num_classes, device=x_t.device)
+        if self.config.cond_channels:
+            cond["image"] = x_t.new_zeros(x_t.shape[0], self.config.cond_channels, *x_t.shape[2:])
+        return cond
+
     def _embed(self, t: Tensor, label: Tensor | None) -> Tensor:
         embedded: Tensor = self.time_embed(t + self.config.time_offset)
         classes = self.config.num_classes
@@ -125,7 +134,7 @@ class UNet(nn.Module):
         return embedded + classes_embedded.to(embedded.dtype)
 
     def _with_image(self, x: Tensor, image: Tensor | None) -> Tensor:
-        expected = (len(x), self.config.cond_channels, *x.shape[2:])
+        expected = (x.shape[0], self.config.cond_channels, *x.shape[2:])
         if image is None and not self.config.cond_channels:
             return x
         if image is None or image.shape != expected or not self.config.cond_channels:
