@@ -16,7 +16,7 @@ from PIL import Image
 from restore import TrainConfig, Trainer, export_model, save
 from samplers.applications.restore_image import restore_image
 from tests.photographs import photo
-from tests.samplers.test_image import trained
+from tests.restorers import trained
 from tests.test_readme import PROGRAMS
 
 ROOT = Path(__file__).parents[1]

@@ -10,12 +10,9 @@ from torch.nn import functional
 
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.drawn.draws import Draws
+from tests.cases import seed
 
 each = pytest.mark.parametrize("kind", [DrawnFaces, DrawnAnimals])
-
-
-def seed(number):
-    return torch.Generator().manual_seed(number)
 
 
 def gaps(a, b):

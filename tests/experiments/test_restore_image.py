@@ -15,7 +15,7 @@ from restore import TrainConfig, Trainer, save
 from samplers.applications.restore_image import restore_image
 from samplers.commands.image import write_new
 from tests.photographs import photo, photographs
-from tests.samplers.test_image import trained
+from tests.restorers import trained
 
 
 @pytest.fixture

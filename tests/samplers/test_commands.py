@@ -17,7 +17,7 @@ from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.console import main as console
 from samplers.priors.base import StandardNormal
 from tests.photographs import photo, photographs
-from tests.samplers.test_image import trained
+from tests.restorers import trained
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from samplers.applications.conditioning import MissingPixels, get_rule
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.loop import sample
 from tests.photographs import photo
-from tests.samplers.test_image import FACE, NEAR, trained
+from tests.restorers import FACE, NEAR, trained
 
 NOISE = degrade.make("gaussian_noise", T=40)
 BLUR = degrade.make("blur", T=8, sigmas="constant:sigma=0.8", kernel_size=5, padding_mode="symmetric")

@@ -23,7 +23,7 @@ from samplers import (
 )
 from samplers.priors.fit import fit_thumbnail, tensor_source
 from samplers.priors.low_resolution import UPSAMPLINGS, downsample, upsample
-from tests.cases import build, images, partners
+from tests.cases import build, images, partners, seed
 
 SHAPE = (3, 16, 16)
 AREA = degrade.make("pixelate", T=3, filter="area")  # 16 pixels become 2 x 2
@@ -38,10 +38,6 @@ def covariance(seed):
 
 
 COVARIANCES = tuple(tuple(map(tuple, covariance(seed).tolist())) for seed in (0, 1))
-
-
-def seed(number):
-    return torch.Generator().manual_seed(number)
 
 
 def mixture(**more):

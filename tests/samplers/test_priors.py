@@ -18,7 +18,7 @@ from samplers import (
     sample,
     trajectory,
 )
-from tests.cases import ARGUMENTS, build, images, partners
+from tests.cases import ARGUMENTS, build, images, partners, seed
 
 SHAPE = (3, 12, 16)
 MIXTURES = [
@@ -31,10 +31,6 @@ MIXTURES = [
 every_mixture = pytest.mark.parametrize(("name", "arguments"), MIXTURES, ids=str)
 every_jitter = pytest.mark.parametrize("jitter", [0.0, 0.002, 0.5])
 cold = pytest.mark.parametrize("name", ["blur", "decolor", "pixelate", "inpaint"])
-
-
-def seed(number):
-    return torch.Generator().manual_seed(number)
 
 
 def clean(n, generator):

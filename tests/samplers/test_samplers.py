@@ -26,20 +26,7 @@ from samplers import (
 )
 from tests.cases import CASES, build, images
 from tests.oracles import FiniteSetMean, GaussianMean, imperfect
-
-EXACT = {"rtol": 0, "atol": 1e-12}
-
-
-def start(D, shape=(3, 12, 16), n=2):
-    x0 = images(n, *shape)
-    z = D.draw(x0, torch.Generator().manual_seed(1))
-    return x0, z, D(x0, torch.full((n,), D.T), z)
-
-
-def run(D, R, step, x_T, z, times=None):
-    return [
-        visit.x_s for visit in trajectory(FunctionRestorer(R, D), step, x_T, z, times, torch.Generator().manual_seed(2))
-    ]
+from tests.walks import EXACT, ends, start
 
 
 @pytest.mark.parametrize("schedule", ["linear_beta", "cosine"])
@@ -49,7 +36,7 @@ def test_algorithm2_with_estimated_noise_is_ddim(schedule, steps):
     D = degrade.make("gaussian_noise", T=40, schedule=schedule)
     _, z, x_T = start(D)
     times = spaced_timesteps(D.T, steps)
-    ours, ddim = (run(D, imperfect, step, x_T, z, times) for step in (Algorithm2(), DDIM()))
+    ours, ddim = (ends(D, imperfect, step, x_T, z, times) for step in (Algorithm2(), DDIM()))
     assert len(ours) == (steps or D.T)
     for a, b in zip(ours, ddim):
         torch.testing.assert_close(a, b, **EXACT)
@@ -62,7 +49,7 @@ def test_on_a_mixture_the_two_algorithms_agree(name, schedule, steps):
     D = build(name, {"T": 30, "schedule": schedule}, (3, 12, 16))
     _, z, x_T = start(D)
     times = spaced_timesteps(D.T, steps)
-    for a, b in zip(*(run(D, imperfect, step, x_T, z, times) for step in (Algorithm1(), Algorithm2()))):
+    for a, b in zip(*(ends(D, imperfect, step, x_T, z, times) for step in (Algorithm1(), Algorithm2()))):
         torch.testing.assert_close(a, b, **EXACT)
 
 
