@@ -1,14 +1,15 @@
 """Tests of what a degradation declares about itself: `affine`, `identifiable`, `size_divisor`, `missing` and others.
 
 Each test yields how far a declaration is from the truth, and where. A declaration that claims less than is true, such
-as `affine = False` of a linear D, passes: it costs time, not correctness. `position_dependent = False` is tested where
-z is None or shaped like the image; of other z, such as an angle, it is taken on trust.
+as `affine = False` of a linear D, passes: it costs time, not correctness. Where a test needs larger or shifted images,
+z goes with them: a part of z with one number for each pixel, (B, ..., H, W), is enlarged and shifted as the image is,
+and any other part, such as an angle for each image, stays as it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,24 @@ def _parts(z: Params) -> list[Tensor]:
     return found
 
 
+def _per_pixel(function: Callable[[Tensor], Tensor], z: Params, x0: Tensor) -> Params:
+    """Apply `function` to the parts of z with one number for each pixel of x0."""
+    return map_params(lambda part: function(part) if part.ndim > 2 and part.shape[-2:] == x0.shape[-2:] else part, z)
+
+
+def _enlarged(part: Tensor, height: int, width: int) -> Tensor:
+    """Return images or planes (B, ..., height, width) of rows and columns of `part` in random order, not periodic."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = (torch.randint(N, (n,), generator=generator) for N, n in zip(part.shape[-2:], (height, width)))
+    return part[..., rows.to(part.device), :][..., columns.to(part.device)]
+
+
+def _precise(part: Tensor) -> Tensor:
+    """Return a tensor in float64, and integers as they are, on a device with float64."""
+    double = to_float64(part)
+    return double if part.is_floating_point() else part.to(double.device)
+
+
 def _affine(trial: _Trial) -> Iterator[Deviation]:
     D, x, y = trial.D, trial.x0, -trial.x0.flip(0, -1)
     for t in trial.levels if D.affine else []:
@@ -122,11 +141,10 @@ def _missing(trial: _Trial) -> Iterator[Deviation]:
 
 def _size_divisor(trial: _Trial) -> Iterator[Deviation]:
     D, (H, W), step = trial.D, trial.x0.shape[2:], trial.D.size_divisor
-    if D.random:  # its z belongs to one size
-        return
-    larger = trial.x0.repeat(1, 1, 1 + -(-step // H), 1 + -(-step // W))[..., : H + step, : W + step]
+    larger = _enlarged(trial.x0, H + step, W + step)
+    z = _per_pixel(lambda part: _enlarged(part, H + step, W + step), trial.z, trial.x0)
     try:
-        D(larger, expand_level(D.T, larger), None)
+        D(larger, expand_level(D.T, larger), z)
     except ValueError as error:
         yield math.inf, f"size_divisor = {step}, but {H + step} x {W + step} is refused: {error}"
 
@@ -134,28 +152,30 @@ def _size_divisor(trial: _Trial) -> Iterator[Deviation]:
 def _position_dependent(trial: _Trial) -> Iterator[Deviation]:
     """D of a shifted image is the shifted D of it, wherever the borders have no influence."""
     D, x0 = trial.D, trial.x0
-    if D.position_dependent or any(part.shape != x0.shape for part in _parts(trial.z)):
+    if D.position_dependent:
         return
-    repeats = (1, 1, 1 + -(-48 // x0.shape[2]), 1 + -(-48 // x0.shape[3]))
+    H, W = (N * (1 + -(-48 // N)) for N in x0.shape[2:])
     # In float64, where what is left of a border's influence is told from rounding.
-    x, z = to_float64(x0.repeat(repeats)), map_params(lambda part: to_float64(part.repeat(repeats)), trial.z)
+    x = to_float64(_enlarged(x0, H, W))
+    z = map_params(_precise, _per_pixel(lambda part: _enlarged(part, H, W), trial.z, x0))
     shift = math.lcm(D.size_divisor, BLOCK)
     if shift >= min(x.shape[2:]):
         return
 
     def shifted(part: Tensor) -> Tensor:
-        return part.roll((shift, shift), (2, 3))
+        return part.roll((shift, shift), (-2, -1))
 
-    inside = torch.zeros_like(x[:1, :1], dtype=torch.bool)
-    inside[..., 1:-1, 1:-1] = True
+    inside = torch.zeros_like(x[0, 0], dtype=torch.bool)
+    inside[1:-1, 1:-1] = True
     for t in {trial.levels[0], trial.levels[-1]}:
 
         def at_level(x: Tensor, z: Params, level: Tensor = expand_level(t, x)) -> tuple[Tensor, Tensor]:
-            """Return D of x, and by how much it changes where the outermost pixels of x do."""
+            """Return D of x, and by how much it changes where the outermost pixels of x and of z do."""
             x_t = D(x, level, z)
-            return x_t, (D(torch.where(inside, x, -x), level, z) - x_t).abs().amax(1, keepdim=True)
+            other_z = _per_pixel(lambda part: torch.where(inside, part, 2 * part.abs().max() + 1), z, x)
+            return x_t, (D(torch.where(inside, x, -x), level, other_z) - x_t).abs().amax(1, keepdim=True)
 
-        (here, reach_here), (there, reach_there) = at_level(x, z), at_level(shifted(x), map_params(shifted, z))
+        (here, reach_here), (there, reach_there) = at_level(x, z), at_level(shifted(x), _per_pixel(shifted, z, x))
         free = (shifted(reach_here) + reach_there < FREE).expand_as(there)
         gap = largest_difference(shifted(here)[free], there[free])
         yield gap, f"position_dependent = False, t = {t}, shifted by {shift}"

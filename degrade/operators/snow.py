@@ -17,7 +17,7 @@ CelebA.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,6 +68,8 @@ class Snow(Degradation):
     T: NumLevels = 200
     strength: Literal[1, 2, 3, 4] = 4
     fix_brightness: bool = False
+
+    position_dependent: ClassVar[bool] = True  # a flake falls at its place and at the place opposite to it
 
     def precompute(self) -> LevelTables:
         """Return thr, the kernels (T + 1, k) and br; row 0 is not used."""

@@ -197,9 +197,48 @@ class Adds(Liar):
         return x0 + (t / self.T).view(-1, 1, 1, 1) * z
 
 
+class Dims(Liar):
+    """One number for each image, by which the right border gets darker."""
+
+    def draw(self, x0, generator=None):
+        return degrade.random.rand((len(x0),), x0, generator)
+
+    def apply(self, x0, t, z):
+        return x0 * (1 - (t / self.T * z).view(-1, 1, 1, 1) * torch.linspace(0, 1, x0.shape[-1]).to(x0))
+
+
+class DimsEvenly(Dims):
+    def apply(self, x0, t, z):
+        return x0 * (1 - (t / self.T * z).view(-1, 1, 1, 1))
+
+
+class Flakes(Liar):
+    """One plane for each image, smeared to the right."""
+
+    def draw(self, x0, generator=None):
+        return degrade.random.rand((len(x0), *x0.shape[2:]), x0, generator), None
+
+    def apply(self, x0, t, z):
+        fallen = z[0] + torch.nn.functional.pad(z[0], (1, 0))[..., :-1]
+        return x0 + (t / self.T).view(-1, 1, 1, 1) * fallen[:, None]
+
+
+class OppositeFlakes(Flakes):
+    def apply(self, x0, t, z):
+        return super().apply(x0, t, (z[0] + z[0].flip(-2, -1), None))
+
+
+class UnevenFlakes(Flakes):
+    def apply(self, x0, t, z):
+        return super().apply(Uneven.apply(self, x0, t, None), t, z)
+
+
 @pytest.mark.parametrize(
     ("base", "declared", "message"),
     [
+        (Dims, {}, "position_dependent = False"),
+        (OppositeFlakes, {}, "position_dependent = False"),
+        (UnevenFlakes, {}, "size_divisor = 1, but 17 x 17 is refused"),
         (Liar, {}, "position_dependent = False"),
         (Liar, {"position_dependent": True, "random": False}, "random = False"),
         (Squared, {"position_dependent": True, "affine": True}, "affine = True"),
@@ -222,6 +261,9 @@ def test_a_wrong_declaration_is_caught(base, declared, message):
         (Liar, {"position_dependent": True, "affine": True}),
         (Adds, {"affine": True}),
         (Uneven, {"size_divisor": 4}),
+        (DimsEvenly, {}),
+        (Flakes, {}),
+        (UnevenFlakes, {"size_divisor": 4}),
     ],
 )
 def test_a_true_declaration_passes(base, declared):
