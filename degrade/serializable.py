@@ -91,6 +91,8 @@ def parse_key_values(words: Iterable[str]) -> dict[str, Any]:
     Raises:
         ValueError: naming the first word that is none.
 
+    >>> parse_key_values(["sigmas.step=2"])
+    {'sigmas.step': 2}
     >>> parse_key_values(["T=50", "sigmas=[1, 2]", "center=random"])
     {'T': 50, 'sigmas': [1, 2], 'center': 'random'}
     >>> parse_key_values(["factor=.5", "gray_at_T=True", "name=1st", "k=3.0"])
@@ -99,7 +101,7 @@ def parse_key_values(words: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not (equals and key.isidentifier()):
+        if not (equals and all(part.isidentifier() for part in key.split("."))):
             raise ValueError(f"{word!r} is no option and no key=value")
         values[key] = parse_value(text)
     return values

@@ -60,6 +60,9 @@ def folder(tmp_path_factory):
     shutil.make_archive(str(here / "faces"), "zip", photographs(here / "faces", drawn=DrawnFaces))
     photographs(here / "animals", drawn=DrawnAnimals)
     Image.linear_gradient("L").convert("RGB").save(here / "photo.jpg")
+    for name in ("clean", "degraded"):
+        (here / name).mkdir()
+        shutil.copy(here / "photo.jpg", here / name / "photo.jpg")
     return here
 
 

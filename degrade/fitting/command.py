@@ -29,7 +29,7 @@ class FitDegradation(Command):
     name: CliPositionalArg[str] = Field(description="name of the degradation; `list` prints all names")
     arguments: CliPositionalArg[KeyValues] = Field({}, description="arguments of the degradation that are known")
     pairs: tuple[str, str] = Field(description="folders or zips of clean and of degraded pictures of the same names")
-    fit: KeyValues = Field({}, description="arguments that are fitted, each with bounds: growth=[0.1,10]")
+    fit: KeyValues = Field({}, description="arguments that are fitted, each with bounds: sigmas.sigma=[0.1,10]")
     severity: Count | None = Field(None, description="severity, if it is known (default: it is fitted)")
     images: Count = Field(64, description="largest number of pairs that are used")
     crop: Count | None = Field(None, description="side of the middle square that is used (default: whole pictures)")
@@ -68,8 +68,9 @@ def table(found: DegradationFit) -> list[str]:
 
 def show_command(found: DegradationFit, known: dict[str, Any]) -> str:
     """Return the command that draws a picture under the fitted degradation."""
-    fitted = {name: value.value for name, value in found.arguments.items()}
-    words = [f"{name}={_argument(value)}" for name, value in {**known, **fitted}.items()]
+    arguments = found.degradation.arguments
+    named = dict.fromkeys([*known, *(name.partition(".")[0] for name in found.arguments)])
+    words = [f"{name}={_argument(arguments[name])}" for name in named if name in arguments]
     return " ".join(["python -m degrade show", found.degradation.name, *words, "--severity", str(found.severity.value)])
 
 

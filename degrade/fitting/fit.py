@@ -31,10 +31,9 @@ from torch import Tensor
 
 from degrade.base import Degradation
 from degrade.fitting.intervals import FittedValue, noise_interval, severity_interval, value_intervals
-from degrade.fitting.objective import Objective, float_arguments
+from degrade.fitting.objective import Objective
 from degrade.fitting.search import Search, Solution
 from degrade.frozen import frozen
-from degrade.registry import get
 
 __all__ = ["DegradationFit", "FittingOptions", "fit_degradation"]
 
@@ -91,7 +90,8 @@ def fit_degradation(
         x0: (m, C, H, W) clean images in [-1, 1].
         y: (m, C, H, W) the same images, degraded.
         arguments: those of the degradation that are known.
-        bounds: least and greatest value of each argument that is fitted, by name; each is a floating-point number.
+        bounds: least and greatest value of each argument that is fitted, by name; each is a floating-point number. That
+            of an object, such as a width rule, is named `sigmas.sigma`. One that is given is replaced.
         options: the severity, if it is known, and which pixels are compared.
 
     Raises:
@@ -100,24 +100,20 @@ def fit_degradation(
 
     >>> import degrade, torch
     >>> x0 = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    >>> truth = degrade.make("blur", T=9, sigmas="constant", growth=0.8, kernel_size=9)
+    >>> truth = degrade.make("blur", T=9, sigmas="constant:sigma=0.8", kernel_size=9)
     >>> found = fit_degradation("blur", x0, truth(x0, torch.full((4,), 6)), truth.arguments)
     >>> found.severity, found.noise.value < 1e-6
     (FittedValue(value=6, low=6, high=6), True)
     """
     bounds = dict(bounds or {})
-    _check_bounds(name, bounds)
+    _check_bounds(bounds)
     objective = Objective(name, dict(arguments or {}), tuple(bounds), x0, y, options.margin)
     search = Search(objective, tuple(bounds.values()), options.severity)
     return _conclude(search, search.solve())
 
 
-def _check_bounds(name: str, bounds: Mapping[str, tuple[float, float]]) -> None:
-    known = float_arguments(get(name))
+def _check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
     for argument, ends in bounds.items():
-        if argument not in known:
-            which = f"those of {name} are {', '.join(known)}" if known else f"{name} has none"
-            raise ValueError(f"{argument} cannot be fitted: only floating-point arguments can, and {which}")
         numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
         if len(ends) != 2 or len(numbers) != 2 or not -math.inf < ends[0] < ends[1] < math.inf:
             raise ValueError(f"the bounds of {argument} are {list(ends)}; give two numbers, [low,high]")

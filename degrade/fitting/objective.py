@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,23 +15,40 @@ from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.functional.quantization import quantize_8bit
 from degrade.precision import to_float64
 from degrade.registry import get, make
-from degrade.serializable import is_runtime
+from degrade.serializable import Serializable
 
-__all__ = ["Objective", "float_arguments"]
+__all__ = ["Objective", "with_value"]
 
 PART = 2**22  # values of one call of D
 
 
-def float_arguments(cls: type[Degradation]) -> tuple[str, ...]:
-    """Return the names of the arguments of a degradation that are floating-point numbers.
+def with_value(cls: type[Degradation], arguments: Mapping[str, Any], name: str, value: float) -> dict[str, Any]:
+    """Return the arguments of a degradation with one more value.
+
+    Args:
+        cls: the degradation.
+        arguments: those given.
+        name: of the argument, or of an argument of an object: `sigmas.sigma`.
+        value: of it, in place of one that is given.
 
     >>> import degrade
-    >>> float_arguments(degrade.Blur)
-    ('growth',)
+    >>> with_value(degrade.Blur, {"T": 3, "sigmas": "constant"}, "sigmas.sigma", 2.0)
+    {'T': 3, 'sigmas': 'constant:sigma=2.0'}
+    >>> with_value(degrade.Blur, {}, "sigmas.rate", 0.5)
+    {'sigmas': {'name': 'exponential', 'arguments': {'rate': 0.5, 'initial': 1.0}}}
     """
-    fields: dict[str, Any] = cls.__pydantic_fields__  # type: ignore[attr-defined]
-    own = [field.name for field in dataclasses.fields(cls) if not is_runtime(field)]
-    return tuple(name for name in own if fields[name].annotation is float)
+    owner, _, inner = name.partition(".")
+    if not inner:
+        return {**arguments, owner: value}
+    fields = {field.name: field.default for field in dataclasses.fields(cls)}
+    held = arguments.get(owner, fields.get(owner))
+    if isinstance(held, str):
+        return {**arguments, owner: f"{held}{',' if ':' in held else ':'}{inner}={value!r}"}
+    if isinstance(held, Serializable):
+        held = held.to_dict()
+    if not isinstance(held, dict) or "name" not in held:
+        raise ValueError(f"{name} cannot be fitted: {owner} is {held!r}, which has no arguments")
+    return {**arguments, owner: {**held, "arguments": {**held.get("arguments", {}), inner: value}}}
 
 
 class Objective:
@@ -40,22 +57,19 @@ class Objective:
     Args:
         name: of the degradation.
         arguments: those that are known.
-        names: of those that are fitted.
+        names: of those that are fitted; those of an object as `sigmas.sigma`.
         x0: (m, C, H, W) clean images.
         y: (m, C, H, W) degraded images.
         margin: number of pixels at each border that are not compared.
 
     Raises:
-        ValueError: if the images are no pairs, or an argument is both known and fitted.
+        ValueError: if the images are no pairs.
     """
 
     def __init__(
         self, name: str, arguments: dict[str, Any], names: tuple[str, ...], x0: Tensor, y: Tensor, margin: int
     ) -> None:
         _check_pairs(x0, y, margin)
-        both = [known for known in names if known in arguments]
-        if both:
-            raise ValueError(f"{both[0]} is both given and to be fitted; leave out one of them")
         self.name, self.arguments, self.names, self.margin = name, arguments, names, margin
         self.x0, self.y = x0, y
         self.hot = get(name).gaussian and get(name).additive
@@ -69,7 +83,10 @@ class Objective:
 
     def degradation(self, values: Sequence[float]) -> Degradation:
         """Return D with these values of the fitted arguments."""
-        return make(self.name, **self.arguments, **dict(zip(self.names, values, strict=True)))
+        arguments = self.arguments
+        for name, value in zip(self.names, values, strict=True):
+            arguments = with_value(get(self.name), arguments, name, value)
+        return make(self.name, **arguments)
 
     def __call__(self, values: Sequence[float], t: int) -> Tensor:
         """Return q_i (m,) float64."""

@@ -35,14 +35,14 @@ def holds(value, truth):
 
 @pytest.mark.parametrize(("m", "runs", "enough"), [(1, 15, 12), (8, 30, 25)])
 def test_intervals_hold_the_truth_as_often_as_they_say(m, runs, enough):
-    D, noise = degrade.make("blur", growth=0.7, **BLUR), 0.3
+    D, noise = degrade.make("blur", **{**BLUR, "sigmas": "constant:sigma=0.7"}), 0.3
     x0, hits = CLEAN[-m:, :, :16, :16], torch.zeros(3)
     widths: list[int] = []
     for seed in range(runs):
         y = degraded(D, 9, noise, seed, x0)
         at_level = fit_degradation("blur", x0, y, D.arguments)
-        width = fit_degradation("blur", x0, y, BLUR, {"growth": (0.1, 5.0)}, AT_9)
-        found = holds(at_level.severity, 9), holds(at_level.noise, noise), holds(width.arguments["growth"], 0.7)
+        width = fit_degradation("blur", x0, y, BLUR, {"sigmas.sigma": (0.1, 5.0)}, AT_9)
+        found = holds(at_level.severity, 9), holds(at_level.noise, noise), holds(width.arguments["sigmas.sigma"], 0.7)
         hits += torch.tensor(found)
         widths += [at_level.severity.high - at_level.severity.low]
     assert hits.min() >= enough  # fewer have a probability below 1 % where 95 % hold it
@@ -50,33 +50,35 @@ def test_intervals_hold_the_truth_as_often_as_they_say(m, runs, enough):
 
 
 def test_exact_pairs_give_the_parameters_to_rounding():
-    D = degrade.make("blur", growth=0.7, **BLUR)
-    both = fit_degradation("blur", CLEAN, degraded(D, 9), BLUR, {"growth": (0.1, 5.0)})
+    D = degrade.make("blur", **{**BLUR, "sigmas": "constant:sigma=0.7"})
+    both = fit_degradation("blur", CLEAN, degraded(D, 9), BLUR, {"sigmas.sigma": (0.1, 5.0)})
     assert both.severity == (9, 9, 9)
-    assert both.degradation.growth == pytest.approx(0.7, abs=1e-6)
+    assert both.degradation.sigmas.sigma == pytest.approx(0.7, abs=1e-6)
     assert both.noise.value < 1e-6 < 0.05 < both.difference
 
 
 def test_two_arguments_are_fitted_together():
-    truth = degrade.make("inpaint", T=20, growth=0.3, offset=2.0)
-    bounds = {"growth": (0.05, 2.0), "offset": (0.5, 10.0)}
+    truth = degrade.make("inpaint", T=20, sigmas="incremental:step=0.3,offset=2")
+    bounds = {"sigmas.step": (0.05, 2.0), "sigmas.offset": (0.5, 10.0)}
     found = fit_degradation(
         "inpaint", CLEAN, degraded(truth, 9, 0.02), {"T": 20}, bounds, options=FittingOptions(severity=9)
     )
-    assert holds(found.arguments["growth"], 0.3)
-    assert holds(found.arguments["offset"], 2.0)
-    assert found.arguments["offset"].high - found.arguments["offset"].low < 1.0
+    assert holds(found.arguments["sigmas.step"], 0.3)
+    assert holds(found.arguments["sigmas.offset"], 2.0)
+    assert found.arguments["sigmas.offset"].high - found.arguments["sigmas.offset"].low < 1.0
 
 
 def test_a_severity_that_an_argument_can_replace_has_a_wide_interval():
-    D = degrade.make("blur", growth=0.7, **BLUR)
-    both = fit_degradation("blur", CLEAN, degraded(D, 9, 0.05), BLUR, {"growth": (0.1, 5.0)})
+    D = degrade.make("blur", **{**BLUR, "sigmas": "constant:sigma=0.7"})
+    both = fit_degradation("blur", CLEAN, degraded(D, 9, 0.05), BLUR, {"sigmas.sigma": (0.1, 5.0)})
     alone = fit_degradation(
-        "blur", CLEAN, degraded(D, 9, 0.05), BLUR, {"growth": (0.1, 5.0)}, options=FittingOptions(severity=9)
+        "blur", CLEAN, degraded(D, 9, 0.05), BLUR, {"sigmas.sigma": (0.1, 5.0)}, options=FittingOptions(severity=9)
     )
     assert holds(both.severity, 9)
-    assert holds(both.arguments["growth"], 0.7)
-    width, known = (found.arguments["growth"].high - found.arguments["growth"].low for found in (both, alone))
+    assert holds(both.arguments["sigmas.sigma"], 0.7)
+    width, known = (
+        found.arguments["sigmas.sigma"].high - found.arguments["sigmas.sigma"].low for found in (both, alone)
+    )
     assert width > 5 * known
 
 
@@ -130,11 +132,11 @@ def test_z_that_a_pair_tells_is_estimated(monkeypatch):
         ("snow", {}, "snow: what is random about it cannot be computed from a pair"),
         ("interpolation", {"arguments": {"source": partners(3, 24, 24)}}, "as many numbers as an image"),
         ("compose", {}, "fit the parts before the noise"),
-        ("blur", {"bounds": {"sigmas": (0.0, 1.0)}}, "sigmas cannot be fitted.*those of blur are growth"),
-        ("pixelate", {"bounds": {"T": (1.0, 4.0)}}, "T cannot be fitted.*pixelate has none"),
-        ("blur", {"bounds": {"growth": (2.0, 1.0)}}, r"bounds of growth are \[2.0, 1.0\]"),
-        ("blur", {"bounds": {"growth": (-1.0, 1.0)}}, "blur: growth = -1.0"),
-        ("blur", {"bounds": {"growth": (1.0, 2.0)}, "arguments": {"growth": 1.0}}, "growth is both given and"),
+        ("blur", {"bounds": {"sigmas.sigma": (0.0, 1.0)}}, "blur: sigmas = .*exponential: sigma"),
+        ("blur", {"bounds": {"T.sigma": (1.0, 2.0)}}, "T.sigma cannot be fitted: T is 200"),
+        ("pixelate", {"bounds": {"T": (1.0, 4.0)}}, "pixelate: T = 1.0"),
+        ("decolor", {"bounds": {"factor": (1.0, 0.5)}}, r"bounds of factor are \[1.0, 0.5\]"),
+        ("decolor", {"bounds": {"factor": (-1.0, 1.0)}}, "decolor: factor = -1.0"),
         ("blur", {"options": FittingOptions(severity=201)}, r"severity is 201; the levels of blur are 1..200"),
         ("blur", {"options": FittingOptions(margin=12)}, "margin is 12; it must be a number of pixels in 0..11"),
     ],
@@ -159,7 +161,7 @@ def test_pairs_must_be_pairs():
 def pictures(tmp_path_factory):
     """A folder of clean pictures, of which one has no partner, and a zip of degraded ones."""
     root, picture = tmp_path_factory.mktemp("pairs"), demo_image(72)
-    D = degrade.make("blur", growth=0.7, **BLUR)
+    D = degrade.make("blur", **{**BLUR, "sigmas": "constant:sigma=0.7"})
     (root / "clean" / "deep").mkdir(parents=True)
     with zipfile.ZipFile(root / "degraded.zip", "w") as archive:
         for i in range(5):
@@ -173,20 +175,20 @@ def pictures(tmp_path_factory):
 
 def test_the_command_prints_a_table_json_and_a_command_that_draws_it(pictures, capsys, tmp_path):
     words = ["fit", "blur", "--pairs", str(pictures / "clean"), str(pictures / "degraded.zip"), "T=14",
-             "sigmas=constant", "kernel_size=9", "--crop", "40", "--fit", "growth=[0.1,5]",
+             "sigmas=constant", "kernel_size=9", "--crop", "40", "--fit", "sigmas.sigma=[0.1,5]",
              "--severity", "7"]  # fmt: skip
     assert main(words) == 0
     printed = capsys.readouterr()
     *lines, command, values = printed.out.strip().splitlines()
     found = json.loads(values)
-    growth = found["degradation"]["arguments"]["growth"]
-    assert growth == pytest.approx(0.7, abs=0.02)
-    assert found["arguments"]["growth"]["low"] < 0.7 < found["arguments"]["growth"]["high"]
+    sigma = found["degradation"]["arguments"]["sigmas"]["arguments"]["sigma"]
+    assert sigma == pytest.approx(0.7, abs=0.02)
+    assert found["arguments"]["sigmas.sigma"]["low"] < 0.7 < found["arguments"]["sigmas.sigma"]["high"]
     assert found["images"] == 4
-    assert any(line.startswith("growth") and f"{growth:.5g}" in line for line in lines)
+    assert any(line.startswith("sigmas.sigma") and f"{sigma:.5g}" in line for line in lines)
     assert "left out 1 without a partner: deep/0" in printed.err
     shown = [*shlex.split(command)[3:], "--out", str(tmp_path / "fitted.png"), "--size", "16"]
-    assert f"growth={growth!r}" in shown
+    assert f'sigmas={{"name":"constant","arguments":{{"sigma":{sigma!r}}}}}' in shown
     assert main(shown) == 0
     assert (tmp_path / "fitted.png").exists()
 
@@ -194,7 +196,7 @@ def test_the_command_prints_a_table_json_and_a_command_that_draws_it(pictures, c
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["blur", "--fit", "growth=3"], "--fit growth=3: give bounds, growth=[low,high]"),
+        (["blur", "--fit", "sigmas.rate=3"], "--fit sigmas.rate=3: give bounds, sigmas.rate=[low,high]"),
         (["blur"], "pictures have different sizes, 49 x 40 (deep/1) and 50 x 40 (deep/2); --crop takes"),
         (["blur", "--crop", "41"], "--crop 41: deep/1 is 49 x 40 pixels; take a smaller crop"),
         (["inpaint", "--crop", "32"], "inpaint depends on the place in the picture"),
