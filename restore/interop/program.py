@@ -42,7 +42,7 @@ def export_program(
             do not divide by `R.size_divisor`, or a restorer that is no graph for all sizes.
 
     >>> import degrade, restore
-    >>> D = degrade.make("blur", T=4, sigmas="constant", growth=1.0, kernel_size=3)
+    >>> D = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=3)
     >>> R = restore.Restorer(restore.make_network("residual_cnn", channels=4, num_layers=1, max_timestep=4), D).eval()
     >>> program = export_program(R)
     >>> x_t, t = torch.rand(3, 3, 10, 7), torch.tensor([1, 2, 4])

@@ -15,7 +15,7 @@ import restore
 from restore.__main__ import main
 from samplers.console import main as console
 
-BLUR = degrade.make("blur", T=4, sigmas="constant", growth=1.0, kernel_size=3)
+BLUR = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=3)
 NOISE = degrade.make("gaussian_noise", T=10)
 ONE_LEVEL = {
     "image_size": 16,
