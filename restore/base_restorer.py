@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from degrade import Degradation
 
-__all__ = ["BaseRestorer", "CondRestorer", "FunctionRestorer"]
+__all__ = ["BaseRestorer", "CondRestorer", "FunctionRestorer", "WrappedRestorer"]
 
 
 class BaseRestorer(nn.Module):
@@ -114,7 +114,29 @@ class FunctionRestorer(BaseRestorer):
         return self.function(x_t, t, **cond)
 
 
-class CondRestorer(BaseRestorer):
+class WrappedRestorer(BaseRestorer):
+    """The base of restorers that call another one, `R`, on images of the same sizes.
+
+    Args:
+        R: the restorer inside, which also gives the degradation.
+    """
+
+    def __init__(self, R: BaseRestorer) -> None:
+        super().__init__(R.degradation)
+        self.R = R
+
+    @property
+    def size_divisor(self) -> int:
+        """The number by which height and width of x_t must be divisible."""
+        return self.R.size_divisor
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of the images R was trained on, if it is known."""
+        return self.R.image_size
+
+
+class CondRestorer(WrappedRestorer):
     """A restorer with conditions bound: `CondRestorer(R, label=y)(x_t, t)` is `R(x_t, t, label=y)`.
 
     Args:
@@ -127,23 +149,12 @@ class CondRestorer(BaseRestorer):
     """
 
     def __init__(self, R: BaseRestorer, **cond: Tensor) -> None:
-        super().__init__(R.degradation)
-        self.R = R
+        super().__init__(R)
         self._names = tuple(cond)
         for name, value in cond.items():
             if not isinstance(value, Tensor) or value.ndim < 1:
                 raise ValueError(f"condition {name} is {value!r}; pass a tensor with one entry, or one per image")
             self.register_buffer(f"cond_{name}", value, persistent=False)
-
-    @property
-    def size_divisor(self) -> int:
-        """The number by which height and width of x_t must be divisible."""
-        return self.R.size_divisor
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images it was trained on, if it is known."""
-        return self.R.image_size
 
     @property
     def cond(self) -> dict[str, Tensor]:

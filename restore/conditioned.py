@@ -34,11 +34,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, Params
+from degrade import Degradation, Params, map_params
 from degrade.frozen import frozen
 from degrade.registry import Registry
 from degrade.serializable import Serializable
-from restore.base_restorer import BaseRestorer
+from restore.base_restorer import BaseRestorer, WrappedRestorer
 
 __all__ = [
     "RULES",
@@ -201,7 +201,7 @@ class Gradient(Rule):
         return x0_hat + self.scale * at.gain * downhill
 
 
-class Conditioned(BaseRestorer):
+class Conditioned(WrappedRestorer):
     """A restorer that heeds a measurement: (x_t, t) -> an estimate of E[x0 | x_t, y].
 
     Args:
@@ -224,21 +224,10 @@ class Conditioned(BaseRestorer):
     """
 
     def __init__(self, R: BaseRestorer, measurement: Measurement, rule: Rule | str = "proximal") -> None:
-        super().__init__(R.degradation)
-        self.R = R
+        super().__init__(R)
         self.measurement = measurement
         self.rule = RULES.make(rule) if isinstance(rule, str) else rule
         self._check()
-
-    @property
-    def size_divisor(self) -> int:
-        """The number by which height and width of x_t must be divisible."""
-        return self.R.size_divisor
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images R was trained on, if it is known."""
-        return self.R.image_size
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images (B, C, H, W) from x_t (B, C, H, W) at severities t (B,) and the measurement."""
@@ -247,7 +236,8 @@ class Conditioned(BaseRestorer):
             found, expected = tuple(m.y.shape), tuple(x_t.shape)
             raise ValueError(f"the measurement has images {found} and x_t has {expected}; their sizes must agree")
         if len(m.y) < len(x_t):
-            m = m._replace(y=m.y.expand(len(x_t), -1, -1, -1), t=m.t.expand(len(x_t)), z=_expand(m.z, len(x_t)))
+            z = map_params(lambda part: part.expand(len(x_t), *part.shape[1:]), m.z)
+            m = m._replace(y=m.y.expand(len(x_t), -1, -1, -1), t=m.t.expand(len(x_t)), z=z)
         q_t = gain = None
         if self.rule.noise_model:
             a_t, b_t = self.degradation.coefficients(t, x_t)
@@ -265,9 +255,7 @@ class Conditioned(BaseRestorer):
         if rule.affine and not m.degradation.affine:
             name = m.degradation.name
             raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'gradient'")
-        if rule.noise_model and not (
-            getattr(D, "additive", hasattr(D, "coefficients")) and getattr(D, "gaussian", D.name == "gaussian_noise")
-        ):
+        if rule.noise_model and not (D.additive and D.gaussian):
             raise ValueError(
                 f"rule {rule.name!r} needs a restorer of Gaussian noise, and this one restores {D.name!r}:"
                 " use a noise model, or the rule 'projection'"
@@ -288,9 +276,3 @@ def _backward(R: BaseRestorer, at: Prediction, pull: Callable[[Tensor], Tensor])
         v = pull(x0_hat.detach().clone())
         (pulled,) = torch.autograd.grad(x0_hat, x_t, v)
     return x0_hat.detach(), pulled
-
-
-def _expand(z: Params, n: int) -> Params:
-    if isinstance(z, tuple):
-        return tuple(_expand(part, n) for part in z)
-    return None if z is None else z.expand(n, *z.shape[1:])

@@ -7,31 +7,20 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from restore import BaseRestorer
+from restore.base_restorer import BaseRestorer, WrappedRestorer
 from restore.tiling import TiledRestorer
 from samplers.applications.picture_sampling import grows_with_picture, image_size
 
 __all__ = ["OwnPrecision", "in_tiles"]
 
 
-class OwnPrecision(BaseRestorer):
+class OwnPrecision(WrappedRestorer):
     """R in the precision of its own parameters, on images in theirs."""
 
     def __init__(self, R: BaseRestorer) -> None:
-        super().__init__(R.degradation)
+        super().__init__(R)
         self.net = getattr(R, "net", R)
-        self.R = R
         self.dtype = next((p.dtype for p in R.parameters() if p.is_floating_point()), None)
-
-    @property
-    def size_divisor(self) -> int:
-        """The number by which height and width of x_t must be divisible."""
-        return self.R.size_divisor
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images that R was trained on, if it is known."""
-        return self.R.image_size
 
     @property
     def cond(self) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from degrade.frozen import frozen
 from experiments.evaluation import distances
 from experiments.evaluation.feature_networks import FeatureNetwork, to_unit
 from experiments.evaluation.intervals import Interval
@@ -61,38 +62,38 @@ class KernelDistance(SetMetric):
         return Interval(found.value - 1.96 * found.standard_error, found.value + 1.96 * found.standard_error)
 
 
+@frozen
+class _Coverage(SetMetric):
+    """Precision or recall, whichever its name says."""
+
+    k: int = Field(3, ge=1)
+
+    def compute(self, rows: Tensor, reference: Tensor | None = None) -> float:
+        """Return the share, in 0..1."""
+        assert reference is not None
+        return float(getattr(distances.precision_recall(rows, reference, self.k), self.name))
+
+
 @METRICS.register("precision")
-class Precision(SetMetric):
+class Precision(_Coverage):
     """Share of the images that lie within the k-nearest-neighbor balls of the reference set.
 
     Args:
-        k: which neighbor sets the radius of a ball.
+        k: which neighbor sets the radius of a ball, at least 1.
     """
 
     higher_is_better, title = True, "Precision"
-    k: int = Field(3, ge=1)
-
-    def compute(self, rows: Tensor, reference: Tensor | None = None) -> float:
-        """Return the share."""
-        assert reference is not None
-        return distances.precision_recall(rows, reference, self.k).precision
 
 
 @METRICS.register("recall")
-class Recall(SetMetric):
+class Recall(_Coverage):
     """Share of the reference set that lies within the k-nearest-neighbor balls of the images.
 
     Args:
-        k: which neighbor sets the radius of a ball.
+        k: which neighbor sets the radius of a ball, at least 1.
     """
 
     higher_is_better, title = True, "Recall"
-    k: int = Field(3, ge=1)
-
-    def compute(self, rows: Tensor, reference: Tensor | None = None) -> float:
-        """Return the share."""
-        assert reference is not None
-        return distances.precision_recall(rows, reference, self.k).recall
 
 
 @METRICS.register("class_score")
