@@ -1,10 +1,10 @@
-"""Decolor: the image loses its color and keeps its brightness.
+"""Decolor: the image loses its color and keeps its brightness m.
 
     x_t = s_t x0 + (1 - s_t) m(x0),    m(x) = sum_c w_c x_c
 
-The weights w are free: the plain mean over the channels, or luma, the brightness that a viewer sees (ITU-R BT.601,
-1982). So is the saturation s_t: `linear`, 1 - t / T; `constant`, factor^t; or a list of T values. `gray_at_T` sets
-s_T = 0. Bansal et al. (arXiv 2208.09392, 2022) use T = 20, the plain mean, and factor 0.9 for `constant`.
+The weights w are the mean over the channels or luma, the brightness that a viewer sees (ITU-R BT.601, 1982). The
+saturation s_t is 1 - t / T (`linear`), factor^t (`constant`), or a list of T values; `gray_at_T` sets s_T = 0. Bansal
+et al. (arXiv 2208.09392, 2022) use T = 20, the mean, and factor 0.9 for `constant`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,16 @@ def luma(x: Tensor) -> Tensor:
 
 @register("decolor")
 class Decolor(Degradation):
-    """The saturation falls from 1 along `saturation`: `linear`, `constant` (by `factor` a level) or a list of T values.
+    """Loss of color: the saturation s_t falls from 1 as t grows.
+
+    z is None.
+
+    Args:
+        T: number of levels, at least 1.
+        saturation: `linear` (1 - t / T), `constant` (factor^t), or a list of the T values s_1..s_T in [0, 1].
+        factor: factor in [0, 1] by which the saturation falls with each level, for `constant`.
+        gray_at_T: whether the saturation at T is set to 0.
+        weights: the gray image: `mean` of the channels, or `luma` (3 channels only).
 
     >>> D = Decolor(T=2)
     >>> x0 = torch.tensor([1.0, 0.0, -0.25]).view(1, 3, 1, 1)

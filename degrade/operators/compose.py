@@ -1,21 +1,22 @@
-"""Composition: two or more degradations in sequence, still one degradation.
+"""Composition: two or more degradations in sequence, which together are one degradation.
 
     x_t = P_n(... P_2(P_1(x0, l_1(t), z_1), l_2(t), z_2) ..., l_n(t), z_n),    z = (z_1, ..., z_n)
 
-Each part P_i has its own number of levels and its own curve l_i from the level t of the whole to its own level (see
-`degrade.functional.curves`). The order matters and is free: blur then noise is a camera's order. With `noise_fraction`
-= h in [0, 1] the last part is the hot one, the others are cold, and one number moves between them:
+Each part P_i has its own number of levels and its own curve l_i, which maps the level t of the composition to a level
+of the part (see `degrade.functional.curves`). The order of the parts is free and matters; a camera blurs first and adds
+noise afterwards. The argument `noise_fraction` = h in [0, 1] shifts the composition from the first parts to the last:
 
-    l_n(t) is scaled by min(1, 2 h),    every other l_i(t) by min(1, 2 (1 - h))
+    l_n(t) is multiplied by min(1, 2 h),    every other l_i(t) by min(1, 2 (1 - h))
 
-so that at h = 0 the last part is never reached, at h = 1 it acts alone, at h = 1/2 all act in full, and for every h at
-least one of them reaches its last level at T. Blur then Gaussian noise with heat is the hybrid between the cold and the
-hot diffusion of Bansal et al. (arXiv 2208.09392, 2022); at h = 1/2 its forward process is of the form of Soft Diffusion
-(Daras et al., arXiv 2209.05442, 2022) and of blurring diffusion (Hoogeboom and Salimans, arXiv 2209.05557, 2022).
+At h = 0 only the parts before the last act, at h = 1 only the last part, and at h = 1/2 all parts act in full. For
+every h, at least one part reaches its own last level at T. Blur followed by Gaussian noise is a hybrid of the cold and
+the hot diffusion of Bansal et al. (arXiv 2208.09392, 2022); at h = 1/2 its forward process has the form of Soft
+Diffusion (Daras et al., arXiv 2209.05442, 2022) and of blurring diffusion (Hoogeboom and Salimans, arXiv 2209.05557,
+2022).
 
-Which z explains x_t? Only the last part sees x_t: the z of the parts before it are held fixed, they give the image that
-the last part was handed, and it estimates its own z from the pair. That explains x_t exactly whenever the last part
-alone can, and where its level is 0, it has done nothing that could be estimated and keeps the z it had.
+`estimate` changes the z of the last part only: the z of the other parts are kept, they give the image that the last
+part received, and the last part estimates its z from that image and x_t. The result explains x_t exactly if the last
+part alone can explain it. Where the level of the last part is 0, it does not act and keeps its z.
 """
 
 from __future__ import annotations
@@ -57,17 +58,23 @@ def _choose(mask: Tensor, new: Params, kept: Params) -> Params:
 
 @register("compose")
 class Compose(Degradation):
-    """Degradations in sequence, each along a curve of its own; `noise_fraction` moves from the first ones to the last.
+    """Two or more degradations in sequence; `noise_fraction` shifts from the first parts to the last.
+
+    z is a tuple with the z of each part.
 
     Args:
-        T: number of levels.
+        T: number of levels, at least 1.
         parts: two or more degradations in the order in which they act, each given as an object, as a name, or as
             {"name": ..., "arguments": {...}}.
-        curves: one curve for each part, from level t in 0..T to a level of the part, given in the same three forms;
-            none for straight lines.
-        noise_fraction: 0 for the parts before the last alone, 1 for the last part alone, 0.5 for all in full.
-        part_runtime: the runtime objects of the parts, such as the source of an interpolation: one dict per part, by
-            the name of the field. They are taken from the parts if not given, and are not saved.
+        curves: one curve for each part, which maps t in 0..T to a level of the part, given in the same three forms; by
+            default straight lines.
+        noise_fraction: in [0, 1]: 0 for the parts before the last alone, 1 for the last part alone, 0.5 for all parts
+            in full.
+        part_runtime: for each part, a dict of its runtime fields, such as the source of an interpolation, by the name
+            of the field. They are not saved; by default they are those of the parts that were given.
+
+    Raises:
+        ValueError: for fewer than two parts, or another number of curves than of parts.
 
     >>> fog = make("interpolation", source=lambda n, generator: torch.ones(n, 1, 4, 4))
     >>> D = Compose(T=20, parts=(fog, {"name": "gaussian_noise", "arguments": {"T": 10}}), noise_fraction=0.25)

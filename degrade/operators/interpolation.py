@@ -1,12 +1,12 @@
-"""Interpolation: one image turns into another, x_t = a_t x0 + b_t z with an image z of another set.
+"""Interpolation: an image of one set changes into an image z of another set, x_t = a_t x0 + b_t z.
 
-With the cosine schedule this is the animorphosis of Bansal et al. (arXiv 2208.09392, 2022, section 5.2). Two unpaired
-sets can be paired in many ways, the couplings:
+With the cosine schedule this is the animorphosis of Bansal et al. (arXiv 2208.09392, 2022, section 5.2). The images of
+two unpaired sets can be paired in many ways. Two couplings are implemented:
 
-* `independent`   z as it was drawn, as in animorphosis
-* `optimal`       the permutation p of the batch with the least sum_i |x0_i - z_p(i)|^2, minibatch optimal transport
-                  (Tong et al., arXiv 2302.00482, 2023; Pooladian et al., arXiv 2304.14772, 2023); paths from x0 to z
-                  get shorter, and a restored image resembles its start
+* `independent`   every image keeps the z that was drawn for it, as in animorphosis
+* `optimal`       the permutation p of the batch that minimizes sum_i |x0_i - z_p(i)|^2, minibatch optimal transport
+                  (Tong et al., arXiv 2302.00482, 2023; Pooladian et al., arXiv 2304.14772, 2023). The paths from x0 to
+                  z are shorter, and a restored image resembles the image that it started from.
 """
 
 from __future__ import annotations
@@ -32,15 +32,19 @@ Coupling = Literal["independent", "optimal"]
 
 @register("interpolation")
 class Interpolation(AffinePath):
-    """One image turns into another: x_t = a_t x0 + b_t z, z from another set.
+    """Interpolation between two sets of images: x_t = a_t x0 + b_t z, with z from the other set.
+
+    z is the partner image, shaped like x0.
 
     Args:
-        T: number of levels.
-        schedule: the tables (a, b).
-        coupling: how the partners of a batch are paired with its images. Images with a generator each keep the
-            partner that was drawn, because it must not depend on the batch.
-        source: called as source(n, generator), returns n partner images in [-1, 1]. It is a runtime object: it is not
-            saved, and two interpolations with different sources are not equal.
+        T: number of levels, at least 1.
+        schedule: the weights (a_t, b_t) of image and partner: a name such as `cosine`, an object, or
+            {"name": ..., "arguments": {...}}; see `degrade.functional.schedules`.
+        coupling: how the images of a batch are paired with the partners that were drawn: `independent` or `optimal`
+            (needs SciPy). With one generator for each image, each keeps its own partner, so that the partner of an
+            image does not depend on the batch.
+        source: function source(n, generator) that returns n partner images (n, C, H, W) in [-1, 1]. It is not saved,
+            and two interpolations with different sources are not equal.
 
     >>> import torch
     >>> D = Interpolation(T=4, schedule="rectified", source=lambda n, generator: torch.ones(n, 1, 2, 2))
@@ -78,12 +82,12 @@ class Interpolation(AffinePath):
 
 
 def pair(coupling: Coupling, x0: Tensor, z: Tensor) -> Tensor:
-    """Return the images of `z` in the order in which they are partners of `x0`.
+    """Return the images of `z`, ordered so that z[i] is the partner of x0[i].
 
     Args:
-        coupling: `independent` or `optimal`.
+        coupling: `independent` keeps the order; `optimal` minimizes the sum of the squared distances.
         x0: (B, ...) images.
-        z: (B, ...) partners.
+        z: (B, ...) images of the other set.
 
     Raises:
         ImportError: for `optimal` without SciPy.

@@ -1,17 +1,18 @@
-"""JPEG compression: 8 x 8 blocks lose their fine cosines, and color loses half its resolution.
+"""JPEG compression: an image is coded with lower and lower quality, and decoded again.
 
     x_t = J(x0, q_t),    t = 1..T;    x_0 = x0
 
-J codes an image with quality q and decodes it again: conversion to YCbCr, color at half size, cosine transform of
-8 x 8 blocks, division by a table of steps, rounding, and all of it back. Quality q stretches the standard table by
-S(q) = 50 / q below 50 and 2 - q / 50 above. The free part is the curve of qualities; here each level coarsens the steps
-by one and the same factor,
+J codes an image with quality q and decodes it: conversion to YCbCr, color at half size, cosine transform of 8 x 8
+blocks, division by a table of quantization steps, rounding, and the inverse of all of these. Quality q multiplies the
+standard table by S(q) = 50 / q for q < 50 and 2 - q / 50 otherwise. Every level multiplies the steps by the same
+factor:
 
-    S(q_t) = S(start_quality)^(1 - u) S(end_quality)^u,    u = (t - 1) / (T - 1),
+    S(q_t) = S(start_quality)^(1 - u) S(end_quality)^u,    u = (t - 1) / (T - 1)
 
-because a difference of quality says much below 20 and little above 50. J is the differentiable codec of kornia (Reich
-et al., arXiv 2309.06978, 2023, after Shin and Song, 2017), whose rounding has a slope; it is not linear in x0. Sizes
-that are not multiples of 16 are padded and cropped by kornia. Every quality costs the same.
+Equal differences of q would not be equal changes of the image: q = 10 and 20 differ much, q = 80 and 90 little. J is
+the differentiable codec of kornia (Reich et al., arXiv 2309.06978, 2023, after Shin and Song, 2017), which replaces
+rounding by a function with a derivative; it is not linear in x0. Images whose sides are not multiples of 16 are padded
+and cropped by kornia. The cost does not depend on t.
 """
 
 from __future__ import annotations
@@ -44,10 +45,15 @@ def _quality(steps: Tensor) -> Tensor:
 
 @register("jpeg")
 class Jpeg(Degradation):
-    """JPEG compression from `start_quality` at t = 1 down to `end_quality` at t = T.
+    """JPEG compression with quality `start_quality` at t = 1 down to `end_quality` at t = T; needs kornia.
 
-    It takes 1 or 3 channels and needs kornia, which looks at the values of the qualities: a GPU is waited for, and
-    torch.func.vmap and the device `meta` are out of its reach.
+    Images have 1 or 3 channels. z is None. kornia checks the values of the qualities on the host, so that a call waits
+    for the GPU, and `torch.func.vmap` and the device `meta` are not supported.
+
+    Args:
+        T: number of levels, at least 1.
+        start_quality: JPEG quality at t = 1, in [1, 99].
+        end_quality: JPEG quality at t = T, in [1, 99].
 
     >>> D = Jpeg(T=3, start_quality=50, end_quality=2)
     >>> x0 = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)

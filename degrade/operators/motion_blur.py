@@ -1,14 +1,13 @@
 """Motion blur: the camera, or the object, moves along a straight line while the shutter is open.
 
-    x_t = k_t(angle) * x0,    k_t(angle) a line of length l_t = 1 + (kernel_size - 1) t / T pixels, each image's own
-    angle
+    x_t = k_t(angle) * x0,    k_t(angle) a line of length l_t = 1 + (kernel_size - 1) t / T pixels
 
-The kernel is kornia's line of `kernel_size` taps, turned by the angle with bilinear weights, times a disc of radius l_t
-/ 2 with a soft rim one pixel wide, and scaled to sum 1. The disc, not the line, depends on t, so the cost does not, and
-the line grows by any fraction of a pixel; at t = 0 it leaves the middle tap alone. Free are the angle, which is drawn
-(z, in degrees, counter-clockwise), and `direction`, the slope of the weights along the line: 0 is a uniform exposure, 1
-and -1 fade in or out. Borders are reflected. An example of wrapping a library's operator: its per-sample parameters
-become z and one of its numbers becomes the severity.
+The kernel is the line of `kernel_size` taps of kornia, rotated by the angle with bilinear weights, multiplied by a disc
+of diameter l_t with a soft edge one pixel wide, and scaled to sum 1. Only the disc depends on t: the cost does not, and
+l_t need not be an integer. Each image has its own angle z, in degrees, counter-clockwise. `direction` is the slope of
+the weights along the line: 0 for a uniform exposure, 1 and -1 for an exposure that increases or decreases. Borders are
+reflected. The module is an example of how to wrap an operator of a library: its per-sample parameters become z, and one
+of its numbers becomes the severity.
 """
 
 from __future__ import annotations
@@ -30,7 +29,14 @@ __all__ = ["MotionBlur"]
 
 @register("motion_blur")
 class MotionBlur(Degradation):
-    """Blur along a line of up to `kernel_size` pixels (odd) at a random angle; needs kornia.
+    """Blur along a line at a random angle; needs kornia.
+
+    z is the angle of each image, (B,) in degrees, uniform in [0, 360).
+
+    Args:
+        T: number of levels, at least 1.
+        kernel_size: length of the line at T in pixels, odd and at least 3.
+        direction: slope of the weights along the line, in [-1, 1]; 0 for equal weights.
 
     >>> D = MotionBlur(T=4, kernel_size=5)
     >>> x0 = torch.eye(9).view(1, 1, 9, 9)

@@ -1,8 +1,8 @@
-"""Gaussian noise, and the affine path x_t = a_t x0 + b_t z that it shares with interpolation.
+"""Gaussian noise, and the affine path x_t = a_t x0 + b_t z, which interpolation uses, too.
 
-`AffinePath` is the class of both; they differ only in where z comes from. In `gaussian_noise` z = eps ~ N(0, I), the
-forward process of DDPM (Ho et al., arXiv 2006.11239, 2020, eq. 4). Given x0 the equation can be solved for z, so
-`estimate` is exact: z = (x_t - a_t x0) / b_t for t >= 1, where every schedule has b_t > 0.
+`AffinePath` implements both; they differ only in how z is drawn. In `gaussian_noise` z = eps ~ N(0, I), the forward
+process of DDPM (Ho et al., arXiv 2006.11239, 2020, eq. 4). If x0 is known, the equation can be solved for z, so
+`estimate` is exact: z = (x_t - a_t x0) / b_t for t >= 1, where b_t > 0 in every schedule.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ __all__ = ["AffinePath", "GaussianNoise"]
 
 @frozen
 class AffinePath(Degradation):
-    """x_t = a_t x0 + b_t z with the tables (a, b) of a schedule."""
+    """The base of x_t = a_t x0 + b_t z, with the tables (a, b) of a schedule; a subclass defines `draw`.
+
+    Args:
+        T: number of levels, at least 1.
+        schedule: the weights (a_t, b_t) of image and z: a name such as `cosine`, an object, or
+            {"name": ..., "arguments": {...}}; see `degrade.functional.schedules`.
+    """
 
     schedule: AnySchedule
 
@@ -63,7 +69,14 @@ class AffinePath(Degradation):
 
 @register("gaussian_noise")
 class GaussianNoise(AffinePath):
-    """Noise takes over: x_t = a_t x0 + b_t eps, eps ~ N(0, I).
+    """Gaussian noise: x_t = a_t x0 + b_t eps, eps ~ N(0, I).
+
+    z is eps, shaped like x0.
+
+    Args:
+        T: number of levels, at least 1.
+        schedule: the weights (a_t, b_t) of image and noise: a name such as `cosine`, an object, or
+            {"name": ..., "arguments": {...}}; see `degrade.functional.schedules`.
 
     >>> import torch
     >>> D = GaussianNoise(T=10)

@@ -1,17 +1,17 @@
-"""Snow: flakes, smeared along rows or columns by the wind, fall on an image that may get brighter and paler.
+"""Snow: flakes, blurred along rows or columns, are added to an image that may become brighter and paler.
 
     x_t = clip(b_t(x0) + L_t + rot180(L_t), 0, 1)    for x0 in [0, 1];    x_0 = x0
 
-L_t keeps the flakes of a noise plane above a threshold and smears them with a Gaussian of k taps along one axis:
+L_t keeps the values of a noise plane at and above a threshold, the flakes, and blurs them along one axis with a
+Gaussian of `kernel_size` taps:
 
-    L_t = G(sigma_t) * clip(base [base >= thr_t], 0, 1),    zero beyond the border
+    L_t = G(sigma_t) * clip(base [base >= threshold_t], 0, 1),    zero beyond the border
 
-and b_t(x) = br_t x + (1 - br_t) max(x, 1.5 luma(x) + 0.5), or x itself where the brightness is fixed. A plane is normal
-noise whose middle is enlarged `zoom` times. threshold, sigma and brightness run on straight lines over t = 1..T. z
-holds each image's plane (B, H, W) and whether its wind blows along the columns (B,). The steps are not cumulative, so
-no level costs more than another. The operator is that of ImageNet-C (Hendrycks and Dietterich, arXiv 1903.12261, 2019)
-with the four strengths of Bansal et al. (arXiv 2208.09392, 2022), who use T = 200, strength 3 for CIFAR-10 and 4 for
-CelebA.
+and b_t(x) = brightness_t x + (1 - brightness_t) max(x, 1.5 luma(x) + 0.5), or x itself with `fix_brightness`. The plane
+`base` is the middle of normal noise that was enlarged `zoom` times. threshold_t, sigma_t and brightness_t are linear in
+t for t = 1..T. The levels are not cumulative: each is computed from x0, at the same cost. The operator is that of
+ImageNet-C (Hendrycks and Dietterich, arXiv 1903.12261, 2019) with the four strengths of Bansal et al. (arXiv
+2208.09392, 2022), who use T = 200, strength 3 for CIFAR-10 and strength 4 for CelebA.
 """
 
 from __future__ import annotations
@@ -33,7 +33,17 @@ __all__ = ["STRENGTHS", "Snow", "Strength"]
 
 
 class Strength(NamedTuple):
-    """The numbers of one strength of snow; pairs are values at t = 1 and t = T."""
+    """The constants of one strength of snow; a pair holds the values at t = 1 and at t = T.
+
+    Args:
+        mean: mean of the noise.
+        std: standard deviation of the noise.
+        zoom: factor by which the noise is enlarged, which is the size of a flake in pixels.
+        kernel_size: number of taps of the Gaussian that blurs the flakes.
+        threshold: smallest value of the noise that is a flake.
+        sigma: standard deviation of the Gaussian in pixels.
+        brightness: weight of the image beside its paler version.
+    """
 
     mean: float
     std: float
@@ -54,9 +64,16 @@ STRENGTHS = {
 
 @register("snow")
 class Snow(Degradation):
-    """Snow of `strength` 1 to 4 on images in [-1, 1]; `fix_brightness` leaves the image under it as it is.
+    """Snow on images in [-1, 1], in four strengths.
 
-    A falling brightness needs 1 or 3 channels.
+    z is (planes, vertical): the noise of each image (B, H, W), and whether its flakes are blurred along the columns,
+    (B,) bool.
+
+    Args:
+        T: number of levels, at least 1.
+        strength: 1 (light) to 4 (heavy).
+        fix_brightness: whether the image under the snow stays as it is; otherwise it becomes paler, which needs 1 or 3
+            channels.
 
     >>> D = Snow(T=10, strength=3)
     >>> x0 = torch.zeros(2, 3, 16, 16)
@@ -72,7 +89,7 @@ class Snow(Degradation):
     position_dependent: ClassVar[bool] = True  # a flake falls at its place and at the place opposite to it
 
     def precompute(self) -> LevelTables:
-        """Return thr, the kernels (T + 1, k) and br; row 0 is not used."""
+        """Return the thresholds, the kernels (T + 1, kernel_size) and the brightness; row 0 is not used."""
         strength = STRENGTHS[self.strength]
         threshold, sigma, brightness = (
             torch.cat([torch.ones(1).double(), torch.linspace(*ends, self.T, dtype=torch.float64)])
@@ -83,7 +100,7 @@ class Snow(Degradation):
         return LevelTables(threshold, kernels / kernels.sum(1, keepdim=True), brightness)
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor]:
-        """Return the planes (B, H, W) in the compute precision of x0, and the directions (B,), true for vertical."""
+        """Return noise planes (B, H, W) in the compute precision of x0, and directions (B,) bool, true for columns."""
         strength = STRENGTHS[self.strength]
         B, _, H, W = x0.shape
         crop = [math.ceil(N / strength.zoom) for N in (H, W)]

@@ -1,7 +1,7 @@
-"""Specification: everything about a trained restorer but its tensors, as the JSON file `model.json`.
+"""The configuration of a checkpoint: everything that rebuilds a trained restorer except its tensors.
 
-Network, degradation (with its schedule) and prior are names and JSON arguments, so nothing in the file is code: what
-a name means is up to the registries of the program that reads it.
+It is the JSON file `model.json`. Network, degradation and prior are written as a registered name and JSON arguments.
+The file contains no code: the program that reads it looks the names up in its own registries.
 """
 
 from __future__ import annotations
@@ -54,6 +54,13 @@ def _json(value: Any) -> Any:
 class ComponentConfig:
     """A registered object, such as a degradation, a network or a prior, by its name and arguments.
 
+    Args:
+        name: the name under which the class is registered.
+        arguments: the arguments that rebuild the object, as JSON values; tuples become lists.
+
+    Raises:
+        ValueError: for arguments that JSON cannot hold, such as a tensor.
+
     >>> ComponentConfig("standard_normal", {"shape": (3, 8, 8)}).arguments
     {'shape': [3, 8, 8]}
     """
@@ -79,14 +86,17 @@ class ComponentConfig:
 
 @frozen
 class DatasetInfo:
-    """What a restorer was trained on.
+    """The data set that a restorer was trained on.
 
     Args:
-        name: of the data set.
-        images: how many there are; None where they are drawn without end.
-        sha256: a fingerprint of them in hexadecimal digits, if one was taken.
-        value_range: the values that became -1 and 1; None for 8-bit pictures, 0 and 255.
-        classes: the names of the classes whose numbers are the condition `label`; empty without labels.
+        name: name of the data set, such as `cifar10`, or the name of the folder or file that holds it.
+        images: number of training images; None for a source that draws new images without end.
+        sha256: SHA-256 of the training images, in hexadecimal digits; None if it was not computed.
+        value_range: the two pixel values that are mapped to -1 and 1; None for 8-bit pictures (0 and 255).
+        classes: class names; the condition `label` is an index into them. Empty for data without labels.
+
+    >>> str(DatasetInfo("faces.zip", images=10))
+    'faces.zip, 10 images'
     """
 
     name: str
@@ -116,21 +126,22 @@ class DatasetInfo:
 
 @frozen
 class CheckpointConfig:
-    """What `model.json` holds.
+    """The content of `model.json`; see `describe`, which makes it from a restorer.
 
     Args:
-        step: optimizer steps taken.
+        step: number of optimizer steps that were taken, at least 0.
         network: name and arguments of the network.
-        degradation: name and arguments of the degradation that it undoes.
-        prediction_type: what the network's output means: `x0`, `eps` or `v`.
+        degradation: name and arguments of the degradation that the restorer undoes.
+        prediction_type: meaning of the network's output: `x0`, `eps` or `v`.
         clip_sample: whether x0_hat is clamped to [-1, 1].
-        inverse_input: the linear inverse that the network sees besides x_t, if it does.
-        training: how it was trained.
-        prior: where its trajectories start, if that is known.
-        data: what it was trained on, if that is known.
-        normalization: how a value v of an 8-bit image becomes a number for the network.
-        versions: of the programs that wrote it.
-        format: of the checkpoint.
+        training: the training configuration.
+        prior: distribution over x_T from which trajectories start; None if none was fitted.
+        data: the data set of the training; None if it is not known.
+        inverse_input: settings of the linear inverse that the network sees beside x_t; None for a network that sees x_t
+            alone.
+        normalization: formula that maps a value v of an 8-bit image, 0..255, to [-1, 1].
+        versions: versions of Python and of the packages that wrote the file, by name.
+        format: format number of the checkpoint; a reader refuses every other number.
     """
 
     step: Annotated[int, Field(ge=0)]

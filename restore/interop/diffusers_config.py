@@ -1,7 +1,8 @@
-"""The `config.json` of a UNet2DModel of diffusers as a `UNetConfig`.
+"""The `config.json` of a `UNet2DModel` of diffusers, read as a `UNetConfig` and written from one.
 
-The two describe the same network if time is embedded by sines and cosines, no class is given and no block has skip
-connections of its own in pixels. Any other option is refused by name.
+Both describe the same network if the timestep is embedded by sines and cosines, there are no class labels, and no block
+adds a resized copy of the image (the `SkipDownBlock2D` family). An option that `UNetConfig` cannot express is refused,
+with its name and the values that can be expressed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ __all__ = ["network_options", "read_network", "read_options"]
 
 UNET = "UNet2DModel"
 
-# Kinds of levels, without the first letters of their names in older files: whether they attend, and how they end (None:
-# as the option `downsample_type` or `upsample_type` says).
+# Block types of the levels: (with attention?, kind of resampling at the end). None: the kind that the option
+# `downsample_type` or `upsample_type` gives. Older files write the prefix OLDER before each name.
 OLDER = "UNetRes"
 DOWN: dict[str, tuple[bool, str | None]] = {
     "DownBlock2D": (False, "conv"), "ResnetDownsampleBlock2D": (False, "resnet"), "AttnDownBlock2D": (True, None),
@@ -27,7 +28,7 @@ UP: dict[str, tuple[bool, str | None]] = {
     "UpBlock2D": (False, "conv"), "ResnetUpsampleBlock2D": (False, "resnet"), "AttnUpBlock2D": (True, None),
 }  # fmt: skip
 
-# Options with few possible values: what diffusers takes where a file is silent, then those that can be expressed.
+# Options with few possible values: the default of diffusers, then the values that UNetConfig can express.
 NETWORK: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu", "silu", "swish", "mish", "gelu", "relu"),
     "add_attention": (True, True, False),
@@ -41,7 +42,7 @@ NETWORK: dict[str, tuple[Any, ...]] = {
     "time_embedding_type": ("positional", "positional"),
     "upsample_type": ("conv", "conv", "resnet", None),
 }
-# Those that ours has too, with diffusers' defaults.
+# Options with free values that UNetConfig has, too, with the defaults of diffusers.
 SHAPE: dict[str, Any] = {
     "attention_head_dim": 8,
     "attn_norm_num_groups": None,
@@ -55,17 +56,24 @@ SHAPE: dict[str, Any] = {
     "mid_block_scale_factor": 1,
     "norm_eps": 1e-5,
     "norm_num_groups": 32,
-    "num_train_timesteps": None,  # of an embedding that is learned
+    "num_train_timesteps": None,  # used by learned embeddings alone
     "out_channels": 3,
     "sample_size": None,
     "time_embedding_dim": None,
     "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
 }
-SIZE = 32  # of the images of a network whose file does not say it, where its levels allow it
+SIZE = 32  # image size in pixels where the file gives none; larger if the number of levels requires it
 
 
 def read_network(file: Path) -> tuple[UNetConfig, bool]:
-    """Return the shape that a `config.json` describes, and whether its embedding of time has the cosines first.
+    """Return the network that a `config.json` describes, and whether its time embedding starts with the cosines.
+
+    Args:
+        file: path of the `config.json` of a `UNet2DModel`.
+
+    Returns:
+        The configuration, and True if the first half of the time embedding is cosines (`flip_sin_to_cos`). Our networks
+        start with the sines, so that the weights of the first layer of the embedding must then be reordered.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -104,6 +112,7 @@ def read_network(file: Path) -> tuple[UNetConfig, bool]:
 
 
 def _expect_expressible(file: Path, options: dict[str, Any]) -> None:
+    """Raise ValueError for the first option whose value `UNetConfig` cannot express."""
     unknown = [name for name in options if name not in NETWORK | SHAPE and options[name] is not None]
     channels, size = options["block_out_channels"], options["sample_size"]
     sides = size if isinstance(size, list) else [1 if size is None else size]
@@ -127,16 +136,26 @@ def _expect_expressible(file: Path, options: dict[str, Any]) -> None:
 
 
 def _levels(options: dict[str, Any], way: str, kinds: dict[str, tuple[bool, str | None]]) -> list[tuple[bool, str]]:
-    """Return whether each level attends, and how it ends."""
+    """Return (with attention?, kind of resampling: "conv" or "resnet") for each level."""
     found = [kinds[kind.removeprefix(OLDER)] for kind in options[f"{way}_block_types"]]
     return [(attention, end or options[f"{way}sample_type"] or "conv") for attention, end in found]
 
 
 def network_options(config: UNetConfig) -> dict[str, Any]:
-    """Return the `config.json` of a network; its `time_offset` goes into the weights.
+    """Return the content of the `config.json` with which diffusers builds the same network.
+
+    `time_offset` has no option in diffusers; `their_weights` in `diffusers_weights` accounts for it.
+
+    Args:
+        config: the configuration of one of our networks.
 
     Raises:
-        ValueError: naming the field that a UNet2DModel has no option for, such as `patch_size`.
+        ValueError: with the name of a field whose value a `UNet2DModel` has no option for, such as `patch_size` 2.
+
+    >>> from restore import UNetConfig
+    >>> options = network_options(UNetConfig(image_size=32, model_channels=32, channel_mult=(1, 2)))
+    >>> options["sample_size"], options["block_out_channels"]
+    (32, [32, 64])
     """
     dims = {c // config.num_heads for c in config.attention_channels}
     down, up = (list(zip(config.sides, way)) for way in config.has_attention)
@@ -188,6 +207,7 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
 
 
 def _kind(kinds: dict[str, tuple[bool, str | None]], attention: bool, residual: bool) -> str:
+    """Return the name of the block type of a level."""
     plain, resnet, attending = kinds
     return attending if attention else resnet if residual else plain
 
@@ -198,10 +218,10 @@ def read_options(
     """Return the options in a configuration file of diffusers, completed by the defaults of diffusers.
 
     Args:
-        file: the file.
-        classes: the classes of diffusers that it may configure.
-        fixed: options with few possible values: the default of diffusers, then the values that can be expressed.
-        free: options with any value: the default of diffusers.
+        file: path of the JSON file.
+        classes: names of the diffusers classes that the file may configure; the first is assumed where it names none.
+        fixed: name of each option with few possible values -> (default of diffusers, then every supported value).
+        free: name of each option with free values -> default of diffusers.
 
     Raises:
         FileNotFoundError: if there is no such file.
