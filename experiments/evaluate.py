@@ -2,12 +2,14 @@
 
     python experiments/evaluate.py --model photo-noise --data photos/test --severities 15,25,50
     python experiments/evaluate.py --model runs/photo-blur --data photos.zip --severities 12,25,50 --out photo-blur.json
+    python experiments/evaluate.py --model photo-blur --data photos/test --noise-model photo-noise --find-severity
 
 Every picture is degraded as the model knows it and restored from that severity: as degraded, by the linear inverse if
 there is one, and by one prediction of the model (direct), in tiles as `degrade-restore image` does. Degraded pictures
 are rounded to 8 bits if the model was trained on such. --data is a folder or a zip of clean pictures of any sizes; of
-one that is split into train and test, test is measured. The file of the results holds means over the pictures with
-their 95 % intervals, and the differences to `direct`, measured picture by picture.
+one that is split into train and test, test is measured. On request a noise model that is told the degradation restores
+the same pictures (--noise-model), and the model finds the severity by itself (--find-severity). The file of the results
+holds means over the pictures with their 95 % intervals, and the differences to `direct`, measured picture by picture.
 """
 
 from __future__ import annotations
@@ -49,51 +51,55 @@ class Config(DeviceOptions):
         "auto", description="8bit rounds degraded pictures to 256 levels; auto: as the model was trained"
     )
     tile_size: Count | None = Field(None, description="side in pixels of the tiles of the network (default: about 128)")
+    noise_model: str | None = Field(
+        None, description="name or folder of a model of Gaussian noise, which is told the degradation"
+    )
+    find_severity: bool = Field(False, description="also restore from the severity that the model estimates")
     precision: Precision = Field("float32", description="type of the numbers in the network: float32 or bfloat16")
     out: str = Field("evaluate.json", description="file of the results")
 
 
-def load_restorer(config: Config) -> tuple[Restorer, CheckpointConfig]:
-    """Return the model and how it was trained.
+def load_restorer(name: str, option: str, config: Config) -> tuple[Restorer, CheckpointConfig]:
+    """Return a model and how it was trained.
 
     Raises:
-        UsageError: if none is named, or it cannot be read.
+        UsageError: if it cannot be read.
     """
-    if config.model is None or config.data is None:
-        raise UsageError("--model and --data are both needed: a model or the folder of a run, and clean pictures")
     try:
-        R = load(config.model, config.torch_device())
+        R = load(name, config.torch_device())
         R.precision = config.precision
-        return R, read_checkpoint_config(latest(config.model))
+        return R, read_checkpoint_config(latest(name))
     except (OSError, ValueError) as error:
-        raise UsageError(f"--model {config.model}: {error}") from None
+        raise UsageError(f"{option} {name}: {error}") from None
 
 
-def load_pictures(config: Config, channels: int | None) -> PackedImages:
+def load_pictures(data: str, images: int | None, channels: int | None) -> PackedImages:
     """Return the pictures at their own sizes, uint8.
 
     Raises:
         UsageError: if there are none, or 8-bit pictures do not have as many channels as the model.
     """
-    data = config.data or ""
     try:
         policy = ResizePolicy(1, "none", channels=channels)
     except ValueError as error:
-        raise UsageError(f"--model {config.model}: {error}") from None
-    images = decode_set(held_out(Path(data), "--data")[: config.images], policy, "--data", data).images
-    assert isinstance(images, PackedImages)
-    return images
+        raise UsageError(f"--data {data}: the model takes pictures of {channels} channels ({error})") from None
+    pictures = decode_set(held_out(Path(data), "--data")[:images], policy, "--data", data).images
+    assert isinstance(pictures, PackedImages)
+    return pictures
 
 
 def main(argv: Sequence[str]) -> None:
     """Measure, print the tables, write the file."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
-    R, specification = load_restorer(config)
+    if config.model is None or config.data is None:
+        raise UsageError("--model and --data are both needed: a model or the folder of a run, and clean pictures")
+    R, specification = load_restorer(config.model, "--model", config)
     D = R.degradation
-    pictures = load_pictures(config, R.image_channels)
+    told = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
+    pictures = load_pictures(config.data, config.images, R.image_channels)
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
-    options = PictureOptions(precision, config.tile_size, config.seed)
+    options = PictureOptions(precision, config.tile_size, config.seed, told, config.find_severity)
     severities = config.severities or tuple(sorted({max(1, round(D.T * k / 4)) for k in (1, 2, 3, 4)}))
     tables = []
     for severity in severities:

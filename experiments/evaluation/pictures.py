@@ -2,6 +2,8 @@
 
     degraded         D(x0, t, z), rounded to 8 bits or not
     linear inverse   what the operator alone gives, if D is affine (`experiments.evaluation.linear`)
+    noise model      a restorer of Gaussian noise under the rule `proximal`, if one is given (`restore.conditioned`)
+    found severity   R(x_t, t') with the severity t' that is estimated from x_t alone, if asked for
     direct           R(x_t, t) as `samplers.restore_image` computes it for a user: in tiles, padded to what R divides by
 
 Every picture counts once, whatever its size. Metrics clip images to the range of the data; the images that R is given
@@ -19,8 +21,15 @@ from tqdm import tqdm
 from degrade import expand_level
 from degrade.random import seeded_generator
 from experiments.data.packed import PackedImages
+from experiments.evaluation.accumulate import Accumulator
 from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import InputPrecision, has_linear_inverse, linear_inverse, to_input_precision
+from experiments.evaluation.linear import (
+    INPUT_NOISE,
+    InputPrecision,
+    has_linear_inverse,
+    linear_inverse,
+    to_input_precision,
+)
 from experiments.evaluation.metrics.base import make_metric
 from restore import BaseRestorer
 from restore.value_range import ValueRange
@@ -39,12 +48,16 @@ class PictureOptions:
         input_precision: `8bit` rounds degraded pictures to 256 levels, as a file does; `float32` does not.
         tile_size: side in pixels of the tiles of R; None for the default of `restore_image`, and a side that no picture
             exceeds for whole pictures.
-        seed: of what is random about the degradation, and of the intervals.
+        seed: of what is random about the degradation, of samplers, and of the intervals.
+        noise_model: a restorer of Gaussian noise that restores the pictures too, told what was done to them.
+        find_severity: whether R also restores them from a severity that it finds by itself.
     """
 
     input_precision: InputPrecision = "float32"
     tile_size: int | None = None
     seed: int = 0
+    noise_model: BaseRestorer | None = None
+    find_severity: bool = False
 
 
 def measure_pictures(
@@ -72,12 +85,11 @@ def measure_pictures(
     evaluator = Evaluator(
         [name for name in METRICS if make_metric(name).minimum_size <= smallest], batch_size=1, seed=options.seed
     )
-    names = ("degraded", *(("linear inverse",) if has_linear_inverse(R.degradation) else ()), "direct")
-    sums = {name: evaluator.accumulator() for name in names}
+    sums: dict[str, Accumulator] = {}
     for i, picture in enumerate(tqdm(pictures, f"severity {severity}", disable=None, leave=False)):
         x0 = _divided(ValueRange().normalize(picture[None]).to(device), R.degradation.size_divisor)
         for name, x in _restored(R, x0, severity, i, options).items():
-            sums[name].add(x, x0)
+            sums.setdefault(name, evaluator.accumulator()).add(x, x0)
     return evaluator.summarize({name: own.rows() for name, own in sums.items()}, baseline="direct")
 
 
@@ -90,8 +102,17 @@ def _restored(R: BaseRestorer, x0: Tensor, severity: int, number: int, options: 
         restored = {"degraded": x_t}
         if has_linear_inverse(D):
             restored["linear inverse"] = linear_inverse(D, x_t, t, z, options.input_precision)
-    found = restore_image(R, x_t.clone(), severity, options=RestoreOptions(tile_size=options.tile_size))
-    return {**restored, "direct": found.image}
+    x_t, own = x_t.clone(), RestoreOptions(tile_size=options.tile_size)  # a tensor that autograd knows
+    if options.noise_model is not None:
+        noise = INPUT_NOISE[options.input_precision]
+        told = RestoreOptions(tile_size=options.tile_size, degradation=D, z=z, noise=noise)
+        generator = seeded_generator(x0.device, options.seed, "sampled", number)
+        found = restore_image(options.noise_model, x_t, severity, options=told, generator=generator)
+        restored["noise model"] = found.image
+    if options.find_severity:
+        generator = seeded_generator(x0.device, options.seed, "severity", number)
+        restored["found severity"] = restore_image(R, x_t, options=own, generator=generator).image
+    return {**restored, "direct": restore_image(R, x_t, severity, options=own).image}
 
 
 def _divided(x: Tensor, divisor: int) -> Tensor:

@@ -97,6 +97,23 @@ def test_a_network_that_adds_nothing_to_the_inverse_of_the_whole_picture_scores_
     assert inverse > found.value("degraded", "psnr") + 3
 
 
+def test_a_noise_model_and_a_found_severity_restore_the_same_pictures():
+    D = degrade.make("blur", T=4, cumulative_sigma=(0.5, 1.0, 1.5, 2.0), padding_mode="symmetric")
+    pictures, seen = smooth(SIZES[:1]), []
+    x0 = pictures[0][None].float() / 127.5 - 1
+    R = FunctionRestorer(lambda x, t: (seen.append(int(t[0])), 0.95 * x0 if x.shape == x0.shape else x)[1], D)
+    told = FunctionRestorer(lambda x, t: x0.clone(), degrade.make("gaussian_noise", T=4, schedule=SIGMA))
+    options = PictureOptions("8bit", tile_size=64, noise_model=told, find_severity=True)
+    found = measure_pictures(R, pictures, 3, options)
+    assert list(found.rows) == ["degraded", "linear inverse", "noise model", "found severity", "direct"]
+    # Its prediction is the truth, which agrees with what it is told; blurred pictures are rounded to 8 bits.
+    assert found.value("noise model", "psnr") > 50
+    assert found.value("found severity", "psnr") == found.value("direct", "psnr")
+    assert seen[-1] == 3
+    assert set(seen) - {3}  # severities that were tried
+    assert list(measure_pictures(R, pictures, 3).rows) == ["degraded", "linear inverse", "direct"]
+
+
 def photographs(folder, pictures):
     folder.mkdir(parents=True)
     for i, picture in enumerate(pictures):
@@ -143,6 +160,7 @@ def test_the_file_holds_every_severity_of_the_pictures_that_are_held_out(exporte
     [
         ("--data {0}/set", "--model and --data are both needed"),
         ("--model {0}/nowhere --data {0}/set", "--model {0}/nowhere: "),
+        ("--model {0}/m --noise-model {0}/nowhere --data {0}/set", "--noise-model {0}/nowhere: "),
         ("--model {0}/m --data {0}/nowhere", "--data {0}/nowhere does not exist"),
         ("--model {0}/m --data {0}/set --severities 5", "--severities 5: "),
         ("--model {0}/m --data {0}/set --tile-size 7", "tile_size is 7; it must be a multiple of 2"),
