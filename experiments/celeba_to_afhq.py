@@ -31,8 +31,8 @@ from pydantic import Field, model_validator
 from degrade import Degradation, Source, make
 from degrade.command_line import Options, UsageError, run_main, validated
 from degrade.operators.interpolation import Coupling
-from experiments.data.datasets import DataOptions as Reading
 from experiments.data.datasets import load_data
+from experiments.data.options import DataOptions as Reading
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
 from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.run.options import Count

@@ -33,7 +33,8 @@ from pydantic import Field, model_validator
 
 from degrade import make
 from degrade.command_line import UsageError, run_main
-from experiments.data.datasets import LabelOptions, load_labeled
+from experiments.data.datasets import load_labeled
+from experiments.data.options import LabelOptions
 from experiments.evaluation.diffusion import Classes, DiffusionEvaluator, summary
 from experiments.run.options import Count
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results

@@ -22,7 +22,8 @@ from torch import Tensor
 from degrade import Degradation, expand_level, make
 from degrade.command_line import UsageError, explicit_values, run_main, validated
 from degrade.random import seeded_generator
-from experiments.data.datasets import DataOptions, load_data
+from experiments.data.datasets import load_data
+from experiments.data.options import DataOptions
 from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import InputPrecision, linear_inverse, to_input_precision

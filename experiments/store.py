@@ -6,7 +6,8 @@
     python experiments/store.py fields/ fields.store --size 128 --value-range 200,320 --dtype float16
     python experiments/train.py --data photos.store --size 256
 
-The input is a folder, searched recursively, a zip, or a set of torchvision. Pictures are scaled and cropped as by
+The input is a folder, searched recursively, a zip, or a set of torchvision. A store keeps the names of the pictures, so
+--labels, and --pairs and --cond-images of two stores, work as for folders. Pictures are scaled and cropped as by
 train.py, with its margin. Several workers write blocks of 256 images. A store whose writing was stopped is torn: the
 same command completes it, and writes only what is missing. --check reads a store again and names damaged blocks, which
 the next run of the command writes anew.
@@ -22,7 +23,8 @@ from typing import Literal
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError, explicit_values, run_main, validated
-from experiments.data.datasets import DataOptions, read_split
+from experiments.data.datasets import read_split
+from experiments.data.options import DataOptions
 from experiments.data.store import Store
 from experiments.data.store_writer import forget_damaged, write_store
 from experiments.run.options import Count
@@ -53,8 +55,9 @@ def main(argv: Sequence[str]) -> int:
         if config.check:
             return _check(folder)
         split = read_split(config, config.source, 0, "SOURCE")
+        root = str(Path(config.source))
         entries = sorted(dict([*split.training, *split.validation]).items())
-        write_store(folder, entries, config.resize_policy(config.size), config.dtype, config.workers)
+        write_store(folder, entries, config.resize_policy(config.size), config.dtype, config.workers, root)
         store = Store(folder)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None

@@ -29,7 +29,8 @@ from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.random import seeded_generator
 from degrade.serializable import is_runtime
-from experiments.data.datasets import Datasets, ExampleOptions, load_data, load_examples
+from experiments.data.datasets import Datasets, load_data, load_examples
+from experiments.data.options import ExampleOptions
 from experiments.evaluation.linear import InputPrecision
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.report.content import evaluation_table, restoration_blocks

@@ -11,8 +11,9 @@ from PIL import Image
 
 from degrade.command_line import validated
 from experiments.data.archives import from_path
-from experiments.data.datasets import DataOptions, load_data
+from experiments.data.datasets import load_data
 from experiments.data.decoding import decode
+from experiments.data.options import DataOptions
 
 CPU = torch.device("cpu")
 

@@ -146,7 +146,7 @@ def from_torchvision(name: str, root: Path, download: bool, option: str) -> Spli
 
     kind, parts = TORCHVISION[name]
     found: list[list[Entry]] = []
-    for part in parts:
+    for end, part in zip(("train", "test"), parts, strict=True):
         try:
             dataset = getattr(torchvision.datasets, kind)(root, download=download, **part)
         except Exception as error:  # whatever its downloader raises
@@ -154,7 +154,7 @@ def from_torchvision(name: str, root: Path, download: bool, option: str) -> Spli
             advice = "fetch it by hand and name its folder or zip" if download else "add --download to fetch it"
             raise UsageError(f"{option} {name}: torchvision has no {kind} in {root} ({reason}); {advice}") from None
         items = [_Item(dataset, i) for i in range(len(dataset))]
-        found.append([(f"{name}[{i}]", item) for i, item in enumerate(items)])
+        found.append([(f"{name}/{end}[{i}]", item) for i, item in enumerate(items)])
     return Split(*found)
 
 

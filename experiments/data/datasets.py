@@ -8,100 +8,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from degrade import Source
-from degrade.command_line import Options, UsageError
+from degrade.command_line import UsageError
 from degrade.operators.color import luma
 from degrade.random import Generators, seeded_generator
 from experiments.data.archives import TORCHVISION, Split, from_path, from_torchvision
-from experiments.data.decoding import MARGIN, DecodedSet, ResizePolicy, decode_set
+from experiments.data.decoding import DecodedSet, Entry, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.examples import Examples
 from experiments.data.images import InMemoryImages, WindowedImages
 from experiments.data.labels import class_names, read_labels, to_numbers
+from experiments.data.options import DataOptions, ExampleOptions, LabelOptions
 from experiments.data.packed import PackedImages
-from experiments.data.store import Store, StoredImages, is_store
+from experiments.data.store import StoredImages, is_store
+from experiments.data.stored import open_stores
 from experiments.data.variable_size import VariableSizeImages
 from restore import DatasetInfo
 from restore.conditions import Cond
 from restore.value_range import ValueRange
 
-__all__ = ["DataOptions", "Datasets", "ExampleOptions", "LabelOptions", "load_data", "load_examples", "load_labeled"]
+__all__ = ["Datasets", "load_data", "load_examples", "load_labeled", "read_split"]
 
 DRAWN: dict[str, type[DrawnFaces | DrawnAnimals]] = {"drawn": DrawnFaces, "drawn-animals": DrawnAnimals}
-
-
-class DataOptions(Options):
-    """Data."""
-
-    data: str = Field(
-        "drawn",
-        description=f"drawn, drawn-animals, a folder, a zip, a store (store.py), or one of {', '.join(TORCHVISION)}",
-    )
-    download: bool = Field(False, description="let torchvision fetch the data")
-    data_dir: str = Field("data", description="folder of torchvision's data")
-    resize: Literal["crop", "pad", "none"] = Field(
-        "crop",
-        description="crop: pictures are scaled and cropped; pad: padded with black; none: random windows of --size of"
-        " the pictures at their own resolution",
-    )
-    margin: Annotated[float, Field(ge=1)] = Field(
-        MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
-    )
-    flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
-    rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
-    channels: str = Field(
-        "auto", pattern=r"^(auto|[1-9]\d*)$", description="1, 3, or auto: 1 if every picture is gray; any with a range"
-    )
-    value_range: tuple[float, ...] = Field(
-        (), description="LOW,HIGH: keep the values of the files (16 bits, float, any channels); none for 8-bit pictures"
-    )
-    data_device: Literal["auto", "device", "host"] = Field(
-        "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
-    )
-
-    @field_validator("value_range")
-    @classmethod
-    def _check_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(value) not in (0, 2):
-            raise ValueError("give two values, LOW,HIGH, or none")
-        if value:
-            ValueRange(*value)
-        return value
-
-    @model_validator(mode="after")
-    def _check_channels(self) -> DataOptions:
-        if not self.value_range and self.channels not in ("auto", "1", "3"):
-            raise ValueError(f"--channels {self.channels} needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3")
-        return self
-
-    def resize_policy(self, size: int) -> ResizePolicy:
-        """Return what becomes of every picture."""
-        values = ValueRange(*self.value_range) if self.value_range else None
-        channels = None if self.channels == "auto" else int(self.channels)
-        return ResizePolicy(size, self.resize, self.margin, channels, values)
-
-
-class LabelOptions(DataOptions):
-    """Classes."""
-
-    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
-
-
-class ExampleOptions(LabelOptions):
-    """What belongs to each image."""
-
-    pairs: tuple[str, str] | None = Field(
-        None, description="folders or zips of clean and of degraded images of the same names; replaces --data"
-    )
-    cond_images: str | None = Field(
-        None, description="folder or zip of second images of the same names as those of --data, which the network sees"
-    )
 
 
 class Datasets(NamedTuple):
@@ -165,28 +98,65 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
         drawn: Source = DRAWN[name](size, device)
         source = gray(drawn) if options.channels == "1" else drawn
         return Datasets(name, source, source, 1 if options.channels == "1" else 3)
+    parts = _parts(options, size, seed, device, (name, option))
+    return Datasets(name, *parts.windows, parts.channels, parts.value_range)
+
+
+class _Parts(NamedTuple):
+    """A set to train on and one to measure on: images, for each its name and what opens it, and what they are.
+
+    Args:
+        windows: the images of both.
+        entries: the pictures that they are of.
+        channels: of a picture; images of pairs have twice as many.
+        value_range: of the values that became -1 and 1; None for 8-bit pictures.
+        root: what the names begin with.
+    """
+
+    windows: tuple[WindowedImages, WindowedImages]
+    entries: tuple[list[Entry], list[Entry]]
+    channels: int
+    value_range: ValueRange | None
+    root: str
+
+
+def _parts(
+    options: DataOptions, size: int, seed: int, device: torch.device, named: tuple[str, str], second: str | None = None
+) -> _Parts:
+    """Return the data that an option names, `named` = (its value, the option); with second images if these are named.
+
+    Raises:
+        UsageError: if there is no such data, or none of it can be used.
+    """
+    name, option = named
     if is_store(Path(name)):
-        return _stored(options, size, seed, device, name, option)
-    sets = _read_sets(options, size, read_split(options, name, seed, option), option, name)
+        try:
+            return _stored(options, size, seed, device, named, second)
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{option} {name}: {error}") from None
+    split = read_split(options, name, seed, option, second)
+    sets = _read_sets(options, size, split, option, name)
     training, validation = (_windows(options, size, part, device, i) for i, part in enumerate(sets))
-    return Datasets(name, training, validation, sets[0].channels, options.resize_policy(size).value_range)
+    kept = ([entries[i] for i in part.kept] for entries, part in zip(split, sets, strict=True))
+    values = options.resize_policy(size).value_range
+    return _Parts((training, validation), (next(kept), next(kept)), sets[0].channels, values, name)
 
 
-def _stored(options: DataOptions, size: int, seed: int, device: torch.device, name: str, option: str) -> Datasets:
+def _stored(
+    options: DataOptions, size: int, seed: int, device: torch.device, named: tuple[str, str], second: str | None
+) -> _Parts:
     """Return a store of images, one in eight of which is held out; they are read from disk when they are needed."""
-    try:
-        store = Store(name)
-        order = torch.randperm(len(store), generator=seeded_generator("cpu", seed, "held out"))
-        channels, held_out = store.index.shape[-1], max(1, len(store) // 8)
-        flip = channels == 3 if options.flip is None else options.flip
-        parts = order[held_out:] if len(store) > 1 else order, order[:held_out]
-        training, validation = (
-            StoredImages(store, size, flip and i == 0, device, part, options.rotate and i == 0)
-            for i, part in enumerate(parts)
-        )
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{option} {name}: {error}") from None
-    return Datasets(name, training, validation, channels, store.index.value_range)
+    store, entries, root = open_stores(Path(named[0]), None if second is None else Path(second), named[1])
+    order = torch.randperm(len(store), generator=seeded_generator("cpu", seed, "held out"))
+    channels, count = store.index.shape[-1] // (1 if second is None else 2), max(1, len(store) // 8)
+    numbers = (order[count:] if len(store) > 1 else order, order[:count])
+    flip = channels == 3 if options.flip is None else options.flip
+    training, validation = (
+        StoredImages(store, size, flip and i == 0, device, part, options.rotate and i == 0)
+        for i, part in enumerate(numbers)
+    )
+    own = ([entries[i] for i in part.tolist()] for part in numbers)
+    return _Parts((training, validation), (next(own), next(own)), channels, store.index.value_range, root)
 
 
 def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.device) -> Datasets:
@@ -226,23 +196,17 @@ def _with_belongings(
     option = "--pairs" if kind == "z" else "--data"
     if not second and not options.labels:
         return load_data(options, size, seed, device, name, option)
-    if name in DRAWN or is_store(Path(name)) or (second and _in_torchvision(name)):
-        raise UsageError(f"{option} {name}: labels and second images need a folder or zip of pictures")
-    split = read_split(options, name, seed, option, place)
-    sets = _read_sets(options, size, split, option, name)
-    conds, classes = _labels(options.labels, name, split, sets) if options.labels else (({}, {}), ())
-    training, validation = (
-        Examples(_windows(options, size, part, device, i), kind, conds[i]) for i, part in enumerate(sets)
-    )
-    return Datasets(name, training, validation, sets[0].channels, options.resize_policy(size).value_range, classes)
+    if name in DRAWN or (second and _in_torchvision(name)):
+        raise UsageError(f"{option} {name}: labels and second images need a folder, a zip or a store of pictures")
+    parts = _parts(options, size, seed, device, (name, option), place)
+    conds, classes = _labels(options.labels, parts) if options.labels else (({}, {}), ())
+    training, validation = (Examples(part, kind, cond) for part, cond in zip(parts.windows, conds, strict=True))
+    return Datasets(name, training, validation, parts.channels, parts.value_range, classes)
 
 
-def _labels(
-    source: str, root: str, split: Split, sets: tuple[DecodedSet, DecodedSet]
-) -> tuple[tuple[Cond, ...], tuple[str, ...]]:
+def _labels(source: str, parts: _Parts) -> tuple[tuple[Cond, ...], tuple[str, ...]]:
     """Return the labels of both parts as conditions, and the names of the classes of the first."""
-    kept = [[entries[i] for i in part.kept] for entries, part in zip(split, sets, strict=True)]
-    labels = [read_labels(entries, source, root) for entries in kept]
+    labels = [read_labels(entries, source, parts.root) for entries in parts.entries]
     classes = class_names(labels[0])
     return tuple({"label": to_numbers(own, classes)} for own in labels), classes
 

@@ -49,6 +49,8 @@ class Examples:
         self.images, self.second, self.device = images, second, images.device
         self.cond = {name: values.to(images.device) for name, values in cond.items()}
         self.channels = images.shape[1] // (2 if second else 1)
+        if hasattr(images, "prefetch"):  # images that are read ahead stay so
+            self.prefetch = images.prefetch
 
     def __len__(self) -> int:
         """Return the number N of images."""

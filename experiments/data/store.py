@@ -1,7 +1,7 @@
 """Images on disk that are larger than memory: one array (N, M, M, C) in a file, and an index beside it.
 
     images.bin      the images one after the other, without a header: uint8, float16 or float32, little-endian
-    index.json      shape, type, value range, and for each image its name and label
+    index.json      shape, type, value range, and for each image its name and, if the set knows it, its label
     blocks.jsonl    a line {"block": b, "crc": ...} for each block of BLOCK images that is complete on disk
 
 A program that is stopped leaves a store that lacks blocks: it is *torn*. Reading refuses it, naming how many are
@@ -21,7 +21,7 @@ import zlib
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from degrade.frozen import frozen
 from experiments.data.images import WindowedImages
 from restore.value_range import ValueRange
 
-__all__ = ["BLOCK", "Store", "StoreIndex", "StoredImages", "is_store"]
+__all__ = ["BLOCK", "ReadableStore", "Store", "StoreIndex", "StoredImages", "is_store"]
 
 BLOCK = 256  # images in a block
 IMAGES, INDEX, BLOCKS = "images.bin", "index.json", "blocks.jsonl"
@@ -48,6 +48,8 @@ class StoreIndex:
         shape: (N, M, M, C) of the file; N counts the places of pictures that could not be used, too.
         dtype: type of the values.
         names: name of each picture; empty for a store without names.
+        labels: of each picture, of a set that knows them; else empty, since folders and files tell them by the name.
+        root: the folder, zip or set that the names begin with.
         source: what it was made of, to compare when a torn one is completed.
         value_range: the values that become -1 and 1; None for 8-bit pictures.
         format: of the store.
@@ -56,6 +58,8 @@ class StoreIndex:
     shape: tuple[int, int, int, int]
     dtype: Literal["uint8", "float16", "float32"] = "uint8"
     names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    root: str = ""
     source: str = ""
     value_range: ValueRange | None = None
     format: Annotated[int, Field(ge=1, le=1)] = 1
@@ -191,6 +195,22 @@ class Store:
         return digest.hexdigest()
 
 
+class ReadableStore(Protocol):
+    """Images that are read by number: a store, or two whose images belong together."""
+
+    index: StoreIndex
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def read(self, index: Tensor, pinned: bool = False) -> Tensor:
+        """Return images (n, M, M, C); see `Store.read`."""
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint of the images."""
+
+
 class StoredImages(WindowedImages):
     """Images of a store as windows; see `WindowedImages`.
 
@@ -208,7 +228,7 @@ class StoredImages(WindowedImages):
 
     def __init__(
         self,
-        store: Store,
+        store: ReadableStore,
         size: int,
         flip: bool,
         device: torch.device,

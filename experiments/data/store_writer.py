@@ -28,7 +28,9 @@ Dtype = Literal["uint8", "float16", "float32"]
 PROBED = 64  # pictures that are looked at to choose the number of channels
 
 
-def write_store(folder: Path, entries: Sequence[Entry], policy: ResizePolicy, dtype: Dtype, workers: int) -> None:
+def write_store(
+    folder: Path, entries: Sequence[Entry], policy: ResizePolicy, dtype: Dtype, workers: int, root: str = ""
+) -> None:
     """Write pictures into a store, or those blocks of it that are missing.
 
     Args:
@@ -37,6 +39,7 @@ def write_store(folder: Path, entries: Sequence[Entry], policy: ResizePolicy, dt
         policy: what becomes of each. Without a number of channels there are as many as the first pictures have.
         dtype: type of the stored values; uint8 for 8-bit pictures alone.
         workers: number of threads.
+        root: the folder, zip or set that the names begin with.
 
     Raises:
         ValueError: if the folder holds a store of other pictures, or the type does not suit the values.
@@ -50,6 +53,8 @@ def write_store(folder: Path, entries: Sequence[Entry], policy: ResizePolicy, dt
         shape=(len(entries), policy.side, policy.side, channels),
         dtype=dtype,
         names=tuple(name for name, _ in entries),
+        labels=tuple(read.label for _, read in entries if hasattr(read, "label")),
+        root=root,
         source=repr(policy),
         value_range=policy.value_range,
     )

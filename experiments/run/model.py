@@ -12,7 +12,8 @@ import torch
 
 from degrade import get
 from degrade.command_line import UsageError, validated
-from experiments.data.datasets import Datasets, ExampleOptions, load_data, load_examples
+from experiments.data.datasets import Datasets, load_data, load_examples
+from experiments.data.options import ExampleOptions
 from restore import CheckpointConfig, Restorer, latest, load
 from restore.checkpoint.config import read_checkpoint_config
 from restore.checkpoint.validation import is_model

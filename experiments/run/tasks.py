@@ -16,7 +16,7 @@ from pydantic import Field
 
 from degrade import Degradation, make
 from degrade.command_line import KeyValues, validated
-from experiments.data.datasets import DataOptions
+from experiments.data.options import DataOptions
 from experiments.run.options import Count
 from experiments.run.presets import PRESETS, shrink
 from experiments.run.training import TrainerOptions

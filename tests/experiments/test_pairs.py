@@ -13,9 +13,10 @@ import restore
 from degrade import make
 from degrade.command_line import UsageError, validated
 from experiments import compare, train
-from experiments.data.datasets import ExampleOptions, load_examples
+from experiments.data.datasets import load_examples
 from experiments.data.examples import Examples
 from experiments.data.images import InMemoryImages
+from experiments.data.options import ExampleOptions
 from restore import Restorer, TrainConfig, Trainer
 from restore.data_order import EpochSampler
 from restore.optimizers import Adam

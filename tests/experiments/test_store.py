@@ -11,8 +11,9 @@ from degrade import make
 from degrade.command_line import UsageError, validated
 from experiments import store as program
 from experiments.data import store as stores
-from experiments.data.datasets import DataOptions, load_data
+from experiments.data.datasets import load_data
 from experiments.data.images import InMemoryImages
+from experiments.data.options import DataOptions
 from experiments.data.store import Store, StoredImages
 from restore import Restorer, TrainConfig, Trainer
 from restore.data_order import batch_fetcher
@@ -149,3 +150,36 @@ def test_values_are_stored_as_float(tmp_path):
     assert (data.channels, data.spec.value_range) == (5, store.index.value_range)
     with pytest.raises(UsageError, match="8-bit pictures are stored as uint8"):
         write(tmp_path, "--value-range", "200,320", "--dtype", "uint8")
+
+
+def test_a_deep_tree_of_hashed_folders_is_written_whole(tmp_path, monkeypatch):
+    """As LSUN is unpacked: pictures of the same names in folders three levels deep."""
+    random, expected = np.random.default_rng(0), {}
+    for i in range(22):
+        path = tmp_path / "set" / f"{i % 3:x}" / f"{i % 5:x}" / f"{i % 2:x}" / f"{i // 4:040x}.webp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        expected[str(path)] = random.integers(0, 256, (16, 20 + i, 3), dtype=np.uint8)
+        Image.fromarray(expected[str(path)]).save(path, lossless=True)
+    original, written = program.write_store.__globals__["_write_block"], []
+
+    def stopped(*job):
+        written.append(job[-1])
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return original(*job)
+
+    monkeypatch.setitem(program.write_store.__globals__, "_write_block", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, "--margin", "1", "--workers", "1")
+    noted = stores.finished_blocks(tmp_path / "store").keys()
+    assert len(noted) < 6
+    written[:] = [None] * 3
+    write(tmp_path, "--margin", "1", "--workers", "3")
+    assert sorted(written[3:]) == sorted(set(range(6)) - noted)
+    store = Store(tmp_path / "store")
+    assert list(store.index.names) == sorted(expected)
+    for image, name in zip(store.read(torch.arange(22)), store.index.names, strict=True):
+        left = (expected[name].shape[1] - 16) / 2
+        middle = expected[name][:, int(left) : int(left) + 16]
+        if left == int(left):  # no pixel is divided by the crop
+            assert np.array_equal(image.numpy(), middle)

@@ -14,7 +14,8 @@ from PIL import Image
 import restore
 from degrade.command_line import UsageError, validated
 from experiments import compare, train
-from experiments.data.datasets import DataOptions, load_data
+from experiments.data.datasets import load_data
+from experiments.data.options import DataOptions
 from restore.value_range import ValueRange
 from samplers import Algorithm2, sample
 from tests.experiments.test_train import TINY

@@ -14,9 +14,10 @@ from PIL import Image
 from degrade import make
 from degrade.command_line import UsageError, validated
 from experiments import store as store_program
-from experiments.data.datasets import DataOptions, load_data, load_examples
-from experiments.data.datasets import ExampleOptions as Examples
+from experiments.data.datasets import load_data, load_examples
 from experiments.data.images import InMemoryImages, _turned, _turned_grid
+from experiments.data.options import DataOptions
+from experiments.data.options import ExampleOptions as Examples
 from experiments.data.packed import PackedImages
 from experiments.data.variable_size import VariableSizeImages
 from restore import Restorer, TrainConfig, Trainer

@@ -1,0 +1,83 @@
+"""Options of programs that read images: which data, how pictures become images, and what belongs to each of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from degrade.command_line import Options
+from experiments.data.archives import TORCHVISION
+from experiments.data.decoding import MARGIN, ResizePolicy
+from restore.value_range import ValueRange
+
+__all__ = ["DataOptions", "ExampleOptions", "LabelOptions"]
+
+
+class DataOptions(Options):
+    """Data."""
+
+    data: str = Field(
+        "drawn",
+        description=f"drawn, drawn-animals, a folder, a zip, a store (store.py), or one of {', '.join(TORCHVISION)}",
+    )
+    download: bool = Field(False, description="let torchvision fetch the data")
+    data_dir: str = Field("data", description="folder of torchvision's data")
+    resize: Literal["crop", "pad", "none"] = Field(
+        "crop",
+        description="crop: pictures are scaled and cropped; pad: padded with black; none: random windows of --size of"
+        " the pictures at their own resolution",
+    )
+    margin: Annotated[float, Field(ge=1)] = Field(
+        MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
+    )
+    flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
+    rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
+    channels: str = Field(
+        "auto", pattern=r"^(auto|[1-9]\d*)$", description="1, 3, or auto: 1 if every picture is gray; any with a range"
+    )
+    value_range: tuple[float, ...] = Field(
+        (), description="LOW,HIGH: keep the values of the files (16 bits, float, any channels); none for 8-bit pictures"
+    )
+    data_device: Literal["auto", "device", "host"] = Field(
+        "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
+    )
+
+    @field_validator("value_range")
+    @classmethod
+    def _check_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) not in (0, 2):
+            raise ValueError("give two values, LOW,HIGH, or none")
+        if value:
+            ValueRange(*value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> DataOptions:
+        if not self.value_range and self.channels not in ("auto", "1", "3"):
+            raise ValueError(f"--channels {self.channels} needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3")
+        return self
+
+    def resize_policy(self, size: int) -> ResizePolicy:
+        """Return what becomes of every picture."""
+        values = ValueRange(*self.value_range) if self.value_range else None
+        channels = None if self.channels == "auto" else int(self.channels)
+        return ResizePolicy(size, self.resize, self.margin, channels, values)
+
+
+class LabelOptions(DataOptions):
+    """Classes."""
+
+    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
+
+
+class ExampleOptions(LabelOptions):
+    """What belongs to each image."""
+
+    pairs: tuple[str, str] | None = Field(
+        None, description="folders, zips or stores of clean and of degraded images of the same names; replaces --data"
+    )
+    cond_images: str | None = Field(
+        None,
+        description="folder, zip or store of second images, named as those of --data, which the network sees",
+    )
