@@ -101,13 +101,22 @@ class DiffusionEvaluator:
         """Return n samples by one of the samplers; sample i starts from the same noise for every sampler."""
         step, times = self.samplers[sampler]
         parts = []
-        for k in range(self._count):
-            numbers = rank_slice(n, k, self._count)
+        for k, numbers in enumerate(self._shares(n)):
             options = GenerateOptions(self.seed, self.batch, times, first=numbers.start)
             if numbers:
                 R = self._guided(torch.tensor([k], device=self.device))
                 parts.append(generate_images(R, step, self.noise, len(numbers), options))
         return torch.cat(parts)
+
+    def asked(self, n: int) -> list[str] | None:
+        """Return the class of each of n samples; None for a model without classes."""
+        if self.classes is None:
+            return None
+        return [name for name, numbers in zip(self.classes.names, self._shares(n), strict=True) for _ in numbers]
+
+    def _shares(self, n: int) -> list[range]:
+        """Return the numbers of the samples of each class."""
+        return [rank_slice(n, k, self._count) for k in range(self._count)]
 
     def _guided(self, label: Tensor) -> BaseRestorer:
         """Return the restorer of images of one class (1,), or of one for each (B,); the model if it has no classes."""
@@ -179,7 +188,7 @@ class DiffusionEvaluator:
         detail = f"guidance scale {self.classes.guidance_scale:g}"
         rows = [
             SeverityRow(f"class {label}", detail, x, [""] * n)
-            for label, x in zip(self.classes.names, self.generated(name, n * count).split(n), strict=True)
+            for label, x in zip(self.classes.names, torch.split(self.generated(name, n * count), n), strict=True)
         ]
         render_rows(rows, scale=max(1, 64 // rows[0].panels.shape[-1])).save(path)
         return path

@@ -11,7 +11,7 @@ from PIL import Image
 import degrade
 import restore
 from degrade.command_line import UsageError, parse
-from experiments import ddpm, generate
+from experiments import classifier, ddpm, generate, recognize
 from experiments.data.examples import Examples
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.diffusion import Classes, DiffusionEvaluator
@@ -71,9 +71,10 @@ def conditional(tmp_path_factory):
     """The run of a model of two classes, and its data."""
     folder = tmp_path_factory.mktemp("conditional")
     for label, value in (("cat", 60), ("dog", 200)):
-        (folder / "set" / label).mkdir(parents=True)
-        for i in range(5):
-            Image.new("L", (16, 16), value + i).save(folder / "set" / label / f"{label}{i}.png")
+        for part, n in (("train", 5), ("test", 2)):
+            (folder / "set" / part / label).mkdir(parents=True)
+            for i in range(n):
+                Image.new("L", (16, 16), value + i).save(folder / "set" / part / label / f"{label}{i}.png")
     words = ["--data", folder / "set", "--labels", "folders", "--cond-dropout", 0.2, "--guidance-scale", 2]
     ddpm.main([*TINY, *map(str, [*words, "--sample-steps", 3, "--out", folder / "out"])])
     return folder / "out"
@@ -140,3 +141,21 @@ def test_what_a_model_does_not_know_ends_in_one_line(words, message, conditional
 def test_guidance_needs_labels_that_were_left_out_in_training(words, message):
     with pytest.raises(UsageError, match=message):
         parse(ddpm.Config, ddpm.PRESETS, words.split(), "ddpm.py", "")
+
+
+def test_what_a_conditional_model_generates_is_measured_by_a_classifier(conditional, tmp_path, capsys):
+    data, trained, out = conditional.parent / "set", tmp_path / "classifier", tmp_path / "found.json"
+    classifier.main(["--data", str(data), "--out", str(trained), "--size", "16", "--width", "1", "--epochs", "1",
+                     "--batch-size", "4", "--device", "cpu"])  # fmt: skip
+    words = ["--model", conditional, "--data", data, "--size", 16, "--features", f"classifier:folder={trained}",
+             "--images", 5, "--ancestral-images", 4, "--sample-steps", 2, "--bound-images", 2, "--bound-times", 2,
+             "--guidance-scales", "1,3", "--device", "cpu", "--out", out]  # fmt: skip
+    recognize.main([*map(str, words)])
+    found = json.loads(out.read_text())
+    guided = [f"DDIM, 2 steps, guidance scale {scale}" for scale in (1, 3)]
+    names = ["held-out images", "training images", "DDIM, 2 steps", "ancestral, small variance", *guided]
+    assert list(found["sets"]) == names
+    assert [found["sets"][name]["images"] for name in names[2:]] == [5, 4, 5, 5]
+    assert ["as_asked" in found["sets"][name] for name in names] == [False] * 4 + [True] * 2
+    assert len(found["bits_per_dim"]["times"]) == 2
+    assert "as asked" in capsys.readouterr().out
