@@ -228,8 +228,8 @@ class Degradation(Declarations, Serializable):
             noise: standard deviation of the error of x_t, above 0, a number or a tensor (B,); by default that of
                 rounding to 8 bits.
             spread: standard deviation of the pixels of clean images about `mean`, above 0.
-            mean: (B, C, H, W), or what broadcasts to it; 0 by default. With a guess of x0 it is the projection of
-                that guess onto what x_t tells.
+            mean: (B, C, H, W), or what broadcasts to it; 0 by default. With an estimate of x0, the result is the
+                projection of that estimate onto the images that x_t allows.
 
         Raises:
             ValueError: if D is not affine, or naming the argument, what it is and what was expected.

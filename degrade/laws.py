@@ -168,7 +168,7 @@ def drawing(case: Case) -> Iterator[Deviation]:
 
     try:
         together = D.draw(x0, [own(i) for i in range(len(x0))])
-    except Exception as error:  # of any kind: it is somebody else's code
+    except Exception as error:  # of any kind: the code is not ours
         yield math.inf, f"draw with a list of generators, one for each image: {type(error).__name__}: {error}"
         return
     for i in range(len(x0)):

@@ -155,7 +155,7 @@ class Registry(Generic[B]):
         for point in entry_points(group=self.group):
             try:
                 point.load()
-            except Exception as error:  # somebody else's broken package must not break this one
+            except Exception as error:  # another package that is broken must not break this one
                 package = point.dist.name if point.dist else "unknown package"
                 warnings.warn(f"plugin {point.name!r} of {package} did not load: {error!r}", stacklevel=3)
 

@@ -85,7 +85,7 @@ class Config(TrainerOptions, DiffusionOptions):
 
 
 HO: dict[str, Any] = {
-    **{"loss": "l2", "lr_schedule": "constant", "max_grad_norm": None, "flip": None, "margin": 1.0},
+    **{"loss": "l2", "lr_schedule": "constant", "max_grad_norm": None, "flip": None, "oversize": 1.0},
     **{
         "ema_decay": 0.9999,
         "ema_every": 1,

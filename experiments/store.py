@@ -8,9 +8,9 @@
 
 The input is a folder, searched recursively, a zip, or a set of torchvision. A store keeps the names of the pictures, so
 --labels, and --pairs and --cond-images of two stores, work as for folders. Pictures are scaled and cropped as by
-train.py, with its margin. Several workers write blocks of 256 images. A store whose writing was stopped is torn: the
-same command completes it, and writes only what is missing. --check reads a store again and names damaged blocks, which
-the next run of the command writes anew.
+train.py, with its --oversize. Several workers write blocks of 256 images. A store whose writing was stopped is torn:
+the same command completes it, and writes only what is missing. --check reads a store again and names damaged blocks,
+which the next run of the command writes anew.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Config(DataOptions):
 
     source: CliPositionalArg[str] = Field(description="folder, zip, or name of a torchvision set")
     store: CliPositionalArg[str] = Field(description="folder of the store, made if missing")
-    size: Count = Field(256, description="side in pixels of the images to train on; the store adds the margin")
+    size: Count = Field(256, description="side in pixels of the images to train on; see --oversize for those stored")
     dtype: Literal["uint8", "float16", "float32"] = Field("uint8", description="type of the stored values")
     workers: Count = Field(4, description="number of threads that decode pictures and write")
     check: bool = Field(False, description="compare a store with its checksums instead of writing it")

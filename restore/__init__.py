@@ -1,4 +1,4 @@
-"""Restoration: a network R(x_t, t) = x0_hat that guesses the clean image, its training, and its checkpoints."""
+"""Restoration: a network R(x_t, t) = x0_hat that predicts the clean image, its training, and its checkpoints."""
 
 from restore.base_restorer import BaseRestorer, CondRestorer, FunctionRestorer
 from restore.checkpoint.api import latest, load, load_pretrained, resume, save

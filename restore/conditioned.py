@@ -20,7 +20,7 @@ Cov[x0 | x_t] = (b_t^2 / a_t) J. The first three need an affine D_y; `gradient` 
 `projection` makes sense around a restorer of another degradation than noise: it then keeps the answers of a cold
 restorer consistent with the picture at hand.
 
-A conditioned restorer is a restorer, so every sampler of this project walks with it, unchanged. (DDNM: Wang et al.,
+A conditioned restorer is a restorer, so every sampler of this project can use it. (DDNM: Wang et al.,
 arXiv 2212.00490. DiffPIR: Zhu et al., arXiv 2305.08995. PiGDM: Song et al., ICLR 2023. DPS: Chung et al., arXiv
 2209.14687.)
 """

@@ -8,8 +8,8 @@ The images x_t and their inverse are concatenated as channels, so the network ha
 inverse itself. FBPConvNet (Jin et al., arXiv 1611.03679, 2017) does the same for tomography.
 
 `noise` states how far x_t may be from D(x0, t). In training it is the rounding to 8 bits, or next to nothing. In a
-sampler x_t is D of a guess, with an error that the rounding of T + 1 severities does not describe: a larger `noise` for
-some severities makes the inverse safer there.
+sampler x_t is D of a prediction, with an error that the rounding of T + 1 severities does not describe: a larger
+`noise` for some severities makes the inverse safer there.
 """
 
 from __future__ import annotations

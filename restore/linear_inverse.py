@@ -2,9 +2,9 @@
 
     x0_hat = argmin_v  |D(v, t, z) - x_t|^2 / noise^2 + |v - mean|^2 / spread^2
 
-(Wiener, 1949; Tikhonov, 1963), which is `D.invert`. It is the best linear guess if clean images are N(mean, spread^2 I)
-and x_t has an error N(0, noise^2 I). Nothing is trained, so it serves images of every size, and every restoration by a
-network should be compared with it: a blur that was not rounded to 8 bits is nearly undone by a division.
+(Wiener, 1949; Tikhonov, 1963), which is `D.invert`. It is the best linear estimate if clean images are N(mean, spread^2
+I) and x_t has an error N(0, noise^2 I). Nothing is trained, so it serves images of every size, and every restoration by
+a network should be compared with it: a blur that was not rounded to 8 bits is nearly undone by a division.
 
 What `noise` has to be depends on where x_t comes from:
 
@@ -12,7 +12,7 @@ What `noise` has to be depends on where x_t comes from:
 |--------------------------------------------------|-------------------------------------------------------|
 | rounded to 8 bits, such as a file                | 2 / 255 / sqrt(12), the default                       |
 | computed in float32, never rounded               | 1e-6 to 1e-5                                          |
-| on its way down in a sampler                     | what the guesses before it have left in it; larger    |
+| on its way down in a sampler                     | errors of the predictions before it; larger           |
 | a_t x0 + b_t eps, with z = 0 in place of the eps | b_t, a value for every severity: a table of T + 1     |
 The fine detail of a large photograph is much weaker than `spread`, which holds for all frequencies alike, so a blurred
 photograph wants a larger noise than its rounding: 0.01 to 0.03 for a Gaussian of 1 to 3 pixels. With the default, the

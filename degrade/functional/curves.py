@@ -2,7 +2,7 @@
 
     l_t in 0..T_part,    t = 0..T,    l_0 = 0,    l_t <= l_{t+1}
 
-A composed degradation walks each of its parts along a curve of its own. A curve is a small frozen object that returns
+In a composed degradation, each part follows a curve of its own. A curve is a small frozen object that returns
 the table (l_0, ..., l_T); it is left free except that it starts at the clean level and never goes back.
 
 * `ramp`     l_t = T_part u^power,  u = (t / T - start) / (stop - start) cut to [0, 1]: idle before `start`, finished

@@ -53,7 +53,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _cached_constant(function: F) -> F:
-    """Mark a method that makes tensors to be kept: whoever calls it first must not leave traces on them.
+    """Mark a method whose tensors are kept: they must not depend on the mode of the first call.
 
     torch.compile calls it as it traces and takes the result for a constant.
     """

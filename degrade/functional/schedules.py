@@ -6,7 +6,7 @@ A schedule is a small frozen object that returns the float64 tables (a, b) of T 
 preserving, a_t^2 + b_t^2 = 1, and defined by alpha_bar_t = a_t^2 = prod_{i <= t} (1 - beta_i):
 
 * `linear_beta`  beta_i on a straight line (Ho et al., arXiv 2006.11239, 2020); with no betas given, the published line
-              from 1e-4 to 0.02 over 1000 levels, which T levels walk along in equal steps
+              from 1e-4 to 0.02 over 1000 levels, at T equally spaced positions
 * `cosine`    alpha_bar_t proportional to cos^2((t / T + s) / (1 + s) pi / 2), beta_i <= max_beta
               (Nichol and Dhariwal, arXiv 2102.09672, 2021)
 

@@ -55,7 +55,7 @@ class Case:
     side: int = 128
     images: int = 32
     aim: int | None = None  # how many times faster than the naive loop a training batch should be
-    walk: bool = False  # whether the naive loop is short enough to time it over a whole reverse walk
+    walk: bool = False  # whether the naive loop is short enough to time it over a whole trajectory
 
     def batch(self, device: torch.device, seed: int = 0) -> Batch:
         """Return a training batch; on a device of the same kind, always the same one."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from experiments.bench.contender import Plan, Ready, Setting
-from experiments.bench.rates import peaks
+from experiments.bench.process import BenchCase, BenchConfig, Workloads
 from experiments.bench.report import machine, write_report
+from experiments.bench.throughput import peaks
 from restore import UNetConfig
 
 __all__ = ["compare", "faster", "installed", "networks", "versions"]
@@ -41,19 +41,19 @@ def networks(quick: bool, device: torch.device) -> Sequence[UNetConfig]:
     return [TINY] if quick else CIFAR if device.type == "cuda" else SMALL
 
 
-def faster(setting: Setting, quick: bool) -> dict[str, Setting]:
+def faster(setting: BenchConfig, quick: bool) -> dict[str, BenchConfig]:
     """Return our faster settings by name."""
     low = replace(setting, precision="bfloat16", channels_last=True)
     return {"bfloat16": low} if quick else {"bfloat16": low, "bfloat16, compiled": replace(low, compiled=True)}
 
 
-def versions(build: Callable[[Setting], Ready], setting: Setting, quick: bool) -> list[Plan]:
+def versions(build: Callable[[BenchConfig], Workloads], setting: BenchConfig, quick: bool) -> list[BenchCase]:
     """Return ours in plain float32 and in the faster settings."""
     settings = {"float32": setting, **faster(setting, quick)}
-    return [Plan(f"ours, {name}", build, changed) for name, changed in settings.items()]
+    return [BenchCase(f"ours, {name}", build, changed) for name, changed in settings.items()]
 
 
-def installed(plans: Sequence[Plan], quick: bool) -> list[Plan]:
+def installed(plans: Sequence[BenchCase], quick: bool) -> list[BenchCase]:
     """Return the plans whose libraries are installed; of a quick run only those in float32."""
     kept = [plan for plan in plans if not quick or plan.title.endswith("float32")]
     return [plan for plan in kept if all(find_spec(name.partition(".")[0]) for name in plan.modules)]

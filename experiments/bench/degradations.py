@@ -6,8 +6,8 @@ One training batch is degraded by the closed form and by the loop of `experiment
 loop applies level after level up to max(t), stacks them all and picks one per image. Every number is measured at the
 size it stands for, none is extrapolated. Columns: median milliseconds of both and their ratio, with the aim; time at
 t = T over time at t = 1; growth of a fresh process in its first batch; the largest difference of the two results. A
-second table walks all the way back, Algorithm 2's D(x0, t - 1) - D(x0, t) for t = T..1 at a fixed x0, where the loop
-takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose levels do not build on each other.
+second table follows a whole trajectory, Algorithm 2's D(x0, t - 1) - D(x0, t) for t = T..1 at a fixed x0, where the
+loop takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose levels do not build on each other.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ HEAD = (
     "difference",
     "rounds",
 )
-WALK_HEAD = ("reverse walk", "steps ours", "steps naive", "ours ms", "naive ms", "times")
+WALK_HEAD = ("trajectory", "steps ours", "steps naive", "ours ms", "naive ms", "times")
 
 
 def timed(batch: Batch, repeats: int) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def timed(batch: Batch, repeats: int) -> dict[str, Any]:
     }
 
 
-def walked(batch: Batch) -> dict[str, Any]:
-    """Return the costs of both sides over the reverse walk from T to 0, once each, ours before and after."""
+def reverse_costs(batch: Batch) -> dict[str, Any]:
+    """Return the costs of both sides over a trajectory from T to 0, once each, ours before and after."""
     D, x0, z, device = batch.D, batch.x0, batch.z, batch.x0.device
     levels = batch.levels()
 
@@ -89,7 +89,7 @@ def measured(case: Case, repeats: int, threads: int, device: torch.device) -> di
     batch = case.batch(device)
     setting = {"case": case.title, "degradation": case.name, "arguments": batch.D.arguments, "aim": case.aim}
     shape = {"shape": list(batch.x0.shape)}
-    return {**setting, **shape, **timed(batch, repeats), **peaks, "walk": walked(batch) if case.walk else None}
+    return {**setting, **shape, **timed(batch, repeats), **peaks, "walk": reverse_costs(batch) if case.walk else None}
 
 
 def summary(cases: list[dict[str, Any]]) -> str:

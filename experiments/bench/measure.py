@@ -22,37 +22,39 @@ from experiments.bench.cases import Case
 
 __all__ = ["clock", "in_turn", "matmul_peak", "peak_bytes", "peak_mib", "ratio"]
 
-Thing = Callable[[], Any]
+Workload = Callable[[], Any]
 
 
-def clock(thing: Thing, device: torch.device) -> float:
-    """Return the seconds that `thing` takes."""
+def clock(workload: Workload, device: torch.device) -> float:
+    """Return the seconds that `workload` takes."""
     _finish(device)
     start = perf_counter()
-    thing()
+    workload()
     _finish(device)
     return perf_counter() - start
 
 
-def in_turn(things: Sequence[tuple[Thing, int]], rounds: int, budget: float, device: torch.device) -> list[list[float]]:
-    """Return the seconds of each thing, run in turn, each as often in a round as the number beside it.
+def in_turn(
+    workloads: Sequence[tuple[Workload, int]], rounds: int, budget: float, device: torch.device
+) -> list[list[float]]:
+    """Return the seconds of each workload; they run in turn, each as often in a round as the number beside it.
 
     Args:
-        things: things, warmed up, with their repetitions.
-        rounds: how many at most.
+        workloads: workloads that ran before, each with its number of repetitions.
+        rounds: largest number of rounds.
         budget: seconds after which no further round starts; at least two are run.
-        device: where they compute.
+        device: the device that computes them.
     """
-    times: list[list[float]] = [[] for _ in things]
+    times: list[list[float]] = [[] for _ in workloads]
     for done in range(rounds):
         if done >= 2 and sum(map(sum, times)) > budget:
             break
-        for taken, (thing, repetitions) in zip(times, things):
-            taken += [clock(thing, device) for _ in range(repetitions)]
+        for taken, (workload, repetitions) in zip(times, workloads):
+            taken += [clock(workload, device) for _ in range(repetitions)]
     return times
 
 
-def ratio(one: Thing, other: Thing, pairs: int, budget: float, device: torch.device) -> tuple[float, int]:
+def ratio(one: Workload, other: Workload, pairs: int, budget: float, device: torch.device) -> tuple[float, int]:
     """Return the median of time(one) / time(other) over pairs of runs, and the number of pairs.
 
     The two follow each other at once, and which goes first alternates.
@@ -104,7 +106,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, side: int, repeats: in
     """
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     image, kernel = a.view(1, side, -1, 32), b.view(side, side, 1, 1)
-    ways: tuple[Thing, Thing] = (lambda: a @ b, lambda: torch.conv2d(image, kernel))
+    ways: tuple[Workload, Workload] = (lambda: a @ b, lambda: torch.conv2d(image, kernel))
     seconds = [min(clock(way, device) for _ in range(repeats + 1)) for way in ways]
     return 2 * side**3 / min(seconds)
 

@@ -3,13 +3,13 @@
     python experiments/bench/sampling.py [--out FILE] [--rounds N] [--batch N] [--steps N] [--threads N] [--device cpu]
                                          [--quick]
 
-Both walk `--steps` of 1000 levels back with the ancestral step of DDPM, from noise to images, x0_hat clamped; our
-network is handed over by `restore.to_diffusers`. The columns are those of `experiments/bench/training.py`, with one
+Both take `--steps` steps from level 1000 to 0 with the ancestral step of DDPM, from noise to images, x0_hat clamped;
+our network is handed over by `restore.to_diffusers`. The columns are those of `experiments/bench/training.py`, with one
 forward pass counted for a step.
 
 The second table holds the loop of `samplers.sample` against as many calls of the network alone, in turn in one process:
 the share of time spent outside the network. The third says what the fast settings change, on random weights: the
-network's output at each step from the same x_t, and the images at the end of two walks with the same noise.
+network's output at each step from the same x_t, and the images at the end of two trajectories with the same noise.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from statistics import median
 from typing import Any
 
 from experiments.bench.comparison import compare, faster, installed, versions
-from experiments.bench.contender import Contender, Plan, Setting, interleaved
-from experiments.bench.difference import of_walk
-from experiments.bench.rates import rate_table, rates
+from experiments.bench.precision_error import of_trajectory
+from experiments.bench.process import BenchCase, BenchConfig, BenchProcess, interleaved
 from experiments.bench.report import parser, table
-from experiments.bench.walkers import diffusers_pipeline, ours
+from experiments.bench.sampling_backends import diffusers_pipeline, ours
+from experiments.bench.throughput import rate_table, rates
 from restore import UNetConfig
 
 __all__ = ["main"]
@@ -35,19 +35,19 @@ MS = ("loop_ms", "network_ms")
 APART = ("difference", "step, largest", "step, mean", "end, largest", "end, mean")
 
 
-def plans(setting: Setting, quick: bool) -> list[Plan]:
+def plans(setting: BenchConfig, quick: bool) -> list[BenchCase]:
     """Return the contenders that are installed."""
     low = replace(setting, precision="bfloat16")
     made = [
         *versions(ours, setting, quick),
-        Plan("diffusers, float32", diffusers_pipeline, setting, ("diffusers",)),
-        Plan("diffusers, bfloat16", diffusers_pipeline, low, ("diffusers",)),
+        BenchCase("diffusers, float32", diffusers_pipeline, setting, ("diffusers",)),
+        BenchCase("diffusers, bfloat16", diffusers_pipeline, low, ("diffusers",)),
     ]
     return installed(made, quick)
 
 
-def outside(contender: Contender) -> dict[str, Any]:
-    """Return what share of a walk is not the network's."""
+def outside(contender: BenchProcess) -> dict[str, Any]:
+    """Return the share of the time of a trajectory that the network does not take."""
     steps = contender.plan.setting.steps
     walk, network = (contender.seconds[work] for work in ("walk", "network"))
     # Each round's pair of neighbors is compared: what slows the machine down slows both.
@@ -64,14 +64,14 @@ def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, f
     """Return everything about one network."""
     steps = 2 if options.quick else options.steps
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(network, options.batch, str(options.device), options.threads, steps=steps, folder=folder)
+        setting = BenchConfig(network, options.batch, str(options.device), options.threads, steps=steps, folder=folder)
         contenders = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
     return {
         "network": asdict(network),
         "steps": steps,
         "contenders": rates(contenders, "walk", setting.batch, steps, peak),
         "outside": [outside(c) for c in contenders if "network" in c.seconds],
-        "differences": {title: of_walk(setting, fast) for title, fast in faster(setting, options.quick).items()},
+        "differences": {title: of_trajectory(setting, fast) for title, fast in faster(setting, options.quick).items()},
     }
 
 
@@ -102,8 +102,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measure every network, print the tables and write them as JSON."""
     command = parser("Time sampling beside diffusers.", "sampling")
     command.add_argument("--rounds", type=int, default=5, help="turns of each contender")
-    command.add_argument("--batch", type=int, default=8, help="images of a walk")
-    command.add_argument("--steps", type=int, default=10, help="of a walk")
+    command.add_argument("--batch", type=int, default=8, help="number of images that are sampled together")
+    command.add_argument("--steps", type=int, default=10, help="number of sampling steps")
     compare(command, measured, summary, argv)
 
 

@@ -2,11 +2,11 @@
 
     python experiments/bench/training.py [--out FILE] [--rounds N] [--batch N] [--threads N] [--device cpu] [--quick]
 
-Every contender (`experiments.bench.trainers`) has a process of its own; they take their steps in turn, and the median
-round counts. Columns: images a second, with the range over the rounds; how many times that is of each other library in
-float32; operations of a forward pass, which are matched, and parameters; operations a second (a step is three forward
-passes) and their share of the largest matrix product's in the same precision, measured in this run; memory, by which
-the process grew, compiler included; seconds until everything had run once.
+Every contender (`experiments.bench.training_backends`) has a process of its own; they take their steps in turn, and
+the median round counts. Columns: images a second, with the range over the rounds; how many times that is of each other
+library in float32; operations of a forward pass, which are matched, and parameters; operations a second (a step is
+three forward passes) and their share of the largest matrix product's in the same precision, measured in this run;
+memory, by which the process grew, compiler included; seconds until everything had run once.
 
 Then what the fast settings change, on random weights and one batch: the loss, and the gradient of all weights.
 """
@@ -19,11 +19,18 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from experiments.bench.comparison import compare, faster, installed, versions
-from experiments.bench.contender import Plan, Setting, interleaved
-from experiments.bench.difference import of_step
-from experiments.bench.rates import rate_table, rates
+from experiments.bench.precision_error import of_step
+from experiments.bench.process import BenchCase, BenchConfig, interleaved
 from experiments.bench.report import parser, table
-from experiments.bench.trainers import DIFFUSERS, LUCIDRAINS, diffusers_loop, lucidrains_trainer, ours, write_pictures
+from experiments.bench.throughput import rate_table, rates
+from experiments.bench.training_backends import (
+    DIFFUSERS,
+    LUCIDRAINS,
+    diffusers_loop,
+    lucidrains_trainer,
+    ours,
+    write_pictures,
+)
 from restore import UNetConfig
 
 __all__ = ["main"]
@@ -31,15 +38,15 @@ __all__ = ["main"]
 APART = ("difference", "loss", "loss apart", "gradient, relative", "largest", "mean")
 
 
-def plans(setting: Setting, quick: bool) -> list[Plan]:
+def plans(setting: BenchConfig, quick: bool) -> list[BenchCase]:
     """Return the contenders that are installed."""
     low = replace(setting, precision="bfloat16")
     made = [
         *versions(ours, setting, quick),
-        Plan("lucidrains, float32", lucidrains_trainer, setting, LUCIDRAINS),
-        Plan("lucidrains, bfloat16", lucidrains_trainer, low, LUCIDRAINS),
-        Plan("diffusers, float32", diffusers_loop, setting, DIFFUSERS),
-        Plan("diffusers, bfloat16", diffusers_loop, low, DIFFUSERS),
+        BenchCase("lucidrains, float32", lucidrains_trainer, setting, LUCIDRAINS),
+        BenchCase("lucidrains, bfloat16", lucidrains_trainer, low, LUCIDRAINS),
+        BenchCase("diffusers, float32", diffusers_loop, setting, DIFFUSERS),
+        BenchCase("diffusers, bfloat16", diffusers_loop, low, DIFFUSERS),
     ]
     return installed(made, quick)
 
@@ -47,7 +54,7 @@ def plans(setting: Setting, quick: bool) -> list[Plan]:
 def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, float]) -> dict[str, Any]:
     """Return everything about one network."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        setting = Setting(network, options.batch, str(options.device), options.threads, folder=folder)
+        setting = BenchConfig(network, options.batch, str(options.device), options.threads, folder=folder)
         write_pictures(setting, folder)
         contenders = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
     return {

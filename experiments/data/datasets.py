@@ -228,7 +228,7 @@ def read_split(options: DataOptions, name: str, seed: int, option: str, second: 
 
 
 def _read_sets(options: DataOptions, size: int, split: Split, option: str, name: str) -> tuple[DecodedSet, DecodedSet]:
-    """Return the images to train on and those to measure on, decoded; the latter without a margin."""
+    """Return the images to train on and those to measure on, decoded; the latter of exactly --size."""
     policy = options.resize_policy(size)
     images = decode_set(split.training, policy, option, name)
     if split.validation is split.training:

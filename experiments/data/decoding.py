@@ -2,7 +2,7 @@
 
 A `ResizePolicy` says what becomes of a picture of any size, kind and shape:
 
-    crop     it is scaled and cropped to a square of margin S pixels; a training batch is random S x S windows of it
+    crop     it is scaled and cropped to a square of oversize S pixels; a training batch is random S x S windows of it
     pad      it is put in the middle of a black S x S square, made smaller first if it is larger
     none     it stays as it is; a training batch is random S x S windows of it
     center   the S x S pixels in its middle are kept: what `none` measures on
@@ -38,7 +38,7 @@ from restore.value_range import ValueRange
 
 __all__ = ["Decoded", "DecodedSet", "Entry", "ResizePolicy", "decode", "decode_picture", "decode_set"]
 
-MARGIN = 1.12  # side of what is kept of a photograph, over the side of what is used
+OVERSIZE = 1.12  # ratio of the side of the square that is kept to the side of the windows that are used
 
 Entry = tuple[str, Callable[[], Any]]  # a name, for messages, and what opens the picture, or a tuple of pictures
 
@@ -50,14 +50,14 @@ class ResizePolicy:
     Args:
         size: side S of the images to come.
         fit: `crop`, `pad`, `none` or `center`.
-        margin: side of what `crop` keeps over S, at least 1, for random windows; without meaning for the others.
+        oversize: ratio of the side of the square that `crop` keeps to S, at least 1; not used by the others.
         channels: 1 or 3, or with a value range any number; None keeps one if every picture is gray.
         value_range: of the values in the files, which are then kept as float32; None for 8-bit pictures.
     """
 
     size: Annotated[int, Field(ge=1)]
     fit: Literal["crop", "pad", "none", "center"] = "crop"
-    margin: Annotated[float, Field(ge=1)] = MARGIN
+    oversize: Annotated[float, Field(ge=1)] = OVERSIZE
     channels: Annotated[int, Field(ge=1)] | None = None
     value_range: ValueRange | None = None
 
@@ -68,12 +68,12 @@ class ResizePolicy:
     @property
     def side(self) -> int:
         """The side of what is kept, unless `fit` is `none`, which keeps every picture at its own size."""
-        return round(self.margin * self.size) if self.fit == "crop" else self.size
+        return round(self.oversize * self.size) if self.fit == "crop" else self.size
 
     def for_validation(self, channels: int) -> ResizePolicy:
         """Return the policy for images to measure on: nothing random, as many channels as the training set has."""
         fit = "center" if self.fit == "none" else self.fit
-        return dataclasses.replace(self, fit=fit, margin=1.0, channels=channels)
+        return dataclasses.replace(self, fit=fit, oversize=1.0, channels=channels)
 
     def frame(self, picture: Image.Image) -> Image.Image:
         """Return what is kept of a picture.

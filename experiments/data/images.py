@@ -91,8 +91,8 @@ class WindowedImages:
 
     def _corners(self, index: Tensor, generator: Generators) -> tuple[Tensor, Tensor]:
         """Return the row and the column at which each window of the images numbered `index` begins, (n,) each."""
-        margin = self.shape[-1] - self.size
-        top, left = randint(margin + 1, (len(index), 2), self._here, generator).unbind(1)
+        excess = self.shape[-1] - self.size
+        top, left = randint(excess + 1, (len(index), 2), self._here, generator).unbind(1)
         return top, left
 
     def _slice(self, images: Any, place: int, top: int, left: int) -> Tensor:

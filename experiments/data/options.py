@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from degrade.command_line import Options
 from experiments.data.archives import TORCHVISION
-from experiments.data.decoding import MARGIN, ResizePolicy
+from experiments.data.decoding import OVERSIZE, ResizePolicy
 from restore.value_range import ValueRange
 
 __all__ = ["DataOptions", "ExampleOptions", "LabelOptions"]
@@ -28,8 +28,8 @@ class DataOptions(Options):
         description="crop: pictures are scaled and cropped; pad: padded with black; none: random windows of --size of"
         " the pictures at their own resolution",
     )
-    margin: Annotated[float, Field(ge=1)] = Field(
-        MARGIN, description="side of cropped pictures over --size, for random windows; 1 for none"
+    oversize: Annotated[float, Field(ge=1)] = Field(
+        OVERSIZE, description="side of cropped pictures over --size; training takes random windows of them; 1 for none"
     )
     flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
     rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
@@ -62,7 +62,7 @@ class DataOptions(Options):
         """Return what becomes of every picture."""
         values = ValueRange(*self.value_range) if self.value_range else None
         channels = None if self.channels == "auto" else int(self.channels)
-        return ResizePolicy(size, self.resize, self.margin, channels, values)
+        return ResizePolicy(size, self.resize, self.oversize, channels, values)
 
 
 class LabelOptions(DataOptions):

@@ -42,7 +42,7 @@ class StorePair:
         if kinds[0] != kinds[1]:
             shown = " and ".join(f"{' x '.join(map(str, kind[:3]))} {kind[3]}" for kind in kinds)
             raise ValueError(
-                f"{first.folder} and {second.folder} hold {shown}; write both with the same --size, --margin,"
+                f"{first.folder} and {second.folder} hold {shown}; write both with the same --size, --oversize,"
                 " --channels, --dtype and --value-range"
             )
         self.first, self.second, self.numbers = first, second, numbers

@@ -1,7 +1,7 @@
 """The row "linear inverse" of a table of restorations: what can be had from the operator alone, without training.
 
     D affine                       D.invert(x_t, t, z), with the noise of the precision in which x_t comes
-    x_t = a_t x0 + b_t eps         the same with z = 0 and the noise sqrt(b_t^2 + noise^2), since nobody is told eps
+    x_t = a_t x0 + b_t eps         the same with z = 0 and the noise sqrt(b_t^2 + noise^2), since eps is not known
 
 For an image that was turned into another one, whose z is that other image, there is no such row.
 """

@@ -59,7 +59,7 @@ class TranslationEvaluator:
         self.seed, self.batch, self.steps = seed, batch, steps
 
     def times(self, start: int) -> list[int]:
-        """Return the severities that a walk from `start` visits."""
+        """Return the severities of a trajectory from `start`."""
         return spaced_timesteps(start, min(self.steps, start))
 
     def generator(self, use: str) -> torch.Generator:
@@ -93,7 +93,7 @@ class TranslationEvaluator:
         }
 
     def walk(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
-        """Return the images at the end of the sampler's walk from severity `start`, in batches."""
+        """Return the images at the end of the sampler's trajectory from severity `start`, in batches."""
         ends = []
         for x_part, z_part in zip(*(torch.split(v, self.batch) for v in (x, z))):
             if name == "direct":
@@ -113,16 +113,16 @@ class TranslationEvaluator:
         )
 
     def reverse_strip(self, path: Path) -> Path:
-        """Rows of the reverse walk, for each sampler, from the same starts."""
+        """Rows of the trajectories of each sampler, from the same starts."""
         starts, _ = DatasetPrior(self.sets.unseen_other)(2, self.generator("pictures"))
         times = self.times(self.D.T)
         shown = [times[k] for k in spaced_levels(len(times) - 1, 9)]
-        guess = direct(self.R, starts, self.D.T)
+        predicted = direct(self.R, starts, self.D.T)
         walks = {name: self.visited(name, starts) for name in SAMPLERS}
         rows = []
         for i, start in enumerate(starts):
             rows.append(
-                SeverityRow("direct", "R(x_T, T)", torch.stack([start, guess[i]]), [f"t = {self.D.T}", "t = 0"])
+                SeverityRow("direct", "R(x_T, T)", torch.stack([start, predicted[i]]), [f"t = {self.D.T}", "t = 0"])
             )
             for name, walk in walks.items():
                 panels = torch.stack([walk[t][i] for t in shown])

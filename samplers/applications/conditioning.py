@@ -1,14 +1,14 @@
 """Restoration of a picture by a restorer that was trained on another degradation: `restore.conditioned` on a picture.
 
     y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation, or a mask of one's own
-    x_T = D(guess, T, z)               the start, with D what R undoes, z as D draws it, guess = D_y.invert(y) or y
+    x_T = D(v, T, z)                   the start, with D what R undoes, z as D draws it, v = D_y.invert(y) or y
 
 and any sampler goes from there to 0 around `Conditioned(R, measurement, rule)`. R may work in tiles: D_y is applied to
 the whole picture. If R undoes D_y itself, the start is y at t_y, and the rule `projection` holds every prediction to
 what y tells.
 
-The default sampler is `DDPM`: with little or no fresh noise the pattern of the guess stays in the picture. On crops of
-two photographs, with a noise model of 750 steps, 20 steps and the rule `proximal`, PSNR in dB is
+The default sampler is `DDPM`: with little or no fresh noise the pattern of the first estimate stays in the picture. On
+crops of two photographs, with a noise model of 750 steps, 20 steps and the rule `proximal`, PSNR in dB is
 
 | sampler        | blur  | pixelate | half of the pixels missing |
 |----------------|-------|----------|----------------------------|

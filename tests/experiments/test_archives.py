@@ -21,7 +21,7 @@ def test_one_image_in_eight_is_held_out_of_training(tmp_path):
     assert (len(data.training), len(data.validation)) == (15, 2)
     assert sorted(grays(data.training) + grays(data.validation)) == list(range(17))
     assert grays(load(tmp_path / "set").validation) == grays(data.validation)
-    assert data.validation.images.shape[-1] == 16  # without a margin, and so without chance
+    assert data.validation.images.shape[-1] == 16  # not larger than --size, and so without chance
     assert torch.equal(data.validation.at(torch.tensor([1, 0])), data.validation.at(torch.tensor([0, 1])).flip(0))
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from experiments.bench import degradations, network, sampling, training
 from experiments.bench.cases import CASES
-from experiments.bench.contender import Plan, Setting, interleaved
 from experiments.bench.flops import forward_flops, matched
+from experiments.bench.process import BenchCase, BenchConfig, interleaved
 from restore import UNetConfig
 
 
@@ -87,7 +87,7 @@ def test_operations_are_those_counted_by_hand(side):
 
 def test_a_contender_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"odd one failed:(.|\n)*ZeroDivisionError"):
-        interleaved([Plan("odd one", broken, Setting(UNetConfig(), 1))], 1)
+        interleaved([BenchCase("odd one", broken, BenchConfig(UNetConfig(), 1))], 1)
 
 
 def broken(setting):

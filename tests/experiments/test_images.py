@@ -34,7 +34,7 @@ def random_set(n=6, channels=3, side=9, size=8, **how):
     return InMemoryImages(pixels, size, **how)
 
 
-def test_without_margin_and_mirrors_images_come_as_they_are():
+def test_without_windows_and_mirrors_images_come_as_they_are():
     images = random_set(side=8, flip=False)
     index = torch.tensor([4, 0, 4])
     assert isinstance(images, MapDataset)

@@ -75,7 +75,7 @@ def test_a_pair_shares_window_and_mirror_and_those_without_a_partner_are_named(p
 def test_pairs_are_matched_below_the_folders_that_hold_all_of_them(tmp_path, pairs, capsys):
     (tmp_path / "deep").mkdir()
     (tmp_path / "degraded").rename(tmp_path / "deep" / "degraded")
-    data = load(pairs=(pairs[0], str(tmp_path / "deep")), margin=1.0, flip=False)
+    data = load(pairs=(pairs[0], str(tmp_path / "deep")), oversize=1.0, flip=False)
     x0, given = data.training.at(torch.arange(len(data.training)))
     assert_paired(x0, given["z"])
     with pytest.raises(UsageError, match="no name is in both"):
@@ -142,7 +142,7 @@ def test_labels_come_from_folders_or_a_file_and_reach_the_network(tmp_path, caps
             [f"{label}{i}.png" for i in range(5)],
             lambda v, add=60 * (label == "dog"): v + add,
         )
-    options = {"data": str(tmp_path / "set"), "margin": 1.0, "flip": False}
+    options = {"data": str(tmp_path / "set"), "oversize": 1.0, "flip": False}
     data = load(**options, labels="folders")
     assert data.classes == ("cat", "dog")
     x0, given = data.training.at(torch.arange(len(data.training)))

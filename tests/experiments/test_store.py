@@ -143,7 +143,7 @@ def test_values_are_stored_as_float(tmp_path):
     fields = np.random.default_rng(0).uniform(200, 320, (5, 16, 16, 5)).astype(np.float32)
     for i, field in enumerate(fields):
         np.save(tmp_path / "set" / f"{i}.npy", field)
-    write(tmp_path, "--margin", "1", "--value-range", "200,320", "--dtype", "float32")
+    write(tmp_path, "--oversize", "1", "--value-range", "200,320", "--dtype", "float32")
     store = Store(tmp_path / "store")
     assert torch.equal(store.read(torch.arange(5)), torch.from_numpy(fields))
     data = load_data(validated(DataOptions, {}), 16, 0, CPU, str(tmp_path / "store"), "--data")
@@ -170,11 +170,11 @@ def test_a_deep_tree_of_hashed_folders_is_written_whole(tmp_path, monkeypatch):
 
     monkeypatch.setitem(program.write_store.__globals__, "_write_block", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, "--margin", "1", "--workers", "1")
+        write(tmp_path, "--oversize", "1", "--workers", "1")
     noted = stores.finished_blocks(tmp_path / "store").keys()
     assert len(noted) < 6
     written[:] = [None] * 3
-    write(tmp_path, "--margin", "1", "--workers", "3")
+    write(tmp_path, "--oversize", "1", "--workers", "3")
     assert sorted(written[3:]) == sorted(set(range(6)) - noted)
     store = Store(tmp_path / "store")
     assert list(store.index.names) == sorted(expected)

@@ -19,11 +19,11 @@ from restore.optimizers import Adam
 from tests.experiments.test_store import Scale
 
 CPU = torch.device("cpu")
-WRITE = ["--size", "8", "--margin", "1", "--workers", "2"]
+WRITE = ["--size", "8", "--oversize", "1", "--workers", "2"]
 
 
 def load(**options):
-    return load_examples(validated(ExampleOptions, {"margin": 1.0, "flip": True, **options}), 8, 0, CPU)
+    return load_examples(validated(ExampleOptions, {"oversize": 1.0, "flip": True, **options}), 8, 0, CPU)
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,7 @@ BAD = [
     ("--degradation interpolation --data {0}/gray", "turns images into others; name those with --partner-data"),
     ("--degradation interpolation --data {0}/gray --partner-data {0}/color", "--partner-data {0}/color has 3 channels"),
     ("--data {0}/gray --channels 2", "--channels 2 needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3"),
-    ("--data {0}/gray --margin 0.5", "--margin 0.5: input should be greater than or equal to 1"),
+    ("--data {0}/gray --oversize 0.5", "--oversize 0.5: input should be greater than or equal to 1"),
     ("--data {0}/gray --resize squeeze", "--resize squeeze: input should be 'crop', 'pad' or 'none'"),
     ("--prior guess", "--prior guess: input should be"),
     (

@@ -21,7 +21,7 @@ from samplers import Algorithm2, sample
 from tests.experiments.test_train import TINY
 
 CPU = torch.device("cpu")
-EXACT = {"margin": 1.0, "flip": False}
+EXACT = {"oversize": 1.0, "flip": False}
 
 
 def load(path, size=16, **options):

@@ -1,8 +1,8 @@
-"""Contenders: things timed against each other, each in a process of its own.
+"""Contenders of a benchmark, each in a process of its own.
 
-So none shares an allocator, compiled code or global settings with another (accelerate's precision is global), and the
-memory of each can be told: by how much its process grew, or its GPU memory, from after its imports until the end. While
-one works the others wait.
+Contenders then share no allocator, compiled code or global settings (the precision of accelerate is global), and the
+memory of each can be measured: the growth of its process, or of its GPU memory, from after its imports until the end.
+While one works, the others wait.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from experiments.bench.flops import forward_flops
 from experiments.bench.measure import clock, peak_bytes
 from restore import UNet, UNetConfig
 
-__all__ = ["Contender", "Plan", "Ready", "Setting", "interleaved"]
+__all__ = ["BenchCase", "BenchConfig", "BenchProcess", "Workloads", "interleaved"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchConfig:
     """What all contenders of a comparison have in common, and in which precision one of them computes."""
 
     network: UNetConfig
@@ -38,8 +38,8 @@ class Setting:
     precision: Literal["float32", "bfloat16"] = "float32"
     compiled: bool = False
     channels_last: bool = False
-    steps: int = 10  # of a walk back
-    folder: str = ""  # of pictures
+    steps: int = 10  # of a trajectory
+    folder: str = ""  # with pictures
 
     @property
     def size(self) -> int:
@@ -57,27 +57,27 @@ class Setting:
         return net.to(device=self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
-class Ready(NamedTuple):
+class Workloads(NamedTuple):
     """A contender that has been built: its network, and its kinds of work, each done as often as asked."""
 
     net: nn.Module
     works: dict[str, Callable[[int], object]]
 
 
-class Plan(NamedTuple):
+class BenchCase(NamedTuple):
     """How to build a contender: what to import first, and the function that does, from its setting."""
 
     title: str
-    build: Callable[[Setting], Ready]
-    setting: Setting
+    build: Callable[[BenchConfig], Workloads]
+    setting: BenchConfig
     modules: tuple[str, ...] = ()
 
 
 @dataclass
-class Contender:
+class BenchProcess:
     """A contender at work in its own process, warmed up; `seconds` are lists by kind of work."""
 
-    plan: Plan
+    plan: BenchCase
     seconds: dict[str, list[float]] = field(default_factory=dict)
     parameters: int = 0
     flops: int = 0  # of one forward pass, for one image
@@ -87,7 +87,7 @@ class Contender:
     def __post_init__(self) -> None:
         # Not a child of this process, which has grown itself: one of a server that has only imported.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "restore", "experiments.bench.contender"])
+        context.set_forkserver_preload(["torch", "restore", "experiments.bench.process"])
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.plan))
         self._process.start()
@@ -117,9 +117,9 @@ class Contender:
         return answer
 
 
-def interleaved(plans: Sequence[Plan], rounds: int, repetitions: int = 1) -> list[Contender]:
+def interleaved(plans: Sequence[BenchCase], rounds: int, repetitions: int = 1) -> list[BenchProcess]:
     """Return the contenders after so many rounds, in each of which everyone has had its turn."""
-    contenders = [Contender(plan) for plan in plans]
+    contenders = [BenchProcess(plan) for plan in plans]
     for _ in range(rounds):
         for contender in contenders:
             contender.measure(repetitions)
@@ -128,7 +128,7 @@ def interleaved(plans: Sequence[Plan], rounds: int, repetitions: int = 1) -> lis
     return contenders
 
 
-def _serve(pipe: Any, plan: Plan) -> None:
+def _serve(pipe: Any, plan: BenchCase) -> None:
     for stream in (1, 2):  # progress bars of others
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     warnings.simplefilter("ignore")
@@ -139,7 +139,7 @@ def _serve(pipe: Any, plan: Plan) -> None:
     gc.collect()  # so that loaders of others end their own processes
 
 
-def _work(pipe: Any, plan: Plan) -> None:
+def _work(pipe: Any, plan: BenchCase) -> None:
     torch.set_num_threads(plan.setting.threads)
     device = torch.device(plan.setting.device)
     for name in plan.modules:

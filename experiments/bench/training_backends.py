@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from degrade import make
 from degrade.optional import require
-from experiments.bench.contender import Ready, Setting
 from experiments.bench.flops import forward_flops, matched
+from experiments.bench.process import BenchConfig, Workloads
 from experiments.data.images import InMemoryImages
 from restore import EMAConfig, Restorer, TrainConfig, Trainer, to_diffusers
 from restore.losses import L2
@@ -34,16 +34,16 @@ __all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "o
 
 LUCIDRAINS = ("denoising_diffusion_pytorch", "experiments.data.images")
 DIFFUSERS = ("diffusers", "accelerate", "diffusers.training_utils", "experiments.data.images")
-LONG = 10**6  # steps that nobody reaches
+LONG = 10**6  # more steps than any benchmark takes
 
 
-def pictures(setting: Setting, n: int = 128) -> Tensor:
+def pictures(setting: BenchConfig, n: int = 128) -> Tensor:
     """Return n pictures (n, 3, S, S) uint8 of smooth random color."""
     coarse = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     return (nn.functional.interpolate(coarse, size=setting.size, mode="bilinear") * 255).to(torch.uint8)
 
 
-def write_pictures(setting: Setting, folder: str) -> None:
+def write_pictures(setting: BenchConfig, folder: str) -> None:
     """Write `pictures` as PNG files."""
     from PIL import Image
 
@@ -51,7 +51,7 @@ def write_pictures(setting: Setting, folder: str) -> None:
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(Path(folder) / f"{i:03}.png")
 
 
-def ours(setting: Setting) -> Ready:
+def ours(setting: BenchConfig) -> Workloads:
     """Return this library's training."""
     net = setting.net()
     config = TrainConfig(
@@ -61,17 +61,17 @@ def ours(setting: Setting) -> Ready:
     )  # fmt: skip
     training = Trainer(Restorer(net, make("gaussian_noise", T=1000), "eps"), config)
     run = training.run(InMemoryImages(pictures(setting).to(setting.device), setting.size))
-    return Ready(net, {"step": lambda n: deque(islice(run, n), maxlen=0)})
+    return Workloads(net, {"step": lambda n: deque(islice(run, n), maxlen=0)})
 
 
-def lucidrains_unet(width: int, setting: Setting) -> nn.Module:
+def lucidrains_unet(width: int, setting: BenchConfig) -> nn.Module:
     """Return their network at a width, with as many levels as ours."""
     library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     net: nn.Module = library.Unet(dim=width, dim_mults=setting.network.channel_mult)
     return net
 
 
-def lucidrains_trainer(setting: Setting) -> Ready:
+def lucidrains_trainer(setting: BenchConfig) -> Workloads:
     """Return their Trainer, with their own step."""
     library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     _choose_device(setting)
@@ -90,10 +90,10 @@ def lucidrains_trainer(setting: Setting) -> Ready:
         trainer.train_num_steps = trainer.step + n
         trainer.train()
 
-    return Ready(net, {"step": steps})
+    return Workloads(net, {"step": steps})
 
 
-def diffusers_loop(setting: Setting) -> Ready:
+def diffusers_loop(setting: BenchConfig) -> Workloads:
     """Return the loop of the diffusers example, with our network in their words."""
     diffusers, accelerate, utils = (require(name, "the benchmark", "bench") for name in DIFFUSERS[:3])
     _choose_device(setting)
@@ -130,10 +130,10 @@ def diffusers_loop(setting: Setting) -> Ready:
         for x0 in islice(batches, n):
             step(x0)
 
-    return Ready(accelerator.unwrap_model(model), {"step": steps})
+    return Workloads(accelerator.unwrap_model(model), {"step": steps})
 
 
-def _choose_device(setting: Setting) -> None:
+def _choose_device(setting: BenchConfig) -> None:
     """Tell accelerate, which would take a GPU if it saw one."""
     if torch.device(setting.device).type == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "1"

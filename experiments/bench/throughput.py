@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from experiments.bench.contender import Contender
 from experiments.bench.measure import matmul_peak
+from experiments.bench.process import BenchProcess
 from experiments.bench.report import table
 
 __all__ = ["peaks", "rate_table", "rates"]
@@ -29,7 +29,7 @@ def peaks(device: torch.device, quick: bool) -> dict[str, float]:
 
 
 def rates(
-    contenders: Sequence[Contender], work: str, images: int, passes: int, peak: dict[str, float]
+    contenders: Sequence[BenchProcess], work: str, images: int, passes: int, peak: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Return a row for each contender.
 

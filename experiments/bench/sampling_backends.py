@@ -1,4 +1,4 @@
-"""Contenders of the sampling benchmark: walks from noise to images with the same weights.
+"""Contenders of the sampling benchmark: sampling from noise with the same weights.
 
 ours         `samplers.sample` with `DDPM()` on `gaussian_noise`; and, as work of its own, the calls of R alone
 diffusers    DDPMPipeline with DDPMScheduler; in bfloat16 it runs under autocast, as ours does
@@ -12,15 +12,15 @@ import torch
 
 from degrade import expand_level
 from degrade.optional import require
-from experiments.bench.contender import Ready, Setting
-from experiments.bench.difference import autocast, noise, restorer
+from experiments.bench.precision_error import autocast, noise, restorer
+from experiments.bench.process import BenchConfig, Workloads
 from restore import to_diffusers
 from samplers import DDPM, sample, spaced_timesteps
 
 __all__ = ["diffusers_pipeline", "ours"]
 
 
-def ours(setting: Setting) -> Ready:
+def ours(setting: BenchConfig) -> Workloads:
     """Return this library's sampler."""
     R = restorer(setting)
     x_T, times = noise(setting), spaced_timesteps(1000, setting.steps)
@@ -36,10 +36,10 @@ def ours(setting: Setting) -> Ready:
             for t in times[:-1]:
                 R(x_T, expand_level(t, x_T))
 
-    return Ready(R.net, {"walk": walk, "network": network})
+    return Workloads(R.net, {"walk": walk, "network": network})
 
 
-def diffusers_pipeline(setting: Setting) -> Ready:
+def diffusers_pipeline(setting: BenchConfig) -> Workloads:
     """Return the pipeline of diffusers, with our network in their words."""
     diffusers = require("diffusers", "the benchmark", "bench")
     folder = to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder))
@@ -53,4 +53,4 @@ def diffusers_pipeline(setting: Setting) -> Ready:
             for _ in range(n):
                 pipeline(setting.batch, generator, num_inference_steps=setting.steps, output_type="np")
 
-    return Ready(unet, {"walk": walk})
+    return Workloads(unet, {"walk": walk})

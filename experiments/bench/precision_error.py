@@ -1,7 +1,7 @@
 """What faster settings change in the numbers, against float32 in the plain way, on random weights.
 
 step    the loss of one batch, and the gradient g of all weights: |g_fast - g| / |g|, the largest and mean |g_fast - g|
-walk    x0_hat at every step from the same x_t, and the images at the end of two walks with the same noise
+walk    x0_hat at every step from the same x_t, and the images at the end of two trajectories with the same noise
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from degrade import expand_level, make
-from experiments.bench.contender import Setting
+from experiments.bench.process import BenchConfig
 from restore import Restorer, UNet
 from samplers import DDPM, Transition, spaced_timesteps, trajectory
 
-__all__ = ["autocast", "noise", "of_step", "of_walk", "restorer"]
+__all__ = ["autocast", "noise", "of_step", "of_trajectory", "restorer"]
 
 
-def of_step(plain: Setting, fast: Setting) -> dict[str, float]:
+def of_step(plain: BenchConfig, fast: BenchConfig) -> dict[str, float]:
     """Return how far loss and gradient of one training batch are apart."""
     loss, gradient = _gradient(plain)
     other, fast_gradient = _gradient(fast)
@@ -34,7 +34,7 @@ def of_step(plain: Setting, fast: Setting) -> dict[str, float]:
     }
 
 
-def of_walk(plain: Setting, fast: Setting) -> dict[str, float]:
+def of_trajectory(plain: BenchConfig, fast: BenchConfig) -> dict[str, float]:
     """Return how far the predicted noise is apart at each step, and the images in [-1, 1] at the end."""
     slow_R, fast_R = restorer(plain), restorer(fast)
     x_T = noise(plain)
@@ -55,7 +55,7 @@ def of_walk(plain: Setting, fast: Setting) -> dict[str, float]:
     }
 
 
-def restorer(setting: Setting) -> Restorer:
+def restorer(setting: BenchConfig) -> Restorer:
     """Return the restorer of Gaussian noise that the setting describes, clamped, in evaluation mode."""
     R = Restorer(setting.net(), make("gaussian_noise", T=1000), "eps", True, setting.precision).eval()
     if setting.compiled:
@@ -63,8 +63,8 @@ def restorer(setting: Setting) -> Restorer:
     return R
 
 
-def noise(setting: Setting) -> Tensor:
-    """Return where walks start (batch, C, S, S)."""
+def noise(setting: BenchConfig) -> Tensor:
+    """Return the start of trajectories, (batch, C, S, S)."""
     generator = torch.Generator(setting.device).manual_seed(0)
     shape = (setting.batch, setting.network.in_channels, setting.size, setting.size)
     return torch.randn(shape, generator=generator, device=setting.device)
@@ -76,7 +76,7 @@ def _output(R: Restorer, visit: Transition) -> Tensor:
     return out
 
 
-def _gradient(setting: Setting) -> tuple[float, Tensor]:
+def _gradient(setting: BenchConfig) -> tuple[float, Tensor]:
     """Return the loss of predicting noise from noise, and its gradient by all weights in one vector."""
     net = setting.net()
     if setting.compiled:
