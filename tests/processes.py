@@ -1,4 +1,4 @@
-"""What each of the processes of tests/restore/test_devices.py does: python -m tests.processes FOLDER."""
+"""What each of the processes of tests/restore/test_distributed.py does: python -m tests.processes FOLDER."""
 
 from __future__ import annotations
 
