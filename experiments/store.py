@@ -6,11 +6,11 @@
     python experiments/store.py fields/ fields.store --size 128 --value-range 200,320 --dtype float16
     python experiments/train.py --data photos.store --size 256
 
-The input is a folder, searched recursively, a zip, or a set of torchvision. A store keeps the names of the pictures, so
---labels, and --pairs and --cond-images of two stores, work as for folders. Pictures are scaled and cropped as by
-train.py, with its --oversize. Several workers write blocks of 256 images. A store whose writing was stopped is torn:
-the same command completes it, and writes only what is missing. --check reads a store again and names damaged blocks,
-which the next run of the command writes anew.
+The input is what --data of train.py names: a folder, searched recursively, a zip, or a set of torchvision or of the
+library `datasets`. A store keeps the names of the pictures, so --labels, and --pairs and --cond-images of two stores,
+work as for folders. Pictures are scaled and cropped as by train.py, with its --oversize. Several workers write blocks
+of 256 images. A store whose writing was stopped is torn: the same command completes it, and writes what is missing.
+--check reads a store again and names damaged blocks, which the next run of the command writes anew.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROGRAM = "store.py"
 class Config(DataOptions):
     """Store."""
 
-    source: CliPositionalArg[str] = Field(description="folder, zip, or name of a torchvision set")
+    source: CliPositionalArg[str] = Field(description="folder, zip, name of a torchvision set, or hf:NAME_OR_FOLDER")
     store: CliPositionalArg[str] = Field(description="folder of the store, made if missing")
     size: Count = Field(256, description="side in pixels of the images to train on; see --oversize for those stored")
     dtype: Literal["uint8", "float16", "float32"] = Field("uint8", description="type of the stored values")

@@ -26,7 +26,7 @@ from experiments.data.formats import readable_suffixes
 from experiments.data.listing import Listing, Picture, list_pictures
 from experiments.data.matching import matched
 
-__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision", "held_out"]
+__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision", "held_out", "one_in_eight"]
 
 COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
@@ -74,7 +74,7 @@ def from_path(path: Path, seed: int, option: str, second: Path | None = None, va
     entries = [picture.entry for picture in listing.pictures]
     if len(entries) == 1:
         return Split(entries, entries)
-    return _one_in_eight(entries, seed)
+    return one_in_eight(entries, seed)
 
 
 def _listed(path: Path, option: str, second: Path | None, values: bool) -> tuple[Listing, Split | None]:
@@ -175,7 +175,8 @@ class _Item:
         return str(self.dataset[self.number][1])
 
 
-def _one_in_eight(entries: list[Entry], seed: int) -> Split:
+def one_in_eight(entries: list[Entry], seed: int) -> Split:
+    """Return pictures in random order, one in eight of them, at least one, held out."""
     shuffled, validation = _shuffled(entries, seed), max(1, len(entries) // 8)
     return Split(shuffled[validation:], shuffled[:validation])
 

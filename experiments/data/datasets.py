@@ -1,7 +1,8 @@
 """The data of an experiment: what `--data` names, as a training set and a held-out one.
 
 `drawn` (faces) and `drawn-animals` are drawn by this project, endlessly, and need no files. `mnist`, `cifar10` and so
-on are sets of torchvision, in --data-dir or fetched into it with --download. Everything else is a zip or a folder.
+on are sets of torchvision, in --data-dir or fetched into it with --download; `hf:NAME_OR_FOLDER` is a set of the
+library `datasets`. Everything else is a zip, a folder or a store.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from experiments.data.archives import TORCHVISION, Split, from_path, from_torchv
 from experiments.data.decoding import DecodedSet, Entry, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.examples import Examples
+from experiments.data.hf import PREFIX, from_datasets
 from experiments.data.images import InMemoryImages, WindowedImages
 from experiments.data.labels import class_names, read_labels, to_numbers
 from experiments.data.options import DataOptions, ExampleOptions, LabelOptions
@@ -196,7 +198,7 @@ def _with_belongings(
     option = "--pairs" if kind == "z" else "--data"
     if not second and not options.labels:
         return load_data(options, size, seed, device, name, option)
-    if name in DRAWN or (second and _in_torchvision(name)):
+    if name in DRAWN or (second and (_in_torchvision(name) or name.startswith(PREFIX))):
         raise UsageError(f"{option} {name}: labels and second images need a folder, a zip or a store of pictures")
     parts = _parts(options, size, seed, device, (name, option), place)
     conds, classes = _labels(options.labels, parts) if options.labels else (({}, {}), ())
@@ -216,11 +218,13 @@ def _in_torchvision(name: str) -> bool:
 
 
 def read_split(options: DataOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
-    """Return the pictures of a folder, a zip or a torchvision set, with a second picture each if `second` is given.
+    """Return the pictures of a folder, a zip or a set of a library, with a second picture each if `second` is given.
 
     Raises:
         UsageError: if there are none.
     """
+    if name.startswith(PREFIX):
+        return from_datasets(name, seed, option)
     if _in_torchvision(name):
         return from_torchvision(name, Path(options.data_dir), options.download, option)
     partner = None if second is None else Path(second)

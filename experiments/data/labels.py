@@ -1,6 +1,6 @@
 """Class labels of pictures: from the folders that hold them, from a torchvision set, or from a CSV file.
 
-`folders`    the name of the folder that holds a picture; for a set of torchvision, its own label
+`folders`    the name of the folder that holds a picture; for a set of torchvision or `datasets`, its own
 FILE.csv     lines of name and label; the name is the path in the folder or zip, or the file name alone. A first line
              that names no picture is taken as a heading.
 

@@ -19,7 +19,8 @@ class DataOptions(Options):
 
     data: str = Field(
         "drawn",
-        description=f"drawn, drawn-animals, a folder, a zip, a store (store.py), or one of {', '.join(TORCHVISION)}",
+        description="drawn, drawn-animals, a folder, a zip, a store (store.py), hf:NAME_OR_FOLDER of the library"
+        f" `datasets`, or one of {', '.join(TORCHVISION)}",
     )
     download: bool = Field(False, description="let torchvision fetch the data")
     data_dir: str = Field("data", description="folder of torchvision's data")
@@ -68,7 +69,9 @@ class DataOptions(Options):
 class LabelOptions(DataOptions):
     """Classes."""
 
-    labels: str | None = Field(None, description="classes that the network is told: folders, or a CSV of name,label")
+    labels: str | None = Field(
+        None, description="classes that the network is told: folders (or those of a set), or a CSV of name,label"
+    )
 
 
 class ExampleOptions(LabelOptions):
