@@ -186,12 +186,13 @@ def main(argv: Sequence[str]) -> None:
     measured = final.measure(config.eval_images)
     pictures = [final.forward_strip(folder / "forward.png"), final.restoration_strip(folder / "restored.png")]
     x0, z, cond = final.images(4)
+    numbers = evaluation_table(f"Restored from severity {D.T}", measured["evaluation"])
     blocks = [
         *restoration_blocks(training.ema.with_cond(**cond) if cond else training.ema, x0, z, "algorithm2", final.times),
-        evaluation_table(f"Restored from severity {D.T}", measured["evaluation"]),
+        dataclasses.replace(numbers, note=" ".join([numbers.note, *data.remarks])),
     ]
     title = f"{config.loss} loss of {D.name}"
-    write_results(folder, Results(measured, table(measured), pictures, title, blocks), device)
+    write_results(folder, Results(measured, [*table(measured), *data.remarks], pictures, title, blocks), device)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,18 @@ class Datasets(NamedTuple):
         return DatasetInfo(self.name, len(data), data.sha256, self.value_range, self.classes)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of measurements and pictures has to know of data that are not 8-bit pictures in gray or RGB."""
+        found = []
+        if self.value_range is not None:
+            low, high = self.value_range.low, self.value_range.high
+            found.append(f"An RMSE of 1 is the range of the values, {low:g}..{high:g}: 0.01 is {(high - low) / 100:g}.")
+        if self.channels not in (1, 3):
+            shown = "first 3" if self.channels > 3 else "first"
+            found.append(f"Pictures show the {shown} of {self.channels} channels.")
+        return tuple(found)
+
+    @property
     def partners(self) -> Datasets | None:
         """The degraded images of pairs as a data set of their own; None for other data."""
         training, validation = self.training, self.validation

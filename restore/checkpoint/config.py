@@ -97,6 +97,8 @@ class DatasetInfo:
 
     >>> str(DatasetInfo("faces.zip", images=10))
     'faces.zip, 10 images'
+    >>> str(DatasetInfo("fields", images=10, value_range=ValueRange(200.0, 320.0)))
+    'fields, 10 images, values 200..320'
     """
 
     name: str
@@ -121,7 +123,8 @@ class DatasetInfo:
 
     def __str__(self) -> str:
         count = "" if self.images is None else f", {self.images} images"
-        return f"{self.name}{count}" + (f", sha256 {self.sha256[:12]}" if self.sha256 else "")
+        values = f", values {self.value_range.low:g}..{self.value_range.high:g}" if self.value_range else ""
+        return f"{self.name}{count}{values}" + (f", sha256 {self.sha256[:12]}" if self.sha256 else "")
 
 
 @frozen

@@ -116,6 +116,10 @@ def test_a_set_of_five_channels_is_trained_measured_drawn_and_restored_in_its_un
     measured = json.loads((out / "metrics.json").read_text())["evaluation"]
     assert 0 < measured["rows"]["direct"]["rmse"]["value"] < 1
     assert (out / "restored.png").stat().st_size > 0
+    for said in (capsys.readouterr().out, (out / "report.html").read_text()):
+        assert "An RMSE of 1 is the range of the values, 200..320: 0.01 is 1.2." in said
+        assert "Pictures show the first 3 of 5 channels." in said
+    assert "values 200..320" in (out / "report.html").read_text()
     compare.main(["--model", str(out), "--images", "2", "--steps", "1", "--severities", "0", "--device", "cpu"])
 
     R = restore.load(out / "model")
