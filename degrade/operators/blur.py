@@ -3,14 +3,13 @@
     x_t = G_t * ... * G_1 * x0    per channel, along rows and along columns
 
 G_i holds exp(-d^2 / 2 sigma_i^2) at `kernel_size` integers around 0, scaled to sum 1. All G_i of one boundary rule are
-diagonal in one basis of waves V (`degrade.functional.boundary`), so a chain of any length is one product of gains, in
-two forms:
+diagonal in one basis of waves V (`degrade.functional.boundary`), so a chain of any length is one product of gains,
 
-    x_t = A_t x0 B_t^T,    A_t = V diag(g_t) V^-1,    g_t(w) = prod_{i <= t} H_i(w)
-        = V (g_t g_t^T . c) V^T,    c = V^-1 x0 V^-T
+    x_t = V (g_t g_t^T . c) V^T,    c = V^-1 x0 V^-T,    g_t(w) = prod_{i <= t} H_i(w)
 
-with its own V and g_t for the height and for the width. The first is the cheaper one for a level, since an image's
-matrices serve all its channels; the second for the change between two levels, which share c and the way back.
+with its own V and g_t for the height and for the width. The way there and back is a fast transform where that is
+faster, else products with matrices (`degrade.functional.wave_transform`). The change between two levels and the inverse
+are other functions of the gains, at the same cost.
 
 Free are the widths sigma_i (`degrade.functional.sigmas`), the cut of the kernel, the boundary, and whether the last
 level is the mean color. That mean is the one that the blur itself tends to, the amplitude of the constant wave: all
@@ -30,6 +29,7 @@ Bansal et al. (arXiv 2208.09392, 2022) use
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, ClassVar
 
 import torch
@@ -37,11 +37,12 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.functional.boundary import PaddingMode, boundary_basis
+from degrade.functional.boundary import PaddingMode, boundary_weights
 from degrade.functional.levels import LevelTables, SizedLevelTables
 from degrade.functional.proximal import damped
 from degrade.functional.sigmas import AnySigmas, Exponential, sigma_table
-from degrade.functional.wave_inverse import solve_in_waves, wave_constants
+from degrade.functional.wave_inverse import end_waves, solve_in_waves
+from degrade.functional.wave_transform import WaveTransform, wave_transform
 from degrade.registry import register
 
 __all__ = ["Blur"]
@@ -78,35 +79,36 @@ class Blur(Degradation):
     tables: ClassVar[SizedLevelTables]
 
     def precompute(self) -> SizedLevelTables:
-        """Return the gains g (T + 1, N) for height and width; constant are V and V^-1 for height and width."""
+        """Return the gains g (T + 1, N) for height and width; the constants are those of the transform."""
         self._gains(torch.zeros(1, dtype=torch.float64))  # refuses what does not go together, before any image is seen
         return SizedLevelTables(self._at_size)
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return A_t x0 B_t^T, and x0 itself at t = 0."""
-        A_t, B_t = self._matrices(x0, t)
-        return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bij,bcjk,blk->bcil", A_t, x0, B_t), x0)
+        """Return the image of the waves at level t, and x0 itself at t = 0."""
+        return torch.where(t.view(-1, 1, 1, 1) > 0, self._filtered(x0, t), x0)
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return the image of the difference of gains."""
-        V_h, V_w, inverse_h, inverse_w, *_ = self.tables.constants(x0)
-        c = inverse_h @ x0 @ inverse_w.mT
-        return V_h @ (self._attenuate(c, s) - self._attenuate(c, t)) @ V_w.mT
+        transform, constants = self._transform(x0), self.tables.constants(x0)
+        return transform.back(
+            (self._gain_of(x0, s) - self._gain_of(x0, t)) * transform.forward(x0, constants), constants
+        )
 
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return A_t^T u B_t, and u itself at t = 0."""
-        A_t, B_t = self._matrices(u, t)
-        return torch.where(t.view(-1, 1, 1, 1) > 0, torch.einsum("bji,bcjk,bkl->bcil", A_t, u, B_t), u)
+        """Return W D(W^-1 u), since D is symmetric in the norm with the weights W of the pixels; u itself at t = 0."""
+        if self.padding_mode != "reflect":
+            return self.apply(u, t, z)
+        W = self.tables.constants(u)[-1]
+        return torch.where(t.view(-1, 1, 1, 1) > 0, W * self._filtered(u / W, t), u)
 
     def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
         """Return the proximal map, found among the waves: `degrade.functional.wave_inverse`."""
-        V_h, V_w, inverse_h, inverse_w, d_h, d_w, E_h, E_w = self.tables.constants(x)
-        U_h, U_w = V_h * d_h, V_w * d_w
-        near = (inverse_h @ x @ inverse_w.mT) / (d_h[:, None] * d_w)
-        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, x))
-        G = (g_h[:, :, None] * g_w[:, None, :])[:, None]
-        ends = (E_h, E_w) if self.padding_mode == "reflect" else None
-        return x + U_h @ solve_in_waves(G, ends, U_h.mT @ x_t @ U_w, near, rho) @ U_w.mT
+        if self.padding_mode != "reflect":
+            return self._invert(x, x_t, t, z, rho)
+        transform, constants = self._transform(x), self.tables.constants(x)
+        E_h, E_w, W = constants[-3:]
+        near, measured = (transform.forward(v, constants) for v in (x, x_t / W))
+        return x + transform.back(solve_in_waves(self._gain_of(x, t), E_h, E_w, measured, near, rho), constants)
 
     def _invert(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
         """Return x + V (G / (G^2 + rho) V^-1 (x_t - D(x))), a division between the waves.
@@ -115,11 +117,10 @@ class Blur(Degradation):
         `symmetric`; under `reflect`, the two end pixels of an axis weigh half. This norm is the better one to restore
         images: the Euclidean one rings at reflected borders (RMSE .096 against .089 for CIFAR-10 at 8 bits).
         """
-        V_h, V_w, inverse_h, inverse_w, *_ = self.tables.constants(x)
-        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, x))
-        G = (g_h[:, :, None] * g_w[:, None, :])[:, None]
-        c = inverse_h @ x_t @ inverse_w.mT - G * (inverse_h @ x @ inverse_w.mT)
-        return x + V_h @ (damped(G, rho) * c) @ V_w.mT
+        transform, constants = self._transform(x), self.tables.constants(x)
+        G = self._gain_of(x, t)
+        c = transform.forward(x_t, constants) - G * transform.forward(x, constants)
+        return x + transform.back(damped(G, rho) * c, constants)
 
     def _at_size(self, height: int, width: int, dtype: torch.dtype) -> LevelTables:
         half = self.kernel_size // 2
@@ -128,11 +129,12 @@ class Blur(Degradation):
                 f"{self.name}: x0 is {height} x {width}; reflected borders of a kernel of {self.kernel_size} need more "
                 f"than {half} pixels: take kernel_size <= {2 * min(height, width) - 1} or another padding_mode"
             )
-        (w_h, V_h), (w_w, V_w) = boundary_basis(self.padding_mode, height), boundary_basis(self.padding_mode, width)
-        inverses = (torch.linalg.inv(V_h), torch.linalg.inv(V_w))
-        (d_h, E_h), (d_w, E_w) = wave_constants(self.padding_mode, V_h), wave_constants(self.padding_mode, V_w)
-        constants = (V_h, V_w, *inverses, d_h, d_w, E_h, E_w)
-        return LevelTables(self._gains(w_h), self._gains(w_w), constants=constants)
+        transform = wave_transform(self.padding_mode, height, width)
+        constants = transform.constants()
+        if self.padding_mode == "reflect":
+            W_h, W_w = (boundary_weights("reflect", N) for N in (height, width))
+            constants += end_waves(height), end_waves(width), W_h[:, None] * W_w
+        return LevelTables(*(self._gains(w) for w in transform.frequencies()), constants=constants)
 
     def _gains(self, w: Tensor) -> Tensor:
         """Return g (T + 1, N) at frequencies w (N,)."""
@@ -152,21 +154,21 @@ class Blur(Degradation):
             raise ValueError("cumulative_sigma falls; what is blurred stays blurred, so the totals must not decrease")
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)
 
-    def _matrices(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return A_t (B, H, H) and B_t (B, W, W) for images like x."""
-        V_h, V_w, inverse_h, inverse_w, *_ = self.tables.constants(x)
+    def _transform(self, x: Tensor) -> WaveTransform:
+        height, width = map(operator.index, x.shape[-2:])  # as the tables, a compiled graph holds for one size
+        return wave_transform(self.padding_mode, height, width)
+
+    def _level(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gains of the height (B, H) and of the width (B, W) at level t."""
         g_h, g_w = self.tables.gather(t, x)
-        A_t = self._matrix(t, g_h, V_h, inverse_h)
-        return A_t, A_t if x.shape[2] == x.shape[3] else self._matrix(t, g_w, V_w, inverse_w)
+        return self._ended(g_h, t), self._ended(g_w, t)
 
-    def _matrix(self, t: Tensor, g: Tensor, V: Tensor, inverse: Tensor) -> Tensor:
-        """Return V diag(g) V^-1 (B, N, N) for the gains g (B, N) at level t; of wave 0 alone where that is due."""
-        return V * self._ended(g, t)[:, None, :] @ inverse
+    def _gain_of(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the gains at level t of the amplitudes of images like x."""
+        return self._transform(x).gains(*self._level(x, t))
 
-    def _attenuate(self, c: Tensor, t: Tensor) -> Tensor:
-        """Return the amplitudes at level t from those of x0."""
-        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, c))
-        return g_h[:, None, :, None] * c * g_w[:, None, None, :]
+    def _filtered(self, x: Tensor, t: Tensor) -> Tensor:
+        return self._transform(x).filtered(x, *self._level(x, t), self.tables.constants(x))
 
     def _ended(self, g: Tensor, t: Tensor) -> Tensor:
         """Return the gains g (B, N) at level t, all but that of wave 0, the constant, erased at T where that is due."""
