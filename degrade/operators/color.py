@@ -83,7 +83,7 @@ class Decolor(Degradation):
             ValueError: for luma of images without three channels.
         """
         (s_t,) = self.tables.gather(t, x0)
-        return s_t * x0 + (1 - s_t) * self._gray(x0)
+        return torch.lerp(self._gray(x0), x0, s_t)
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (s_s - s_t) (x0 - m(x0))."""

@@ -70,12 +70,12 @@ class Mask(Degradation):
     def alpha_map(self, t: Tensor, x: Tensor, center: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return a_t (B, 1, H, W) for images like `x` around `center`, rows (B,) and columns (B,), or the middle."""
         (quadrants,) = self.tables.gather(t, x)
-        H, W = x.shape[2:]
-        center_h, center_w = center if center is not None else (t.new_full((1,), center_index(N)) for N in (H, W))
-        d_h = (torch.arange(H, device=x.device) - center_h[:, None]).abs()
-        d_w = (torch.arange(W, device=x.device) - center_w[:, None]).abs()
-        image = torch.arange(len(x), device=x.device).view(-1, 1, 1)
-        return quadrants[image, d_h[:, :, None], d_w[:, None, :]][:, None]
+        return _around(quadrants, x, center)
+
+    def alpha_change(self, t: Tensor, s: Tensor, x: Tensor, center: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return a_s - a_t, as `alpha_map` returns a_t."""
+        (at_s,), (at_t,) = self.tables.gather(s, x), self.tables.gather(t, x)
+        return _around(at_s - at_t, x, center)
 
     def missing(self, x: Tensor, t: Tensor, z: Params = None) -> Tensor:
         """Return where less than half of the image is left at level t, (B, 1, H, W) bool."""
@@ -145,8 +145,7 @@ class Inpaint(Mask):
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) x0."""
-        center = self.center_of(x0, z)
-        return (self.alpha_map(s, x0, center) - self.alpha_map(t, x0, center)) * x0
+        return self.alpha_change(t, s, x0, self.center_of(x0, z)) * x0
 
     def center_of(self, x0: Tensor, z: Params) -> tuple[Tensor, Tensor] | None:
         """Return the rows (B,) and the columns (B,) of the mask's center in each image, or None for the middle."""
@@ -200,12 +199,11 @@ class MaskToColor(Mask):
         Raises:
             ValueError: if the given color has another number of channels than x0, or z is not one color per image.
         """
-        a_t = self.alpha_map(t, x0)
-        return a_t * x0 + (1 - a_t) * self._color(x0, z)
+        return torch.lerp(self._color(x0, z), x0, self.alpha_map(t, x0))
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return (a_s - a_t) (x0 - c)."""
-        return (self.alpha_map(s, x0) - self.alpha_map(t, x0)) * (x0 - self._color(x0, z))
+        return self.alpha_change(t, s, x0) * (x0 - self._color(x0, z))
 
     def _color(self, x0: Tensor, z: Params) -> Tensor:
         """Return the colors, (B, C, 1, 1) or (C, 1, 1)."""
@@ -216,3 +214,17 @@ class MaskToColor(Mask):
             raise ValueError(f"{self.name}: x0 has {C} channels and color {len(self.color)}: give it {C} numbers")
         # Filled, not copied from the host, which would wait for the device.
         return torch.stack([x0.new_full((1, 1), value) for value in self.color])
+
+
+def _around(quadrants: Tensor, x: Tensor, center: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return (B, 1, H, W), the entries of the quadrants (B, ...) at the distances of pixels of x from the centers."""
+    sides = x.shape[2:]
+    if center is None:  # copied in four pieces, which is faster than to look up each pixel
+        for dim, N in ((1, sides[0]), (2, sides[1])):
+            c = center_index(N)
+            before = quadrants.narrow(dim, 1, c).flip(dim)
+            quadrants = torch.cat([before, quadrants.narrow(dim, 0, N - c)], dim)
+        return quadrants[:, None]
+    d_h, d_w = ((torch.arange(N, device=x.device) - c[:, None]).abs() for N, c in zip(sides, center))
+    image = torch.arange(len(x), device=x.device).view(-1, 1, 1)
+    return quadrants[image, d_h[:, :, None], d_w[:, None, :]][:, None]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import degrade
 from degrade.functional.sigmas import Constant, Incremental
-from degrade.operators.snow import STRENGTHS, _enlarged
+from degrade.operators.snow import STRENGTHS, _zoom_center
 from experiments.bench.naive import blur_kernels, blurred, holes, inpainted, pixelated, snowed
 from tests.cases import images
 
@@ -183,7 +183,7 @@ def test_the_noise_plane_is_a_clipped_zoom(sides, zoom):
     zoomed = np.stack([scipy.ndimage.zoom(plane, zoom, order=1) for plane in noise.numpy()])
     top, left = ((large - N) // 2 for large, N in zip(zoomed.shape[1:], sides))
     expected = torch.from_numpy(zoomed[:, top : top + sides[0], left : left + sides[1]])
-    torch.testing.assert_close(_enlarged(noise, zoom, *sides), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(_zoom_center(noise, zoom, *sides), expected, rtol=0, atol=1e-12)
 
 
 @quick
