@@ -112,8 +112,10 @@ class Decolor(Degradation):
         rows = [[s_t.square() + rho, -k * s_t], [rho * k, (1 + rho) * s_t]]
         inner = torch.stack([torch.cat(row, -1)[:, 0, 0] for row in rows], 1) / determinant[:, 0]
         eye = torch.eye(C, dtype=x.dtype, device=x.device)
-        matrix = damped(s_t, rho)[:, 0] * (eye - e.mT @ e) + e.mT @ inner @ e  # (B, C, C)
-        return x + torch.einsum("bij,bjhw->bihw", matrix, x_t - self.apply(x, t, z))
+        inverse = damped(s_t, rho)[:, 0] * (eye - e.mT @ e) + e.mT @ inner @ e  # (B, C, C)
+        A = s_t[:, 0] * eye + (1 - s_t[:, 0]) * self._weights(x)[:, :, 0].mT
+        kept = torch.bmm(eye - inverse @ A, x.flatten(2))
+        return torch.baddbmm(kept, inverse, x_t.flatten(2)).view_as(x)
 
     def _weights(self, x: Tensor) -> Tensor:
         """Return w (C, 1, 1)."""
