@@ -14,10 +14,13 @@ the interval is the shortest that holds 90 % of it. There are two sources of x0:
   calibrated on them (`samplers.applications.severity_model`), so the interval holds the true severity nine times in ten
   for single pictures like them, on average over severities 0..T; more often where the levels are so few that one is
   enough.
-* None: the restorations of the picture itself, x0 = R(x, t), with c = t only, and a fixed tolerance in place of C_t.
-  This needs an R whose restoration hardly depends on the severity it is given, as networks for noise nearly are. An R
-  that undoes exactly the severity it is given, as for blur, is consistent at every smaller severity. Therefore R is
-  evaluated around the estimate, and where its restorations differ much the estimate is not confident.
+* None: the restorations of the picture itself, x0 = R(x, t), with c = t only, and in place of C_t the variance of the
+  difference of features over the crops and draws, and a tolerance. The difference is evaluated at some severities,
+  then at more around the best ones, and is interpolated in between. For Gaussian noise (`additive` and `gaussian`) it
+  is that between the noise found and the noise that R itself expects to find (`severity_view`), which tells noise that
+  R was told too little of from what belongs to the image. For other degradations R needs to be one whose restoration
+  hardly depends on the severity it is given: one that undoes exactly that, as for blur, is consistent at every smaller
+  severity. R is evaluated around the estimate, and where its restorations differ much the estimate is not confident.
 
 phi are logarithms of energies, of bands an octave wide and of the differences of channels, in x and in a residual: in z
 where x and R(x, c) determine it (noise), together with the correlation of z and R(x, c); in x - D(R(x, c), c, z) where
@@ -35,20 +38,19 @@ from torch import Tensor
 
 from degrade import Degradation, Params, expand_level, map_params, quantize_8bit
 from degrade.frozen import frozen
-from degrade.precision import to_float64
 from degrade.random import Generators
 from restore import BaseRestorer
 from samplers.applications.severity_model import (
     TOLERANCE,
     Likelihood,
     Simulated,
-    band_energies,
     calibrated,
-    features,
     held_out_levels,
+    interpolated,
     knot_levels,
     shortest,
 )
+from samplers.applications.severity_view import View, probed_features
 from samplers.loop import inference_mode
 
 __all__ = ["SeverityEstimate", "SeverityOptions", "estimate_severity"]
@@ -57,7 +59,6 @@ NUM_HELD_OUT = 4  # severities of each reference picture that the interval is ca
 NUM_DRAWS = 8  # of z at each severity
 MAX_SENSITIVITY = 0.15  # largest change of a restoration with the given severity, as a share of R(x, t) - x
 MAX_MISFIT = 6.0  # largest mean squared deviation of features, in units of their variance
-PROBE_FRACTIONS = (0.15, 0.4, 0.65, 0.9)  # severities that R is given, as fractions of T
 UNKNOWN_PARAMS = "z cannot be computed from a picture: give z, or reference pictures"
 
 
@@ -88,8 +89,8 @@ class SeverityOptions:
     """How a severity is estimated.
 
     Args:
-        num_knots: number of severities at which reference pictures are degraded, 2 or more; between them, mean and
-            covariance of the features are interpolated.
+        num_knots: number of severities at which pictures are simulated, 2 or more; between them, mean and covariance of
+            the features are interpolated. Without reference pictures, half as many are added around the best ones.
         batch_size: number of pictures in one call of R, 1 or more.
     """
 
@@ -133,14 +134,15 @@ def estimate_severity(
         _check_reference(reference, x)
     params_known = z is not None or not D.random or D.identifiable
     in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
-    view = _View(D, R, params_known, in_8_bits, options.batch_size, generator)
+    view = View(D, R, params_known, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
         if reference is not None:
             return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, options.num_knots)), D.T)
         if not params_known:
             return SeverityEstimate(D.T, 0, D.T, False, f"{D.name}: {UNKNOWN_PARAMS}", (), ())
-        found = _conclude(*_by_itself(view, x, z), D.T)
-        if found.confident and _sensitivity(R, x, found.t, D.T) > MAX_SENSITIVITY:
+        found = _conclude(*_by_itself(view, x, z, options.num_knots), D.T)
+        trusted = _is_noise(D, z)  # since R is not compared with itself
+        if found.confident and not trusted and _sensitivity(R, x, found.t, D.T) > MAX_SENSITIVITY:
             return found._replace(
                 confident=False, reason="without reference pictures, much depends on what severity R is given"
             )
@@ -167,67 +169,7 @@ def _check_reference(reference: Tensor, x: Tensor) -> None:
         raise ValueError(f"the {len(reference)} pictures of reference are all the same: give different ones")
 
 
-class _View(NamedTuple):
-    """How the features of pictures are computed."""
-
-    D: Degradation
-    R: BaseRestorer
-    params_known: bool  # whether z is None, given, or computed by `estimate`
-    in_8_bits: bool
-    batch_size: int
-    generator: Generators
-
-    def degraded(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return D(x0, t, z), rounded to 8 bits if the picture is."""
-        x_t = self.D(x0, t, z)
-        return quantize_8bit(x_t) if self.in_8_bits else x_t
-
-    def residual_features(self, x: Tensor, c: Tensor, z: Params) -> Tensor:
-        """Return features (n, features) of what R at severities c (n,) does not explain of x."""
-        parts = []
-        for first in range(0, len(x), self.batch_size):
-            at = slice(first, first + self.batch_size)
-            part, level, z_part = x[at], c[at], map_params(lambda v, at=at: v[at], z)  # type: ignore[misc]
-            x0_hat = self.R(part, level)
-            if not x0_hat.isfinite().all():
-                raise ValueError(f"R returns nan or infinite values at severities {_range(level)}: check its weights")
-            if not self.params_known:
-                parts.append(band_energies(x0_hat - part))
-            elif _images(found := self.D.estimate(part, x0_hat, level, z_part), part):
-                noise = _last(found)
-                # True noise is independent of the image; z that was computed with a wrong severity is not.
-                along = (noise * x0_hat).sum((1, 2, 3)) / x0_hat.square().sum((1, 2, 3)).sqrt().clamp(min=1e-6)
-                parts.append(torch.cat([band_energies(noise), to_float64(along[:, None])], 1))
-            else:
-                parts.append(band_energies(part - self.D(x0_hat, level, found)))
-        return torch.cat(parts)
-
-    def placeholder(self, x: Tensor, z: Params) -> Params:
-        """Return z, or one that is drawn where it is not known."""
-        return self.D.draw(x, self.generator) if z is None else z
-
-
-def _range(t: Tensor) -> str:
-    return f"{int(t.min())}..{int(t.max())}"
-
-
-def _last(z: Params) -> Params:
-    """Return the part of z that is estimated; of a composition it is the last."""
-    return _last(z[-1]) if isinstance(z, tuple) else z
-
-
-def _images(z: Params, x: Tensor) -> bool:
-    return isinstance(_last(z), Tensor) and _last(z).shape == x.shape
-
-
-def _probed(view: _View, x: Tensor, z: Params) -> Tensor:
-    """Return all features (n, features) of pictures, with R evaluated at a few severities."""
-    T = view.D.T
-    probes = sorted({max(1, round(T * share)) for share in PROBE_FRACTIONS})
-    return torch.cat([features(x), *(view.residual_features(x, expand_level(c, x), z) for c in probes)], 1).cpu()
-
-
-def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likelihood:
+def _likelihood(view: View, z: Params, reference: Tensor, knots: int) -> Likelihood:
     """Return the likelihood of features at each severity, from reference pictures degraded to known severities."""
     T = view.D.T
     # The picture may be given as several crops, which have one z.
@@ -235,7 +177,7 @@ def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likeli
 
     def simulated(t: Tensor) -> Tensor:
         held = view.placeholder(reference, z)
-        return _probed(view, view.degraded(reference, t.to(reference.device), held), held)
+        return probed_features(view, view.degraded(reference, t.to(reference.device), held), held)
 
     at = knot_levels(T, knots)
     levels = held_out_levels(T, len(reference), NUM_HELD_OUT)
@@ -243,36 +185,52 @@ def _likelihood(view: _View, z: Params, reference: Tensor, knots: int) -> Likeli
     return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
 
 
-def _by_reference(view: _View, x: Tensor, z: Params, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
+def _by_reference(view: View, x: Tensor, z: Params, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:
     """Return levels, log likelihoods, and mean squared deviations from the reference at each level."""
-    observed = _probed(view, x, view.placeholder(x, z))
+    observed = probed_features(view, x, view.placeholder(x, z))
     # Crops of one picture are correlated: n of them count as sqrt(n).
     scores = likelihood.scores(observed).sum(0) / len(x) ** 0.5
     return torch.arange(len(scores)), scores, likelihood.deviations(observed.mean(0))
 
 
-def _by_itself(view: _View, x: Tensor, z: Params) -> tuple[Tensor, Tensor, Tensor]:
-    """Return levels, log likelihoods, and mean squared deviations of x from its own restorations, degraded again."""
-    D = view.D
-    levels = torch.linspace(1, D.T, min(64, D.T)).round().long()
-    # Where z is drawn, several draws give the variance of each feature.
-    draws = NUM_DRAWS if z is None and D.random else 1
-    means, variances = [], []
-    for level in levels.tolist():
-        t = expand_level(level, x)
-        held = view.placeholder(x, z)
-        observed = torch.cat([features(x), view.residual_features(x, t, held)], 1).mean(0)
-        x0_hat, every = view.R(x, t).repeat(draws, 1, 1, 1), t.repeat(draws)
-        held = view.placeholder(x0_hat, z)
-        again = view.degraded(x0_hat, every, held)
-        simulated = (
-            torch.cat([features(again), view.residual_features(again, every, held)], 1).view(draws, len(x), -1).mean(1)
-        )
-        means.append(observed - simulated.mean(0))
-        variances.append(simulated.var(0, correction=0) * (1 + 1 / draws) + TOLERANCE**2)
-    variance = torch.stack(variances).cpu()
-    deviation = torch.stack(means).cpu().square() / variance
-    return levels, -(deviation + variance.log()).sum(1) / 2, deviation.mean(1)
+def _by_itself(view: View, x: Tensor, z: Params, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return levels, log likelihoods, and mean squared deviations of x from what its own restorations let expect."""
+    D, T = view.D, view.D.T
+    levels, found = torch.arange(1, T + 1), dict[int, Tensor]()
+    wanted = knot_levels(T, knots + 1)[1:]
+    for _ in range(2):
+        for level in {*wanted.tolist()} - found.keys():
+            found[level] = view.noise_excess(x, level) if _is_noise(D, z) else _discrepancy(view, x, z, level)
+        known = torch.tensor(sorted(found))
+        mean, variance = interpolated(known, torch.stack([found[int(level)] for level in known]), levels).unbind(1)
+        deviation = mean.square() / variance
+        scores = -(deviation + variance.log()).sum(1) / 2
+        low, high = (int(end) + 1 for end in shortest(scores.softmax(0)[None]))
+        below, above = known[known < low].tolist(), known[known > high].tolist()
+        ends = below[-1] if below else 1, above[0] if above else T
+        wanted = torch.linspace(*ends, max(2, knots // 2)).round().long()
+    return levels, scores, deviation.mean(1)
+
+
+def _is_noise(D: Degradation, z: Params) -> bool:
+    return z is None and D.additive and D.gaussian
+
+
+def _discrepancy(view: View, x: Tensor, z: Params, level: int) -> Tensor:
+    """Return mean and variance (2, features) of the features of x minus those of its restoration, degraded again."""
+    D, n = view.D, len(x)
+    # Where z is drawn, a single picture is simulated several times for the variance; several crops tell it themselves.
+    draws = max(1, NUM_DRAWS // n) if z is None and D.random else 1
+    t = expand_level(level, x)
+    held, x0_hat = view.placeholder(x, z), view.restored(x, t)
+    observed = view.all_features(x, x0_hat, t, held)
+    clean, every = x0_hat.repeat(draws, 1, 1, 1), t.repeat(draws)
+    held = view.placeholder(clean, z)
+    again = view.degraded(clean, every, held)
+    simulated = view.all_features(again, view.restored(again, every), every, held)
+    difference = observed - simulated.view(draws, n, -1)
+    variance = difference.mean(0).var(0) / n if n > 1 else difference[:, 0].var(0, correction=0) * (1 + 1 / draws)
+    return torch.stack([difference.mean((0, 1)), variance + TOLERANCE**2]).cpu()
 
 
 def _sensitivity(R: BaseRestorer, x: Tensor, t: int, T: int) -> float:

@@ -33,11 +33,14 @@ __all__ = [
     "Likelihood",
     "Simulated",
     "band_energies",
+    "band_products",
     "calibrated",
     "features",
     "held_out_levels",
+    "interpolated",
     "knot_levels",
     "shortest",
+    "split_bands",
 ]
 
 HELD = 0.9  # probability that the interval holds
@@ -123,16 +126,26 @@ def calibrated(simulated: Simulated) -> Likelihood:
     return _normal(knots, at_knots)._replace(power=_honest(torch.cat(scores), torch.cat(truth), len(fold)))
 
 
+def interpolated(knots: Tensor, values: Tensor, levels: Tensor) -> Tensor:
+    """Return values (j, ...) at severities `levels` (j,), linear between those (k, ...) at rising `knots` (k,).
+
+    >>> interpolated(torch.tensor([0, 4]), torch.tensor([1.0, 9.0]), torch.tensor([0, 1, 4])).tolist()
+    [1.0, 3.0, 9.0]
+    """
+    if len(knots) == 1:
+        return values.expand(len(levels), *values.shape[1:])
+    right = torch.searchsorted(knots, levels).clamp(1, len(knots) - 1)
+    w = ((levels - knots[right - 1]) / (knots[right] - knots[right - 1])).to(values.dtype)
+    return torch.lerp(values[right - 1], values[right], w.view(-1, *[1] * (values.ndim - 1)))
+
+
 def _normal(knots: Tensor, found: Tensor) -> Likelihood:
     """Return the normal likelihood of features found (k, m, features) at the knots."""
     means = found.mean(1)
     off = found - means[:, None]
     covariances = off.mT @ off / max(1, found.shape[1] - 1)
     levels = torch.arange(int(knots[-1]) + 1)
-    right = torch.searchsorted(knots, levels).clamp(min=1)
-    w = ((levels - knots[right - 1]) / (knots[right] - knots[right - 1])).double()
-    mu = torch.lerp(means[right - 1], means[right], w.view(-1, 1))
-    C = torch.lerp(covariances[right - 1], covariances[right], w.view(-1, 1, 1))
+    mu, C = interpolated(knots, means, levels), interpolated(knots, covariances, levels)
     diagonal = C.diagonal(dim1=1, dim2=2)
     C = CORRELATED * C + torch.diag_embed((1 - CORRELATED) * diagonal + TOLERANCE**2)
     return Likelihood(mu, torch.linalg.cholesky(C))
@@ -170,17 +183,28 @@ def shortest(share: Tensor) -> tuple[Tensor, Tensor]:
     return first, last.gather(1, first[:, None])[:, 0] - 1
 
 
-def band_energies(u: Tensor) -> Tensor:
-    """Return log energies (n, features) of images u (n, C, H, W): of octaves, and of what differs between channels."""
-    found = [(u - u.mean(1, keepdim=True)).square().mean((1, 2, 3))] if u.shape[1] > 1 else []
+def split_bands(u: Tensor) -> list[Tensor]:
+    """Return what differs between the channels of images u (n, C, H, W), their octaves, and what is left below."""
+    found = [u - u.mean(1, keepdim=True)] if u.shape[1] > 1 else []
     for _ in range(BANDS):
         if min(u.shape[2:]) < 2:
             break
         low = avg_pool2d(u, 2, ceil_mode=True)
         up = interpolate(low, scale_factor=2.0, mode="nearest")[..., : u.shape[2], : u.shape[3]]
-        found.append((u - up).square().mean((1, 2, 3)))
+        found.append(u - up)
         u = low
-    return (to_float64(torch.stack([*found, u.square().mean((1, 2, 3))], 1)) + ROUNDING).log()
+    return [*found, u]
+
+
+def band_energies(u: Tensor) -> Tensor:
+    """Return log energies (n, features) of images u (n, C, H, W): of octaves, and of what differs between channels."""
+    energies = [band.square().mean((1, 2, 3)) for band in split_bands(u)]
+    return (to_float64(torch.stack(energies, 1)) + ROUNDING).log()
+
+
+def band_products(u: Tensor, v: Tensor) -> Tensor:
+    """Return the mean products (features,) float64 of two batches of images in each band."""
+    return to_float64(torch.stack([(p * q).mean() for p, q in zip(split_bands(u), split_bands(v))]))
 
 
 def features(x: Tensor) -> Tensor:

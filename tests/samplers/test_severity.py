@@ -10,7 +10,7 @@ import torch
 import degrade
 from degrade import expand_level, quantize_8bit
 from experiments.data.drawn import DrawnFaces
-from restore import FunctionRestorer
+from restore import BaseRestorer, FunctionRestorer
 from samplers.applications.severity import SeverityOptions, estimate_severity
 
 FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
@@ -59,6 +59,42 @@ def test_an_oracle_recovers_the_severity(name, arguments, bits):
         assert found.low <= found.t <= found.high
         assert found.confident
         assert not found.reason
+
+
+class Wiener(BaseRestorer):
+    """E[x0 given x_t] for Gaussian images of side 48 with a spectrum like that of photographs, from noise.
+
+    Much depends on the severity it is told, and told too little it leaves noise.
+    """
+
+    def __init__(self, D):
+        super().__init__(D)
+        f = torch.fft.fftfreq(48)
+        self.power = 4e-3 / (f[:, None].square() + f.square() + 1e-3)
+        self.seen = 0
+
+    def images(self, n, generator):
+        white = torch.randn(n, 3, 48, 48, generator=generator)
+        return torch.fft.ifft2(self.power.sqrt() * torch.fft.fft2(white)).real
+
+    def forward(self, x_t, t):
+        self.seen += len(x_t)
+        b_t = self.degradation.coefficients(t, x_t)[1]
+        return torch.fft.ifft2(self.power / (self.power + b_t.square()) * torch.fft.fft2(x_t)).real
+
+
+@pytest.mark.parametrize("bits", [True, False])
+def test_noise_is_measured_without_reference_pictures_by_a_restorer_that_undoes_what_it_is_told(bits):
+    levels = {"a": [1.0] * 76, "b": [2 * t / 255 for t in range(76)]}
+    D = degrade.make("gaussian_noise", T=75, schedule={"name": "table", "arguments": levels})
+    for t in (10, 25, 50):
+        R, generator = Wiener(D), torch.Generator().manual_seed(100 + t)
+        x = seen(D, R.images(3, generator), t, bits)
+        found = estimate_severity(R, x, generator=generator)
+        assert abs(found.t - t) <= max(1, 0.1 * t), found
+        assert found.low <= t <= found.high
+        assert found.confident
+        assert R.seen <= 24 * 2 * 3  # 24 severities of 75, and two images for each of the three
 
 
 def test_the_likelihood_peaks_at_the_truth():

@@ -8,8 +8,9 @@ import torch
 import degrade
 from degrade import quantize_8bit
 from experiments.data.drawn import DrawnFaces
-from samplers.applications.severity import _likelihood, _probed, _View
+from samplers.applications.severity import _likelihood
 from samplers.applications.severity_model import Simulated, calibrated, held_out_levels, knot_levels, shortest
+from samplers.applications.severity_view import View, probed_features
 
 REFERENCE, PICTURES = 48, 50  # how many there are in each set
 DRAW = DrawnFaces(32)
@@ -34,11 +35,11 @@ def held(D, faces, seed):
     generator = torch.Generator().manual_seed(seed)
     t = torch.randint(0, D.T + 1, (PICTURES,), generator=generator)
     x = quantize_8bit(D(x0, t, D.draw(x0, generator)))
-    view = _View(
+    view = View(
         D, smoothed, params_known=not D.random or D.identifiable, in_8_bits=True, batch_size=256, generator=generator
     )
     likelihood = _likelihood(view, None, reference, 16)
-    scores = likelihood.scores(_probed(view, x, view.placeholder(x, None)))
+    scores = likelihood.scores(probed_features(view, x, view.placeholder(x, None)))
     low, high = shortest(scores.softmax(1))
     return int(((low <= t) & (t <= high)).sum())
 
