@@ -21,6 +21,7 @@ carries, its color profile and its metadata, goes with it into what `to_pil_like
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,15 +67,19 @@ def open_image(path: str | Path | IO[bytes]) -> Any:
         raise ValueError(f"{getattr(path, 'name', path)} is not a picture that can be read: {error}") from None
 
 
-def picture_files(folder: Path) -> list[Path]:
+def picture_files(folder: Path, more: Iterable[str] = ()) -> list[Path]:
     """Return the files in a folder, and in those inside it, whose suffix is that of a picture; sorted.
+
+    Args:
+        folder: the folder.
+        more: further suffixes, such as `.npy`.
 
     Raises:
         UsageError: if it is no folder.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; name a folder of pictures")
-    known = require("PIL.Image", "reading pictures").registered_extensions()
+    known = {*require("PIL.Image", "reading pictures").registered_extensions(), *more}
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
 
 

@@ -46,8 +46,8 @@ class Config(ImageOptions):
         Raises:
             UsageError: for anything that the user can mend.
         """
-        if self.model is None or self.image is None:
-            raise UsageError("--model and --image are both needed: a model or the folder of a run, and a picture")
+        if self.image is None:
+            raise UsageError("--image is missing; name a picture")
         self.restore_file(self.image, "--image ")
 
 

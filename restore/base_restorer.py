@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from degrade import Degradation
+from restore.value_range import ValueRange
 
 __all__ = ["BaseRestorer", "CondRestorer", "FunctionRestorer", "WrappedRestorer"]
 
@@ -70,6 +71,12 @@ class BaseRestorer(nn.Module):
         """The number of channels of its images, if it is known; by default that of a restorer inside, `self.R`."""
         inside = getattr(self, "R", None)
         return inside.image_channels if isinstance(inside, BaseRestorer) else None
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """What -1 and 1 stand for in files, if the images are no 8-bit pictures; by default as a restorer inside."""
+        inside = getattr(self, "R", None)
+        return inside.value_range if isinstance(inside, BaseRestorer) else None
 
     @property
     def cond(self) -> dict[str, Tensor]:

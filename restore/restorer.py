@@ -27,6 +27,7 @@ from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
 from restore.inverse_input import InverseInput
 from restore.linear_inverse import LinearInverse
+from restore.value_range import ValueRange
 
 __all__ = ["Precision", "Predict", "Restorer"]
 
@@ -85,6 +86,7 @@ class Restorer(BaseRestorer):
         self.clip_sample = clip_sample
         self.precision = precision
         self.inverse_input = inverse_input
+        self._value_range: ValueRange | None = None
         self.linear_inverse: LinearInverse | None = None
         if inverse_input is not None:
             _check_channels(net)
@@ -102,6 +104,15 @@ class Restorer(BaseRestorer):
         if precision not in get_args(Precision):
             raise ValueError(f"precision is {precision!r}; choose from {', '.join(get_args(Precision))}")
         self._precision: Precision = precision
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """What -1 and 1 stand for in the files that it was trained on; None for 8-bit pictures. It may be set."""
+        return self._value_range
+
+    @value_range.setter
+    def value_range(self, value_range: ValueRange | None) -> None:
+        self._value_range = value_range
 
     @property
     def size_divisor(self) -> int:

@@ -1,6 +1,7 @@
 """`python -m samplers`: restore pictures and generate images with a trained model, without writing a program.
 
     python -m samplers list
+    python -m samplers image photo.jpg --out restored                          noise, by the model that comes along
     python -m samplers image photo.jpg --model runs/train-001 --out restored
     python -m samplers folder pictures --model runs/train-001 --out restored
     python -m samplers generate --model runs/train-001 --out generated

@@ -105,8 +105,9 @@ def restore_image(
     Args:
         R: a trained restorer, such as `restore.load` returns.
         image: a path, a Pillow image, a tensor (H, W), (C, H, W) or (B, C, H, W), or a numpy array (H, W) or (H, W, C);
-            uint8 in 0..255 or floating point in [-1, 1]. C is 1 or 3, or the number of the network's channels. The
-            pictures of a batch have one severity.
+            uint8 in 0..255 or floating point in [-1, 1], or values in the range of a model that has one,
+            `R.value_range`. C is 1 or 3, or the number of the network's channels. The pictures of a batch have one
+            severity.
         severity: severity of the picture, in 1..T, or `auto` to estimate it.
         sampler: the sampler that goes from this severity to 0, or its name as in `parse_sampler`; None for R(x, t), or
             for `DDPM` where a noise model restores what it was not trained on.
@@ -128,7 +129,7 @@ def restore_image(
     (tensor([0.5000]), 4)
     """
     D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
-    pictures = read_pictures(image)
+    pictures = read_pictures(image, R.value_range)
     seen = pictures.x.to(device)
     x = _to_network(seen, R.image_channels)
     missing = None if options.mask is None else _read_mask(options.mask, x)

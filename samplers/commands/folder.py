@@ -19,10 +19,11 @@ import torch
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError
-from degrade.image_io import open_image, picture_files
+from degrade.image_io import picture_files
 from degrade.optional import require
 from restore import BaseRestorer
-from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, replace_file
+from samplers.applications.pictures import ARRAY_SUFFIX, open_picture
+from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, replace_file, result_suffix
 
 __all__ = ["RestoreFolder"]
 
@@ -36,8 +37,10 @@ SAME = {  # of the options
 class RestoreFolder(RestorationOptions):
     """Restore all pictures in a folder, and in the folders inside it.
 
-    Results are PNG files of the same names in the folder --out. A picture that is finished is skipped when the command
-    is run again. A picture that fails costs one line on standard error, and the exit code is 1 at the end.
+    Without --model, a model that comes with the package removes noise from photographs. Results are PNG files of the
+    same names in the folder --out, or .npy and TIFF files as for one picture. A picture that is finished is skipped
+    when the command is run again. A picture that fails costs one line on standard error, and the exit code is 1 at the
+    end.
     """
 
     folder: CliPositionalArg[str] = Field(description="the folder of pictures")
@@ -45,14 +48,14 @@ class RestoreFolder(RestorationOptions):
     def run(self) -> int:
         """Restore them; return 1 if one failed."""
         source, target = Path(self.folder), Path(self.out)
-        files = [file for file in picture_files(source) if not file.is_relative_to(target)]
+        files = [file for file in picture_files(source, [ARRAY_SUFFIX]) if not file.is_relative_to(target)]
         if not files:
             raise UsageError(f"{source} holds no pictures; name a folder of pictures")
         work = self.load_work()
         wanted = {"model": fingerprint(work.R), "options": self.model_dump(mode="json", include=SAME)}
         record = read_record(target / RECORD)
         failed = skipped = 0
-        names = results([file.relative_to(source) for file in files])
+        names = results([(file.relative_to(source), result_suffix(file, work.R)) for file in files])
         for file, name in require("tqdm", "a progress bar").tqdm(
             list(zip(files, names)), desc="pictures", unit="picture", disable=None
         ):
@@ -76,11 +79,11 @@ class RestoreFolder(RestorationOptions):
 
     def _restore_one(self, work: Work, file: Path, target: Path, key: str) -> int:
         """Write the restored picture and return its severity."""
-        picture = open_image(file)
+        picture = open_picture(file)
         restored = self.restore(work, picture, None, key)
-        replace_file(target, encode(restored.image))
+        replace_file(target, encode(restored.image, target.suffix))
         if self.before_after:
-            page = before_after(picture, restored, file.stem)
+            page = before_after(picture, restored, file.stem, work.R.value_range)
             replace_file(target.with_name(f"{target.stem}-before-after.png"), encode(page))
         return restored.severity.t
 
@@ -94,14 +97,15 @@ def fingerprint(R: BaseRestorer) -> str:
     return digest.hexdigest()
 
 
-def results(files: Sequence[Path]) -> list[str]:
-    """Return the name of the result of each of the files, all different.
+def results(files: Sequence[tuple[Path, str]]) -> list[str]:
+    """Return the name of the result of each of the files, all different; each is given with the suffix of its result.
 
-    >>> results([Path("a.jpg"), Path("b.jpg"), Path("b.png")])
-    ['a.png', 'b.jpg.png', 'b.png.png']
+    >>> results([(Path("a.jpg"), ".png"), (Path("b.jpg"), ".png"), (Path("b.npy"), ".npy")])
+    ['a.png', 'b.jpg.png', 'b.npy.npy']
     """
-    stems = Counter(file.with_suffix("") for file in files)
-    return [(file.with_suffix("") if stems[file.with_suffix("")] == 1 else file).as_posix() + ".png" for file in files]
+    stems = Counter(file.with_suffix("") for file, _ in files)
+    short = [file.with_suffix("") if stems[file.with_suffix("")] == 1 else file for file, _ in files]
+    return [f"{file.as_posix()}{suffix}" for file, (_, suffix) in zip(short, files)]
 
 
 def read_record(path: Path) -> dict[str, Any]:

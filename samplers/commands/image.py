@@ -10,11 +10,13 @@ from torch import Tensor
 
 from degrade.command_line import CliPositionalArg, UsageError
 from degrade.image_io import pil_to_tensor
+from samplers.applications.pictures import picture_size
 from samplers.commands.restoration import (
     RestorationOptions,
     before_after,
     encode,
     opened,
+    result_suffix,
     severity_message,
     tile_progress,
 )
@@ -53,11 +55,11 @@ class ImageOptions(RestorationOptions):
         folder, stem = Path(self.out), Path(path).stem
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            written, number = write_new(restored.image, folder, f"{stem}-restored")
+            written, number = write_new(restored.image, folder / f"{stem}-restored{result_suffix(Path(path), work.R)}")
             paths = [written]
             if self.before_after:
-                page = before_after(picture, restored, stem)
-                paths.append(write_new(page, folder, f"{stem}-before-after", number)[0])
+                page = before_after(picture, restored, stem, work.R.value_range)
+                paths.append(write_new(page, folder / f"{stem}-before-after.png", number)[0])
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"--out {folder} cannot be written: {reason}; name another folder") from None
@@ -72,11 +74,13 @@ class ImageOptions(RestorationOptions):
 class RestoreImage(ImageOptions):
     """Restore one picture of any size and mode that is already degraded.
 
-    The severity is estimated, by comparison with the clean pictures in --data, unless it is given; how confident the
-    estimate is, is printed. A model of Gaussian noise restores any --degradation of a known --severity, in steps, and
-    --model linear restores an affine one without a network. A mask is white where the picture is missing; elsewhere
-    the picture stays as it is. The result is written to the folder --out as a PNG file in the size and mode of the
-    picture; earlier results are kept, and a new one of the same name gets a number.
+    Without --model, a model that comes with the package removes noise from photographs. The severity is estimated, by
+    comparison with the clean pictures in --data if there are any, unless it is given; how confident the estimate is, is
+    printed. A model of Gaussian noise restores any --degradation of a known --severity, in steps, and --model linear
+    restores an affine one without a network. A mask is white where the picture is missing; elsewhere the picture stays
+    as it is. The result is written to the folder --out as a PNG file in the size and mode of the picture, or as a .npy
+    file if it is one; a model that was trained on values in a range gives values back, and TIFF files for TIFF files.
+    Earlier results are kept, and a new one of the same name gets a number.
     """
 
     image: CliPositionalArg[str] = Field(description="the picture")
@@ -93,27 +97,26 @@ def read_mask(path: str, picture: Any) -> Tensor:
         UsageError: if it is no picture, or of another size.
     """
     mask = opened(path, "--mask ")
-    if mask.size != picture.size:
-        (width, height), (w, h) = picture.size, mask.size
+    (width, height), (w, h) = picture_size(picture), picture_size(mask)
+    if (w, h) != (width, height):
         raise UsageError(f"--mask {path} is {w} x {h} and the picture {width} x {height}; they must be of one size")
     return pil_to_tensor(mask).mean(0) > 0
 
 
-def write_new(picture: Any, folder: Path, name: str, number: int = 1) -> tuple[Path, int]:
+def write_new(picture: Any, file: Path, number: int = 1) -> tuple[Path, int]:
     """Write a picture as NAME.png, or NAME-2.png and so on if that exists; return the path and the number.
 
     Args:
-        picture: a Pillow image; its color profile and EXIF data are written with it.
-        folder: the folder of the file.
-        name: name of the file, without suffix.
+        picture: a Pillow image, whose color profile and EXIF data are written with it, or an array.
+        file: the path without a number; its suffix, `.png`, `.tiff` or `.npy`, is that of the format.
         number: the first number to try; 1 means none.
     """
-    content = encode(picture)
+    content = encode(picture, file.suffix)
     while True:
-        path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+        path = file if number == 1 else file.with_name(f"{file.stem}-{number}{file.suffix}")
         try:
-            with path.open("xb") as file:  # of programs that run together only one gets the name
-                file.write(content)
+            with path.open("xb") as target:  # of programs that run together only one gets the name
+                target.write(content)
             return path, number
         except FileExistsError:
             number += 1

@@ -17,11 +17,13 @@ from torch.nn.functional import interpolate
 
 from degrade import Degradation
 from degrade.command_line import UsageError
-from degrade.image_io import open_image, pil_to_tensor, to_pil_like
+from degrade.image_io import pil_to_tensor, to_pil_like
 from degrade.optional import require
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows
 from restore import BaseRestorer, Rule
+from restore.value_range import ValueRange
+from samplers.applications.pictures import ARRAY_SUFFIX, open_picture, picture_size, read_pictures
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
 from samplers.applications.severity import SeverityEstimate
 from samplers.base import Sampler
@@ -36,10 +38,12 @@ __all__ = [
     "encode",
     "opened",
     "replace_file",
+    "result_suffix",
     "severity_message",
     "tile_progress",
 ]
 
+DEFAULT_MODEL = "photo-noise"  # which comes with the package
 NUM_REFERENCE = 48  # clean pictures that a severity is estimated by
 SHOWN = 384  # longest side, in pixels, of a picture in the comparison of before and after
 
@@ -61,6 +65,9 @@ class Work(NamedTuple):
 class RestorationOptions(MeasurementOptions):
     """Restoration."""
 
+    model: str | None = Field(
+        DEFAULT_MODEL, description="name of a model (see `python -m restore list`), or folder of a run"
+    )
     out: str = Field("restored", description="folder for the restored pictures")
     severity: int | Literal["auto"] = Field(
         "auto", description="severity of the degradation, 1 to its T; auto to estimate it, not with --degradation"
@@ -119,7 +126,7 @@ class RestorationOptions(MeasurementOptions):
         )
         generator = seeded_generator(work.device, self.seed, key)
         restored = restore_image(work.R, picture, self.severity, work.sampler, options, generator)
-        if restored.image is picture:
+        if restored.image is picture and hasattr(picture, "getbands") and work.R.value_range is None:
             restored = restored._replace(image=to_pil_like(picture, pil_to_tensor(picture)))
         return restored
 
@@ -139,21 +146,44 @@ def severity_message(found: SeverityEstimate, given: bool, T: int) -> str:
     return f"severity {found.t} of {T}{clean}, between {found.low} and {found.high} with 90 % ({sure})"
 
 
-def encode(picture: Any) -> bytes:
-    """Return a Pillow image as a PNG file, with its color profile and EXIF data."""
+def result_suffix(file: Path, R: BaseRestorer) -> str:
+    """Return the suffix of the result for a picture: .npy for arrays, .tiff for values in a TIFF file, else .png."""
+    suffix = file.suffix.lower()
+    if suffix == ARRAY_SUFFIX:
+        return ARRAY_SUFFIX
+    return ".tiff" if R.value_range is not None and suffix in (".tif", ".tiff") else ".png"
+
+
+def encode(picture: Any, suffix: str = ".png") -> bytes:
+    """Return an array as a .npy file, or a Pillow image as a TIFF or PNG file with its color profile and EXIF data."""
     encoded = io.BytesIO()
+    if suffix == ARRAY_SUFFIX:
+        require("numpy", "writing an array").save(encoded, picture)
+        return encoded.getvalue()
+    if suffix == ".tiff":
+        picture.save(encoded, "tiff")
+        return encoded.getvalue()
     # Pillow's PNG writer takes EXIF data as an argument only.
     picture.save(encoded, "png", **{key: picture.info[key] for key in ("icc_profile", "exif") if key in picture.info})
     return encoded.getvalue()
 
 
-def before_after(picture: Any, restored: RestorationResult, title: str) -> Any:
-    """Return a small picture, a Pillow image, that shows a picture beside its restoration."""
-    scale = min(1.0, SHOWN / max(picture.size))
-    size = [max(1, round(scale * side)) for side in picture.size[::-1]]
-    panels = [interpolate(pil_to_tensor(each)[None], size, mode="area") for each in (picture, restored.image)]
+def before_after(picture: Any, restored: RestorationResult, title: str, value_range: ValueRange | None = None) -> Any:
+    """Return a small picture, a Pillow image, that shows a picture beside its restoration.
+
+    Args:
+        picture: the Pillow image or the array that was restored.
+        restored: its restoration.
+        title: what is written beside both.
+        value_range: of the values of both, if the model has one.
+    """
+    width, height = picture_size(picture)
+    scale = min(1.0, SHOWN / max(width, height))
+    size = [max(1, round(scale * side)) for side in (height, width)]
+    images = [read_pictures(each, value_range).x.float() for each in (picture, restored.image)]
+    panels = [interpolate(x[:, :3] if x.shape[1] >= 3 else x[:, :1], size, mode="area") for x in images]
     small = torch.cat([panel.expand(-1, 3, -1, -1) for panel in panels])
-    strip = SeverityRow(title, f"{picture.width} x {picture.height}", small, [f"t = {restored.severity.t}", "restored"])
+    strip = SeverityRow(title, f"{width} x {height}", small, [f"t = {restored.severity.t}", "restored"])
     return render_rows([strip], scale=max(1, 128 // max(size)))
 
 
@@ -189,7 +219,9 @@ def opened(path: str | Path, option: str) -> Any:
     """
     image = require("PIL.Image", "reading pictures")
     try:
-        picture = open_image(path)
+        picture = open_picture(path)
+        if not hasattr(picture, "getbands"):
+            return picture
         with image.open(path) as file:
             several = getattr(file, "is_animated", False)
     except (ValueError, OSError) as error:

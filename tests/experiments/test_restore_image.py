@@ -69,7 +69,7 @@ def test_the_profile_and_exif_data_of_a_picture_are_written_with_it(tmp_path):
     picture, profile, exif = photo("RGB"), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")), Image.Exif()
     exif[0x010F] = "maker"
     picture.info |= {"icc_profile": profile.tobytes(), "exif": exif.tobytes()}
-    path, number = write_new(picture, tmp_path, "photo")
+    path, number = write_new(picture, tmp_path / "photo.png")
     assert number == 1
     with Image.open(path) as written:
         assert written.info["icc_profile"] == profile.tobytes()
@@ -95,7 +95,7 @@ def test_the_first_frame_of_an_animation_is_restored_and_that_is_said(model, cap
         ("--model run --image photo.png --severity 3.7", "--severity 3.7: input should be a valid integer"),
         ("--model run --image photo.png --severity 0", "severity is 0; the model knows severities 1..8"),
         ("--model run --image .", "--image . is not a picture that can be read"),
-        ("--model run", "--model and --image are both needed"),
+        ("--model run", "--image is missing; name a picture"),
         ("--model run --image nowhere.png --severity 3", "--image nowhere.png is not a picture that can be read"),
         ("--model run --image text.png --severity 3", "--image text.png is not a picture that can be read"),
         ("--model run --image photo.png --severity 9", "severity is 9; the model knows severities 1..8"),

@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 
 import degrade
-from restore import TrainConfig, Trainer, load, save
+from restore import DatasetInfo, TrainConfig, Trainer, export_model, load, save
+from restore.models import catalog
+from restore.value_range import ValueRange
 from samplers.__main__ import main
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.console import main as console
+from samplers.loop import direct
 from samplers.priors.base import StandardNormal
 from tests.photographs import photo, photographs
 from tests.restorers import trained
@@ -57,6 +60,48 @@ def test_a_picture_is_restored_by_its_severity_and_the_comparison_is_written_on_
     ]
     with Image.open("restored/photo-before-after-2.png") as sheet:
         assert sheet.width > 2 * 37 * 3
+
+
+def test_without_a_model_the_noise_of_photographs_is_removed_by_the_one_that_comes_along(here, capsys, monkeypatch):
+    monkeypatch.setattr(catalog, "SEARCH_PATH", [here / "models"])
+    export_model("noise", here / "models" / "photo-noise", "# Removes noise\n", torch.float32)
+    assert main(["image", "photo.png", "--severity", "3", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["severity 3 of 6, as given", "restored/photo-restored.png"]
+    with Image.open("restored/photo-restored.png") as written:
+        expected = restore_image(load("noise"), photo("RGBA"), 3).image
+        assert np.array_equal(np.asarray(written), np.asarray(expected))
+    assert console(["folder", "faces", "--severity", "3", "--device", "cpu", "--out", "all"]) == 0
+    assert capsys.readouterr().out == "8 restored, 0 skipped, 0 failed: all\n"
+
+
+def test_files_of_values_are_restored_in_their_unit_and_type(here, capsys):
+    """A model of values in a range takes arrays and pictures of 16 bits and of floating point, and writes such."""
+    values = np.random.default_rng(0).uniform(200, 300, (20, 30)).astype(np.float32)
+    data = DatasetInfo("fields", 1, value_range=ValueRange(200.0, 300.0))
+    save(here / "fields", Trainer(trained(1).train(), TrainConfig(steps=1, batch_size=2)), data=data)
+    R = load("fields")
+    (here / "given").mkdir()
+    np.save("given/a.npy", values)
+    Image.fromarray(values).save("given/b.tif")
+    Image.fromarray(values.astype(np.uint16)).save("given/c.png")
+    common = ["--model", "fields", "--severity", "5", "--device", "cpu"]
+    assert main(["folder", "given", *common, "--before-after"]) == 0
+    assert capsys.readouterr().out == "3 restored, 0 skipped, 0 failed: restored\n"
+    x = torch.from_numpy(values)[None, None] / 50 - 5
+    expected = (direct(R, x, 5).clamp(-1, 1)[0, 0] * 50 + 250).numpy()
+    found = np.load("restored/a.npy")
+    assert (found.dtype, found.shape) == (np.float32, (20, 30))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    with Image.open("restored/b.tiff") as written:
+        np.testing.assert_allclose(np.asarray(written), expected, atol=1e-3)
+    with Image.open("restored/c.png") as written:
+        whole = np.asarray(written)
+        assert whole.dtype == np.uint16
+        assert np.abs(whole - expected).max() < 2  # given and written in whole numbers
+    assert (
+        main(["image", "given/a.npy", "--model", "fields", "--severity", "5", "--device", "cpu", "--out", "one"]) == 0
+    )
+    np.testing.assert_array_equal(np.load("one/a-restored.npy"), found)
 
 
 def test_a_severity_is_estimated_by_a_folder_of_clean_pictures(here, capsys):
@@ -171,7 +216,8 @@ def test_the_console_command_lists_and_checks(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("image photo.png", "--model is missing"),
+        ("generate", "--model is missing"),
+        ("image photo.png", "--model photo-noise: photo-noise holds no checkpoint and is not the name of a model"),
         ("image photo.png --model nowhere", "--model nowhere"),
         ("image nowhere.png --model run --severity 3", "nowhere.png is not a picture"),
         ("image photo.png --model run --data empty", "--data empty holds 0 pictures"),
@@ -187,7 +233,8 @@ def test_the_console_command_lists_and_checks(command, capsys):
         ("generate --model noise --sampler euler", "--sampler euler"),
     ],
 )
-def test_bad_input_is_one_line(arguments, message, here, capsys):
+def test_bad_input_is_one_line(arguments, message, here, capsys, monkeypatch):
+    monkeypatch.setattr(catalog, "SEARCH_PATH", [])
     (here / "empty").mkdir()
     assert main([*arguments.split(), "--device", "cpu"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
