@@ -187,7 +187,7 @@ class Degradation(Declarations, Serializable):
             x: (B, C, H, W) images to stay near to.
             x_t: (B, C, H, W) degraded images, of the shape, dtype and device of x.
             t: (B,) int64 severities of x_t in 0..T.
-            z: what is random about x_t.
+            z: parameters of the degradation in x_t, as `draw` returns them.
             rho: weight of the distance to x, at least 0: a number, or a tensor (B,), one for each image.
 
         Returns:
@@ -224,7 +224,7 @@ class Degradation(Declarations, Serializable):
         Args:
             x_t: (B, C, H, W) degraded images.
             t: (B,) int64 severities of x_t in 0..T.
-            z: what is random about x_t.
+            z: parameters of the degradation in x_t, as `draw` returns them.
             noise: standard deviation of the error of x_t, above 0, a number or a tensor (B,); by default that of
                 rounding to 8 bits.
             spread: standard deviation of the pixels of clean images about `mean`, above 0.

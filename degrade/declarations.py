@@ -49,7 +49,7 @@ def measure_declarations(
         D: the degradation.
         x0: (B, C, H, W) clean images, two at least.
         z: what `draw` returned for a batch like x0.
-        other_z: what it returned from another seed.
+        other_z: another draw for the same images, from another seed.
         levels: the severities to test, each at least 1.
     """
     trial = _Trial(D, x0, z, other_z, levels)

@@ -52,7 +52,7 @@ def open_image(path: str | Path | IO[bytes]) -> Any:
     """Return the Pillow image in a file, turned upright.
 
     Args:
-        path: of the file, or the file itself, opened for reading.
+        path: path of the file, or the file itself, opened for reading.
 
     Raises:
         ImportError: without Pillow.

@@ -220,7 +220,7 @@ def measure(D: Degradation, x0: Tensor, seed: int = 0) -> list[LawResult]:
     Args:
         D: the degradation.
         x0: (B, C, H, W) clean images, two at least, best in float64.
-        seed: of the generator that draws z.
+        seed: seed of the generator that draws z.
 
     Raises:
         ValueError: if there are fewer than two images.

@@ -52,7 +52,7 @@ def linear_probe(D: Degradation, x0: Tensor, size: int = 8, seed: int = 0) -> Pr
         D: the degradation.
         x0: (n, C, H, W) different clean images in [-1, 1], n >= 16, better hundreds; taken in random order.
         size: side of the grid of averages that is to be recovered.
-        seed: of the generator that draws z and the order.
+        seed: seed of the generator that draws z and the order.
 
     Raises:
         ValueError: if there are fewer than 16 images.

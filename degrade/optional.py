@@ -13,7 +13,7 @@ def require(module: str, user: str, extra: str = "experiments") -> Any:
 
     Args:
         module: its dotted name.
-        user: what needs it, for the message.
+        user: name of the part that needs it, for the message.
         extra: the extra of this package that installs it.
 
     Raises:

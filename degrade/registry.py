@@ -38,8 +38,8 @@ class Registry(Generic[B]):
     """The named classes of one kind.
 
     Args:
-        base: what they derive from; it declares the class attribute `name`, empty for a class without one.
-        kind: what one of them is called in messages.
+        base: class that they derive from; it declares the class attribute `name`, empty for a class without one.
+        kind: name of one of them in messages.
         group: the entry-point group in which packages announce theirs.
     """
 

@@ -64,8 +64,8 @@ def render_rows(strips: Sequence[SeverityRow], scale: int = 1) -> Any:
     """Draw strips of equally large panels below each other, as a Pillow image.
 
     Args:
-        strips: at least one.
-        scale: how many pixels of the sheet one pixel of a panel takes, along each axis.
+        strips: rows of panels, at least one.
+        scale: side in pixels of the sheet of one pixel of a panel.
 
     Raises:
         ImportError: without Pillow.

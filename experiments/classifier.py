@@ -65,7 +65,7 @@ def augment(x: Tensor, config: ClassifierOptions, generator: torch.Generator | N
 
     Args:
         x: (B, C, H, W).
-        config: how much.
+        config: settings.
         generator: source of randomness.
     """
     angle, zoom, right, down = (2 * rand((4, len(x)), x, generator) - 1).unbind()

@@ -220,7 +220,7 @@ def main(argv: Sequence[str]) -> None:
     measured = final.measure(made) | ({"guidance_scale": config.guidance_scale} if classes else {})
     if config.bound_images:
         measured["bits_per_dim"] = final.bound(config.bound_images, config.bound_times)
-    pictures = [final.grids(folder / "samples.png", made), final.on_the_way(folder / "reverse.png")]
+    pictures = [final.grids(folder / "samples.png", made), final.plot_trajectories(folder / "reverse.png")]
     pictures += [final.class_grid(folder / "classes.png")] if classes else []
     title = f"{config.loss} loss of {config.prediction_type}"
     write_results(folder, Results(measured, summary(measured), pictures, title), device)

@@ -65,10 +65,10 @@ def sample_sets(
     """Yield names of sets, images (n, C, H, W) of them, and the class that each image should be of if one was asked.
 
     Args:
-        config: how many of which.
+        config: settings.
         R: the model.
         data: the held-out images give the shape of the samples.
-        classes: that the model knows.
+        classes: the classes of the model.
     """
     guided = [Classes(tuple(classes), scale) for scale in config.guidance_scales] if classes else []
     for known in (None, *guided):

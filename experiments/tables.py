@@ -56,7 +56,7 @@ __all__ = ["Config", "main"]
 PROGRAM = "tables.py"
 METRICS = ("rmse", "ssim", "frechet_distance", "kernel_distance")
 # What may differ when the command is repeated: where it computes and reads, and which tasks it does this time.
-FREE = {"out", "tasks", "device", "data_dir", "download", "feature_cache"}
+RESUMABLE = {"out", "tasks", "device", "data_dir", "download", "feature_cache"}
 
 
 def _names(value: Any) -> Any:
@@ -123,7 +123,7 @@ def results_folder(config: Config) -> Path:
         UsageError: if it does, or cannot be written.
     """
     folder = Path(config.out or f"runs/tables-{config.scale}")
-    settings = config.model_dump(mode="json", exclude=FREE)
+    settings = config.model_dump(mode="json", exclude=RESUMABLE)
     file = folder / "settings.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -206,7 +206,7 @@ class Conditioned(WrappedRestorer):
 
     Args:
         R: the restorer; of Gaussian noise, but for the rule `projection`.
-        measurement: what is known of the images.
+        measurement: the measurement y of the images, and how it was made.
         rule: how the two are combined: a rule, or the name of one.
 
     Raises:

@@ -43,7 +43,7 @@ class EMA:
 
     Args:
         net: the network in training; a module that `torch.compile` returned stands for the one inside.
-        config: how the weights are averaged.
+        config: settings of the average.
 
     >>> net = nn.Linear(1, 1)
     >>> ema = EMA(net, EMAConfig(decay=0.5, update_every=1, update_after=0))

@@ -43,7 +43,8 @@ class Restorer(BaseRestorer):
         degradation: the degradation whose images it restores.
         prediction_type: what the output of `net` means: `x0`, `eps` or `v`.
         clip_sample: whether x0_hat is clamped to the data range [-1, 1].
-        precision: of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any time, as in
+        precision: precision of the network's forward pass: `bfloat16` runs it under autocast. It may be set at any
+            time, as in
             `R = restore.load(folder)`, `R.precision = "bfloat16"`. The conversion to x0_hat, the degradation and the
             state of a sampler keep the precision of x_t.
         inverse_input: where given, `net` sees the linear inverse of x_t as C more channels, and its output is what is

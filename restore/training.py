@@ -66,7 +66,7 @@ class Trainer:
 
     Args:
         restorer: the restorer whose network is trained, in place.
-        config: how it is trained.
+        config: settings of the training.
         processes: the processes that share the training, from `restore.init_distributed`; by default this one alone.
 
     Raises:

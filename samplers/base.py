@@ -65,7 +65,7 @@ class StepOutput(NamedTuple):
         x_s: (B, C, H, W) images at severities s.
         x0_hat: (B, C, H, W) the prediction that was used.
         z: parameters of the degradation in x_s.
-        state: what the sampler wants to be given at the next step.
+        state: state of the sampler, which the next step receives.
     """
 
     x_s: Tensor

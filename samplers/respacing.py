@@ -77,7 +77,7 @@ def equal_change_timesteps(change: Sequence[float], steps: int) -> list[int]:
 
     Args:
         change: C(0), ..., C(T), never falling; where it does not rise at all, steps are evenly spaced.
-        steps: how many, 1..T.
+        steps: number of steps, in 1..T.
 
     Raises:
         ValueError: if `steps` is not in 1..T.

@@ -47,7 +47,8 @@ class DegradationFit(NamedTuple):
         arguments: the fitted arguments by name.
         noise: sigma, or b_t of Gaussian noise, in units of images in [-1, 1].
         difference: root mean square of y - x0, to compare `noise` with.
-        log_likelihood: of one value, in nats; it compares degradations of different kinds, the larger the better.
+        log_likelihood: log-likelihood of one value, in nats; it compares degradations of different kinds, the larger
+            the better.
         images: number m of pairs.
         remarks: what limits the result, one line each; none if nothing does.
     """
@@ -86,7 +87,7 @@ def fit_degradation(
     """Fit the severity, arguments and the noise of a registered degradation to pairs of images.
 
     Args:
-        name: of the degradation.
+        name: name of the degradation.
         x0: (m, C, H, W) clean images in [-1, 1].
         y: (m, C, H, W) the same images, degraded.
         arguments: those of the degradation that are known.

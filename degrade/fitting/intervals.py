@@ -35,9 +35,9 @@ def severity_interval(search: Search, best: Solution, variance: float) -> Fitted
     """Return the severity with its interval.
 
     Args:
-        search: that found it.
+        search: the search that found it.
         best: the fit.
-        variance: of parameters over the inverse Hessian of the objective; see `standard_errors`.
+        variance: variance of parameters over the inverse Hessian of the objective; see `standard_errors`.
     """
     if search.severity is not None or search.T - search.first < 1:
         return FittedValue(best.t, best.t, best.t)

@@ -28,8 +28,8 @@ def with_value(cls: type[Degradation], arguments: Mapping[str, Any], name: str, 
     Args:
         cls: the degradation.
         arguments: those given.
-        name: of the argument, or of an argument of an object: `sigmas.sigma`.
-        value: of it, in place of one that is given.
+        name: name of the argument, or of an argument of an object: `sigmas.sigma`.
+        value: its value, in place of one that is given.
 
     >>> import degrade
     >>> with_value(degrade.Blur, {"T": 3, "sigmas": "constant"}, "sigmas.sigma", 2.0)
@@ -55,9 +55,9 @@ class Objective:
     """q_i(values, t) for m pairs: a sum of squares, or for Gaussian noise the negative log likelihood.
 
     Args:
-        name: of the degradation.
+        name: name of the degradation.
         arguments: those that are known.
-        names: of those that are fitted; those of an object as `sigmas.sigma`.
+        names: names of the arguments that are fitted; those of an object as `sigmas.sigma`.
         x0: (m, C, H, W) clean images.
         y: (m, C, H, W) degraded images.
         margin: number of pixels at each border that are not compared.

@@ -35,7 +35,7 @@ def per_image(name: str, value: float | Tensor, x: Tensor, above: bool = False) 
     """Return `value`, a number or (B,), as (B, 1, 1, 1) or (1, 1, 1, 1), in the compute precision of the images `x`.
 
     Args:
-        name: of the value, for messages.
+        name: name of the value, for messages.
         value: finite and at least 0. The values of a tensor are looked at where that is free, on the CPU.
         x: (B, C, H, W) images.
         above: whether 0 itself is refused.

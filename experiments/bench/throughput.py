@@ -36,7 +36,7 @@ def rates(
     Args:
         contenders: measured ones.
         work: the kind of work that counts.
-        images: how many one repetition of it makes.
+        images: number of images of one repetition.
         passes: forward passes that an image costs, in operations.
         peak: see `peaks`.
     """

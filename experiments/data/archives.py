@@ -58,8 +58,8 @@ def from_path(path: Path, seed: int, option: str, second: Path | None = None, va
     """Return the pictures of a folder (searched recursively) or a zip.
 
     Args:
-        path: of the folder or zip.
-        seed: of the order of what is held out, and of its choice where the paths do not say it.
+        path: path of the folder or zip.
+        seed: seed of the order of what is held out, and of its choice where the paths do not say it.
         option: the option that named the path, for messages.
         second: folder or zip of second pictures, matched by name; an entry then opens both, as a tuple.
         values: whether files are read as values of any type; see `experiments.data.formats`.
@@ -96,7 +96,7 @@ def held_out(path: Path, option: str) -> list[Entry]:
     """Return the pictures of a folder or zip that are measured on, by name: those held out by its folders, or all.
 
     Args:
-        path: of the folder (searched recursively) or zip.
+        path: path of the folder (searched recursively) or zip.
         option: the option that named the path, for messages.
 
     Raises:

@@ -43,11 +43,11 @@ class Datasets(NamedTuple):
     """A set to train on, and one to measure on that training never sees; both of images (n, channels, S, S).
 
     Args:
-        name: of the data.
+        name: name of the data.
         training: called, it draws images (n, channels, S, S); finite sets are also read by number.
         validation: the same, of images that training never sees.
-        channels: of an image.
-        value_range: of the values that became -1 and 1; None for 8-bit pictures.
+        channels: number of channels of an image.
+        value_range: the two values that became -1 and 1; None for 8-bit pictures.
         classes: names of the classes of the condition `label`.
     """
 
@@ -98,12 +98,12 @@ def load_data(options: DataOptions, size: int, seed: int, device: torch.device, 
     """Return the data called `name`.
 
     Args:
-        options: how pictures are read.
+        options: options that say how pictures are read.
         size: side S of the images.
-        seed: of what is held out.
-        device: where batches go.
-        name: what the option `option` says.
-        option: for messages.
+        seed: seed of what is held out.
+        device: device of the batches.
+        name: value of the option `option`.
+        option: name of the option, for messages.
 
     Raises:
         UsageError: if there is no such data, or none of it can be used.
@@ -122,9 +122,9 @@ class _Parts(NamedTuple):
     Args:
         windows: the images of both.
         entries: the pictures that they are of.
-        channels: of a picture; images of pairs have twice as many.
-        value_range: of the values that became -1 and 1; None for 8-bit pictures.
-        root: what the names begin with.
+        channels: number of channels of a picture; images of pairs have twice as many.
+        value_range: the two values that became -1 and 1; None for 8-bit pictures.
+        root: beginning of all names.
     """
 
     windows: tuple[WindowedImages, WindowedImages]
@@ -177,10 +177,10 @@ def load_examples(options: ExampleOptions, size: int, seed: int, device: torch.d
     """Return the data of a run: those of --pairs or --data, with what belongs to each image.
 
     Args:
-        options: which data, and how pictures are read.
+        options: options that say which data are read, and how.
         size: side S of the images.
-        seed: of what is held out.
-        device: where batches go.
+        seed: seed of what is held out.
+        device: device of the batches.
 
     Raises:
         UsageError: if there is no such data, none of it can be used, or nothing can belong to it.

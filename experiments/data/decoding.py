@@ -52,7 +52,7 @@ class ResizePolicy:
         fit: `crop`, `pad`, `none` or `center`.
         oversize: ratio of the side of the square that `crop` keeps to S, at least 1; not used by the others.
         channels: 1 or 3, or with a value range any number; None keeps one if every picture is gray.
-        value_range: of the values in the files, which are then kept as float32; None for 8-bit pictures.
+        value_range: smallest and largest value in the files, which are then kept as float32; None for 8-bit pictures.
     """
 
     size: Annotated[int, Field(ge=1)]
@@ -128,8 +128,8 @@ def decode_set(entries: Sequence[Entry], policy: ResizePolicy, option: str, name
     """Read pictures into memory.
 
     Args:
-        entries: at least one, each of one picture or of K of one size.
-        policy: what becomes of each.
+        entries: files, at least one, each with one picture or with K pictures of one size.
+        policy: how each picture is resized.
         option: the option that named the set, for messages.
         name: its value.
 

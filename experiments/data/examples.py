@@ -26,7 +26,7 @@ class Examples:
     """Images by number, each with conditions; called as a source, it gives images alone, at random.
 
     Args:
-        images: of C channels, or of 2 C where each comes with a second image.
+        images: images with C channels, or with 2 C where each comes with a second image.
         second: the name of the second image; None for images without one.
         cond: tensors of N entries by name.
 

@@ -27,8 +27,8 @@ class WindowedImages:
         shape: (N, C, M, M), M >= size.
         size: side S of the windows.
         flip: whether half of the windows are mirrored.
-        device: where the windows go.
-        value_range: of the pixels; what becomes -1 and 1.
+        device: device of the windows.
+        value_range: the two pixel values that become -1 and 1.
         rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
 
     Raises:
@@ -132,8 +132,8 @@ class InMemoryImages(WindowedImages):
         images: (N, C, M, M) uint8 or floating point, M >= size.
         size: side S of the windows.
         flip: whether half of the windows are mirrored.
-        device: where the windows go; that of the images by default.
-        value_range: of the pixels.
+        device: device of the windows; that of the images by default.
+        value_range: the two pixel values that become -1 and 1.
         rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
 
     Raises:

@@ -70,7 +70,7 @@ def list_pictures(path: Path, option: str, values: bool = False) -> Listing:
     """Return what lies in a folder (searched recursively) or a zip.
 
     Args:
-        path: of the folder or zip.
+        path: path of the folder or zip.
         option: the option that named the path, for messages.
         values: whether files are read as values of any type.
 

@@ -48,11 +48,12 @@ class StoreIndex:
         shape: (N, M, M, C) of the file; N counts the places of pictures that could not be used, too.
         dtype: type of the values.
         names: name of each picture; empty for a store without names.
-        labels: of each picture, of a set that knows them; else empty, since folders and files tell them by the name.
+        labels: labels of each picture, of a set that knows them; else empty, since folders and files tell them by the
+            name.
         root: the folder, zip or set that the names begin with.
-        source: what it was made of, to compare when a torn one is completed.
+        source: description of the data, compared when a store is completed.
         value_range: the values that become -1 and 1; None for 8-bit pictures.
-        format: of the store.
+        format: format of the store.
     """
 
     shape: tuple[int, int, int, int]
@@ -123,7 +124,7 @@ class Store:
     """A complete store, opened for reading.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
 
     Raises:
         ValueError: if it is no store, or a torn one.
@@ -218,10 +219,10 @@ class StoredImages(WindowedImages):
     reading ahead changes no result.
 
     Args:
-        store: of the images.
+        store: store of the images.
         size: side S of the windows.
         flip: whether half of the windows are mirrored.
-        device: where the windows go.
+        device: device of the windows.
         part: (N,) int64 numbers of the images that are used; None for all.
         rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
     """

@@ -34,9 +34,9 @@ def write_store(
     """Write pictures into a store, or those blocks of it that are missing.
 
     Args:
-        folder: of the store; made if missing.
+        folder: folder of the store; made if missing.
         entries: the pictures, in an order that is the same in each call.
-        policy: what becomes of each. Without a number of channels there are as many as the first pictures have.
+        policy: how each picture is resized. Without a number of channels there are as many as the first pictures have.
         dtype: type of the stored values; uint8 for 8-bit pictures alone.
         workers: number of threads.
         root: the folder, zip or set that the names begin with.

@@ -82,8 +82,8 @@ def open_stores(path: Path, second: Path | None, option: str) -> tuple[Store | S
     """Return a store or a pair of stores, for each image its name and what knows its label, and the root of the names.
 
     Args:
-        path: of the store.
-        second: of the store of second images; None for images alone.
+        path: path of the store.
+        second: path of the store of second images; None for images alone.
         option: the option that named the path, for messages.
 
     Raises:

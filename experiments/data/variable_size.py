@@ -29,8 +29,8 @@ class VariableSizeImages(WindowedImages):
         images: the pictures, uint8 or floating point, none smaller than the windows.
         size: side S of the windows.
         flip: whether half of the windows are mirrored.
-        device: where the windows go; that of the pictures by default.
-        value_range: of the pixels.
+        device: device of the windows; that of the pictures by default.
+        value_range: the two pixel values that become -1 and 1.
         rotate: whether every window is turned by 0, 90, 180 or 270 degrees, at random.
 
     Raises:

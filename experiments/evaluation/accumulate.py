@@ -50,7 +50,7 @@ class Accumulator:
     """Collects the rows that metrics need of one set of images.
 
     Args:
-        metrics: what will be computed.
+        metrics: the metrics to compute.
         features: the network of the metrics that compare features, or None without them.
         processes: the processes that share the set; each adds its own batches.
     """
@@ -70,7 +70,7 @@ class Accumulator:
         Args:
             images: (B, C, H, W) in [-1, 1].
             truth: the clean images they restore, for metrics that need a truth.
-            start: where their trajectories started, for metrics that need that.
+            start: images at the start of the trajectories, for metrics that need them.
 
         Raises:
             ValueError: for images that are not finite, or of another shape than their truths or starts.

@@ -67,7 +67,7 @@ class ComparisonOptions:
         spacing: `even`, or `equal-error` for severities between which R's prediction changes equally.
         severities: number of severities at which the error per severity is measured; 0 for none.
         batch_size: images in a forward pass.
-        seed: of the degradation and of the noise of samplers.
+        seed: seed of the degradation and of the noise of samplers.
     """
 
     samplers: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class Comparison:
         examples: (N, C, H, W) clean images that training has not seen, or a pair of them and a dict of what belongs to
             each: conditions, and z if it is known (see `restore.conditions`).
         evaluator: measures; its processes share the work.
-        options: what is compared.
+        options: settings of the comparison.
 
     Raises:
         ValueError: for a start beyond T, restorers of different degradations, or a sampler that does not suit them.

@@ -31,9 +31,9 @@ from samplers import (
 )
 from samplers.applications.likelihood import bits_per_dim
 
-__all__ = ["SHOWN", "Classes", "DiffusionEvaluator", "summary"]
+__all__ = ["PLOT_TIMESTEPS", "Classes", "DiffusionEvaluator", "summary"]
 
-SHOWN = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
+PLOT_TIMESTEPS = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)  # severities of T = 1000
 METRICS = ("frechet_distance", "kernel_distance", "pairwise_rmse")
 TERMS = ("L_T", "L_t", "L_0", "total")
 VARIANCES: tuple[Literal["small"], Literal["large"]] = ("small", "large")
@@ -57,7 +57,7 @@ class DiffusionEvaluator:
         seed: seed of everything random in the evaluation.
         batch: number of images in one forward pass.
         steps: number of steps of the samplers with few steps, at most T.
-        classes: of a conditional model; None for one without classes.
+        classes: the classes of a conditional model; None for a model without classes.
     """
 
     def __init__(
@@ -146,8 +146,8 @@ class DiffusionEvaluator:
         A conditional model is told the classes of the images, so that it is the bound of images of known class.
 
         Args:
-            n: how many images.
-            times: how many severities, drawn at random; all by default.
+            n: number of images.
+            times: number of severities, drawn at random; all by default.
         """
         (x0, cond), T = self.examples(n, "bound"), self.D.T
         chosen = torch.randperm(T - 1, generator=seeded_generator("cpu", self.seed, "severities"))[: times or T - 1] + 2
@@ -194,9 +194,9 @@ class DiffusionEvaluator:
         return path
 
     @torch.no_grad()
-    def on_the_way(self, path: Path, n: int = 10) -> Path:
+    def plot_trajectories(self, path: Path, n: int = 10) -> Path:
         """Save n samples of the ancestral sampler on their way, one to a row."""
-        shown = sorted({t * self.D.T // 1000 for t in SHOWN}, reverse=True)
+        shown = sorted({t * self.D.T // 1000 for t in PLOT_TIMESTEPS}, reverse=True)
         x_T, z = self.noise(n, seeded_generator(self.device, self.seed, "x_T"))
         R = self._guided(torch.arange(n, device=self.device) % self._count)
         walk = trajectory(R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way"))

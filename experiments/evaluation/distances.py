@@ -152,7 +152,7 @@ def precision_recall(x: Tensor, y: Tensor, k: int = 3) -> PrecisionRecall:
     Args:
         x: features of generated images.
         y: features of reference images.
-        k: which nearest neighbor sets the radius of a ball, 1..min(n, m) - 1.
+        k: number of the neighbor whose distance is the radius of a ball, in 1..min(n, m) - 1.
 
     Raises:
         ValueError: for too few rows, different D, or rows that are not finite.

@@ -126,7 +126,7 @@ class Evaluator:
         metrics: names of registered metrics, or metric objects.
         features: name of a feature network, or an object; see `experiments.evaluation.feature_networks`.
         batch_size: images that are measured at a time; the numbers do not depend on it.
-        seed: of the draws of the intervals.
+        seed: seed of the draws of the intervals.
         processes: processes that share the work; see `restore.distributed.init_distributed`.
         cache: folder in which features of reference sets are kept; None keeps none.
 

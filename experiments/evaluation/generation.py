@@ -43,9 +43,9 @@ def prior_report(
         prior: draws x_T.
         D: the degradation, able to draw z.
         source: clean images x0 to which the prior was not fitted.
-        n: how many of each.
-        seed: of the draws.
-        device: where images live.
+        n: number of images of each kind.
+        seed: seed of the draws.
+        device: device of the images.
 
     Returns:
         `frechet_distance_thumbnail` of the draws, `floor` of a second half of n images, and two moments of both.

@@ -49,7 +49,7 @@ def bootstrap(values: Tensor, reduce: Reduce = _mean, seed: int = 0) -> Interval
     Args:
         values: (n,) one number for each image.
         reduce: (..., n) -> (...); the mean by default.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         ValueError: for fewer than two values.
@@ -90,7 +90,7 @@ def jackknife(compute: Callable[[Callable[[Tensor], Tensor]], float], n: int, se
         compute: is given `keep`, which returns what is kept of the rows (m, ...) of any set, and returns the function's
             value on that.
         n: size of the smallest set, at least 3.
-        seed: of the division into groups.
+        seed: seed of the division into groups.
 
     Raises:
         ValueError: for fewer than three rows.

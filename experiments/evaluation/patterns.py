@@ -25,11 +25,11 @@ class Pattern(NamedTuple):
 
     Args:
         name: a short name.
-        statement: what is claimed.
+        statement: the claim, in words.
         row: the row that is looked at; None for every row beside the baseline.
         baseline: the row it is compared with; evaluations with another baseline are left out. It may end with `*`.
         metrics: names of metrics, without the features.
-        expected: what the difference should be.
+        expected: sign that the difference should have.
     """
 
     name: str

@@ -48,7 +48,7 @@ class PictureOptions:
         input_precision: `8bit` rounds degraded pictures to 256 levels, as a file does; `float32` does not.
         tile_size: side in pixels of the tiles of R; None for the default of `restore_image`, and a side that no picture
             exceeds for whole pictures.
-        seed: of what is random about the degradation, of samplers, and of the intervals.
+        seed: seed of what is random about the degradation, of samplers, and of the intervals.
         noise_model: a restorer of Gaussian noise that restores the pictures too, told what was done to them.
         find_severity: whether R also restores them from a severity that it finds by itself.
     """

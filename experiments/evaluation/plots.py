@@ -39,9 +39,9 @@ def plot_loss(path: Path, log: Sequence[Mapping[str, Any]], title: str) -> Path:
     """Save the loss over the steps of a log.
 
     Args:
-        path: of the picture.
+        path: path of the picture.
         log: one mapping with `step` and `loss` for each logged step.
-        title: of the picture.
+        title: title of the picture.
     """
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
@@ -56,9 +56,9 @@ def animate(path: Path, frames: Sequence[Tensor], scale: int, seconds: float, ho
     """Save a looping GIF.
 
     Args:
-        path: of the GIF.
+        path: path of the GIF.
         frames: each a batch (B, C, H, W) in [-1, 1], shown side by side.
-        scale: how many pixels of the GIF one pixel takes, along each axis.
+        scale: side in pixels of the GIF of one pixel of an image.
         seconds: for which a frame is shown.
         hold: frames that are shown twelve times as long.
     """
@@ -91,8 +91,8 @@ def plot_perception_distortion(path: Path, compared: Mapping[str, Any], distorti
     """Save the plane of distortion and perceptual quality (Blau and Michaeli, 2018), a line over steps per sampler.
 
     Args:
-        path: of the picture.
-        compared: what `Comparison.run` returned.
+        path: path of the picture.
+        compared: result of `Comparison.run`.
         distortion: key of the column of the horizontal axis, such as `rmse`.
         perception: key of the column of the vertical axis, such as `frechet_distance_thumbnail`.
     """
@@ -130,8 +130,8 @@ def plot_differences(path: Path, compared: Mapping[str, Any], columns: Sequence[
     so that one bad sampler does not hide the others.
 
     Args:
-        path: of the picture.
-        compared: what `Comparison.run` returned.
+        path: path of the picture.
+        compared: result of `Comparison.run`.
         columns: keys of the metrics.
     """
     evaluation = compared["evaluation"]

@@ -83,7 +83,7 @@ def measure_restoration(
         evaluator: observes; its batch size is that of the restorer too.
         steps: sampling steps; None for T.
         input_precision: `8bit` rounds the degraded images, `float32` does not.
-        seed: of the degradation and of the noise of samplers.
+        seed: seed of the degradation and of the noise of samplers.
     """
     n = min(steps or R.degradation.T, R.degradation.T)
     batch_size = evaluator.batch_size
@@ -109,11 +109,11 @@ def measure_generation(
 
     Args:
         R: the restorer.
-        prior: where trajectories start.
+        prior: distribution of the starts of trajectories.
         real: (n, C, H, W) real images that training has not seen.
         evaluator: observes; its batch size is that of the restorer too.
         steps: sampling steps; None for T.
-        seed: of the starting points and of the noise of samplers.
+        seed: seed of the starting points and of the noise of samplers.
     """
     n = min(steps or R.degradation.T, R.degradation.T)
     options = GenerateOptions(seed=seed, batch_size=evaluator.batch_size, steps=n, device="cpu", output_device="cpu")

@@ -24,7 +24,7 @@ from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_tim
 __all__ = ["RestorationEvaluator", "table"]
 
 METRICS = ("rmse", "psnr", "ssim", "frechet_distance")
-WALKS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
+SAMPLERS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
 
 
 class RestorationEvaluator:
@@ -64,7 +64,7 @@ class RestorationEvaluator:
         T = expand_level(self.D.T, x0)
         x_T = to_input_precision(self.D(x0, T, z), self.input_precision)
         linear = ("linear inverse",) if has_linear_inverse(self.D) else ()
-        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", *linear, "direct", *WALKS)}
+        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", *linear, "direct", *SAMPLERS)}
         for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
             part = slice(first, first + self.batch)
             x_part, z_part = x_T[part], map_params(lambda v, part=part: v[part], z)  # type: ignore[misc]
@@ -73,7 +73,7 @@ class RestorationEvaluator:
             for name in linear:
                 made[name].append(linear_inverse(self.D, x_part, T[part], z_part, self.input_precision))
             made["direct"].append(direct(R, x_part, self.D.T))
-            for name, step in WALKS.items():
+            for name, step in SAMPLERS.items():
                 made[name].append(sample(R, step, x_part, z_part, self.times))
         return {name: torch.cat(parts) for name, parts in made.items()}
 

@@ -33,7 +33,7 @@ def render_table(
     """Return a table as text that ends without a line break.
 
     Args:
-        headings: of the columns; the first column is aligned left, the others right.
+        headings: headings of the columns; the first column is aligned left, the others right.
         rows: cells as text, one for each heading.
         title: a line above the table.
         caption: lines below it.

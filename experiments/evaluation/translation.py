@@ -81,8 +81,8 @@ class TranslationEvaluator:
         real = self.sets.clean(n, self.generator("real"))
         restored, made = {}, {}
         for name in tqdm(["direct", *SAMPLERS], "measuring", disable=None, leave=False):
-            restored[name] = self.walk(name, x_half, z, half)
-            made[name] = self.walk(name, starts, starts, self.D.T)
+            restored[name] = self.sampled(name, x_half, z, half)
+            made[name] = self.sampled(name, starts, starts, self.D.T)
         evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
         rows = {name: evaluator.observe(x, start=starts) for name, x in made.items()}
         rows["real images"] = evaluator.observe(self.sets.clean(n, self.generator("real again")))
@@ -92,7 +92,7 @@ class TranslationEvaluator:
             "made": evaluator.summarize(rows, evaluator.reference(real)).to_dict(),
         }
 
-    def walk(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
+    def sampled(self, name: str, x: Tensor, z: Tensor, start: int) -> Tensor:
         """Return the images at the end of the sampler's trajectory from severity `start`, in batches."""
         ends = []
         for x_part, z_part in zip(*(torch.split(v, self.batch) for v in (x, z))):

@@ -146,7 +146,7 @@ class BeforeAfter(Block):
 
     Args:
         pictures: the picture before and the picture after.
-        captions: what the two are called.
+        captions: names of the two pictures.
     """
 
     kind: ClassVar[str] = "before_after"

@@ -25,9 +25,9 @@ def comparison_page(
     """Return the page.
 
     Args:
-        comparison: what was compared; the first of its restorers is shown.
-        compared: what `Comparison.run` returned.
-        described: what is written beside the numbers, see `provenance_blocks`.
+        comparison: the comparison; the first of its restorers is shown.
+        compared: result of `Comparison.run`.
+        described: description beside the numbers, see `provenance_blocks`.
         plots: files of plots.
     """
     evaluation = Evaluation.from_dict(compared["evaluation"])

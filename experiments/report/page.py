@@ -38,7 +38,7 @@ class Page:
     """A report.
 
     Args:
-        title: what was run.
+        title: name of what was run.
         summary: one or two sentences with the result.
         blocks: the content, in order.
     """

@@ -78,7 +78,7 @@ def tables_page(
         described: configuration and environment.
         done: the finished tasks by name.
         over_levels: the table of the numbers of levels, or None.
-        patterns: with their outcomes.
+        patterns: patterns with their outcomes.
     """
     scale = described["configuration"]["scale"]
     found = [p.outcome for p in patterns if p.evidence]

@@ -19,7 +19,7 @@ def describe_environment(device: torch.device | str, world_size: int = 1) -> dic
     """Return date, command, versions and device of this process.
 
     Args:
-        device: where the numbers are computed.
+        device: device of the computation.
         world_size: number of processes that share the work.
 
     >>> describe_environment("cpu")["device"]["type"]

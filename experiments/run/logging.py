@@ -34,7 +34,7 @@ class TrainingLogger:
 
     Args:
         folder: the folder of the run; log lines of steps after `training.step` are removed.
-        training: in its present state.
+        training: the training in its present state.
         options: how often to write, and whether to write for TensorBoard as well.
 
     Raises:

@@ -59,10 +59,10 @@ class TrainingTask:
     """What is trained on what, beside the options of the training.
 
     Args:
-        degradation: what the network learns to undo.
+        degradation: degradation that the network learns to undo.
         data: clean images.
         data_spec: description of `data`, for the checkpoints.
-        prediction_type: what the network predicts.
+        prediction_type: quantity that the network predicts: `x0`, `eps` or `v`.
         clip_sample: whether the restorer clamps its images to [-1, 1].
         preview: (path, restorer) -> path; draws what the averaged restorer does at present and saves it as `path`.
         prior: prior over x_T, for the checkpoints.
@@ -83,8 +83,8 @@ def fit(training: Trainer, task: TrainingTask, folder: Path, options: TrainOptio
     """Run the remaining steps with a progress bar, a log, previews and checkpoints.
 
     Args:
-        training: in its present state.
-        task: what is trained.
+        training: the training in its present state.
+        task: the task of the training.
         folder: the folder of the run; `log.jsonl`, `samples/` and `model/` are written there.
         options: how often to log, to draw and to save, and how many checkpoints to keep.
 

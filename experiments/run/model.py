@@ -28,7 +28,7 @@ class ModelSource(NamedTuple):
         model: the folder of a run or of its checkpoints, or the name of a shipped model; the value of --model.
         data: images, as `--data` of train.py; None for those of the run.
         other: images that `interpolation` turns into; None for those of the run.
-        seed: of the split of data, where the run does not say it.
+        seed: seed of the split of data, where the run does not say it.
     """
 
     model: str | None
@@ -51,8 +51,8 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
     """Return the model and the data it was trained on, as far as they are there.
 
     Args:
-        source: where to find them.
-        device: of the model and the data.
+        source: the settings that say where the data are.
+        device: device of the model and the data.
 
     Raises:
         UsageError: if there is no model, or it needs data that are not named.

@@ -31,10 +31,10 @@ def write_run_report(
 
     Args:
         folder: the folder of the run, with its configuration, log and checkpoints.
-        title: what was trained.
+        title: name of what was trained.
         blocks: the content of the top of the page.
         pictures: files that the program drew.
-        device: where the run computed.
+        device: device that the run used.
     """
     log = read_log(folder / "log.jsonl")
     end = f"; its loss was {log[-1]['loss']:.4g} at step {log[-1]['step']}" if log else ""

@@ -121,7 +121,7 @@ class Results:
         measured: JSON values for `metrics.json`.
         lines: the lines that say what was measured.
         pictures: files that were drawn.
-        title: what was trained, for the learning curve and the report page.
+        title: name of what was trained, for the learning curve and the report page.
         blocks: the top of the report page.
     """
 
@@ -137,8 +137,8 @@ def write_results(folder: Path, results: Results, device: torch.device) -> None:
 
     Args:
         folder: the folder of the run.
-        results: what was found.
-        device: where the run computed.
+        results: results of the measurements.
+        device: device that the run used.
     """
     write_json(folder / "metrics.json", results.measured)
     curve = plot_loss(folder / "learning_curve.png", read_log(folder / "log.jsonl"), results.title)

@@ -192,7 +192,7 @@ def describe(
 
     Args:
         restorer: the restorer.
-        training: how it was trained.
+        training: the training configuration.
         step: number of optimizer steps that were taken.
         prior: distribution over x_T from which its trajectories start, if it is known.
         data: the data set, if it is known.

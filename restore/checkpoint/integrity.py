@@ -81,7 +81,7 @@ def verify(folder: Path, names: Iterable[str], contents: bool = True) -> None:
 
     Args:
         folder: written by `write`.
-        names: what must be there; other files are not looked at.
+        names: names of the files that must be there; other files are ignored.
         contents: whether every byte is read; otherwise only sizes are compared.
 
     Raises:

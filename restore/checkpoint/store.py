@@ -25,7 +25,7 @@ def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in `folder`, whole or not, the oldest first.
 
     Args:
-        folder: of checkpoints, or of a run, whose checkpoints are in `model`, or a checkpoint itself.
+        folder: folder of checkpoints, folder of a run, whose checkpoints are in `model`, or a checkpoint itself.
     """
     if not folder.is_dir():
         return []
@@ -56,7 +56,7 @@ def commit(folder: Path, step: int, files: Iterable[File]) -> Path:
 
     Args:
         folder: made if missing.
-        step: of the checkpoint.
+        step: number of optimizer steps of the checkpoint.
         files: (name, content), taken one at a time.
 
     Raises:

@@ -42,8 +42,8 @@ def load_weights(net: UNet, theirs: dict[str, Tensor], flip: bool) -> None:
     """Load the tensors of a UNet2DModel.
 
     Args:
-        net: of the same shape, with a `shift` of -1.
-        theirs: by their names, of now or of the first versions.
+        net: network of the same shape, with `time_offset` -1.
+        theirs: tensors by their names in diffusers, of today's or of the first versions.
         flip: whether their embedding of time has the cosines first.
 
     Raises:

@@ -118,7 +118,7 @@ class DownBlock(nn.Module):
     """One level on the way down: residual blocks, then a halving of the sides where `resampling` names one.
 
     Args:
-        channels: of the input, then of the output of each residual block.
+        channels: numbers of channels: of the input, then of the output of each residual block.
         config: common to all blocks.
         attention: whether self-attention follows each residual block.
         resampling: how the sides are halved at the end; None if they are not.
@@ -165,7 +165,7 @@ class UpBlock(nn.Module):
     """One level on the way up: residual blocks that each read a skip feature, then a doubling of the sides.
 
     Args:
-        channels: of the input, then of the output of each residual block.
+        channels: numbers of channels: of the input, then of the output of each residual block.
         skips: channels of the skip feature that each residual block reads.
         config: common to all blocks.
         attention: whether self-attention follows each residual block.

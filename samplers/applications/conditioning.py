@@ -95,9 +95,9 @@ def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, no
     """Return what is known of a picture.
 
     Args:
-        D: what was done to it.
+        D: the degradation that was applied to it.
         y: (B, C, H, W) the picture.
-        severity: how severely, a whole number in 1..T of D.
+        severity: severity, an integer in 1..T of D.
         z: what was drawn, for one picture or for B; None if D draws nothing.
         noise: standard deviation of the error of y.
 

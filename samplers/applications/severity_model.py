@@ -75,7 +75,7 @@ class Likelihood(NamedTuple):
     Args:
         mu: (T + 1, features) float64 mean features.
         root: (T + 1, features, features) float64 Cholesky factor of their covariance C.
-        power: of the normal likelihood.
+        power: power of the normal likelihood.
     """
 
     mu: Tensor

@@ -39,7 +39,7 @@ class ImageOptions(RestorationOptions):
 
         Args:
             path: the file of the picture.
-            option: that names it, for messages.
+            option: name of the option that named it, for messages.
 
         Raises:
             UsageError: for anything that the user can mend.

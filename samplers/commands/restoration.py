@@ -115,7 +115,7 @@ class RestorationOptions(MeasurementOptions):
             work: the model and the like.
             picture: the picture.
             mask: (H, W) bool, true where it is missing.
-            key: of its random numbers, together with --seed.
+            key: key of its random numbers, together with --seed.
             bar: called with (tiles done, tiles in all).
 
         Raises:

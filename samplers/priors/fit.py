@@ -54,7 +54,7 @@ class RemainingDetail(NamedTuple):
 
     Args:
         k: side of the thumbnail in pixels; 0 where D leaves nothing.
-        upsampling: how it is brought to the size of the image.
+        upsampling: method that enlarges it to the size of the image.
         error: rms of D(x0, T, z) - D(E y, T, z), in units of [-1, 1].
     """
 

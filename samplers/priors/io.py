@@ -19,7 +19,7 @@ def load_prior(folder: str | Path, **live: Any) -> Prior:
     """Return the prior that was saved with the newest checkpoint in `folder`.
 
     Args:
-        folder: of the checkpoints, or of the run, or one checkpoint.
+        folder: folder of the checkpoints, or of the run, or one checkpoint.
         **live: what no file can hold: D, a source of images, a device. Those that the prior has no use for are left
             aside; without D, it is rebuilt from the checkpoint.
 

@@ -51,7 +51,7 @@ def test_samples_are_of_every_class_in_turn_and_guided(scale, tmp_path, monkeypa
         "experiments.evaluation.diffusion.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
     )
     one.class_grid(tmp_path / "classes.png", 2)
-    one.on_the_way(tmp_path / "reverse.png", 4)
+    one.plot_trajectories(tmp_path / "reverse.png", 4)
     for row, shade in zip(shown, scale * SHADES[:3].repeat(3)):
         assert torch.allclose(row.panels[-1], shade.expand(1, 4, 4))
 

@@ -128,7 +128,7 @@ def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monke
     )
     one, _ = study(T=1000)
     one.R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), one.D)
-    one.on_the_way(tmp_path / "reverse.png", n=2)
+    one.plot_trajectories(tmp_path / "reverse.png", n=2)
     assert len(shown) == 2
     times = (999, 700, 550, 400, 300, 200, 100, 50, 15, 0)
     assert list(shown[0].captions) == [f"t = {t}" for t in times]

@@ -48,8 +48,8 @@ def save_classifier(folder: Path, classifier: TrainedClassifier, card: str) -> N
     """Write a classifier, its weights in float16.
 
     Args:
-        folder: of the files, created if missing.
-        classifier: what is written.
+        folder: folder of the files, created if missing.
+        classifier: the classifier.
         card: the text of `card.md`.
     """
     config = {

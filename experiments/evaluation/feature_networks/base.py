@@ -100,7 +100,7 @@ class FunctionFeatures(FeatureNetwork):
 
     Args:
         function: (B, C, H, W) in [-1, 1] -> (B, D).
-        name: what the features are called in tables.
+        name: name of the features in tables.
 
     >>> FunctionFeatures(lambda x: x.mean((2, 3)), "mean_color")(torch.zeros(2, 3, 4, 4)).features.shape
     torch.Size([2, 3])

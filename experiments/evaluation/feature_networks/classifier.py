@@ -18,7 +18,7 @@ class Classifier(FeatureNetwork):
 
     Args:
         net: (B, C, H, W) in [-1, 1] -> logits (B, classes), or a pair (features (B, D), logits).
-        name: what the features are called in tables.
+        name: name of the features in tables.
     """
 
     has_logits = True
@@ -81,7 +81,7 @@ class OwnClassifier(StoredClassifier):
     """A classifier of one's own.
 
     Args:
-        folder: what experiments/classifier.py wrote.
+        folder: folder that experiments/classifier.py wrote.
     """
 
     folder: str

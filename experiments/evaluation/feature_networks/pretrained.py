@@ -26,7 +26,7 @@ def choose_features(channels: int, size: int) -> str:
     `thumbnail`.
 
     Args:
-        channels: of the images.
+        channels: number of channels of the images.
         size: shorter side of the images in pixels.
 
     >>> choose_features(1, 64), choose_features(3, 16)
@@ -43,7 +43,7 @@ def cached_weights(file: str, weights: str | None, user: str) -> Path:
     Args:
         file: name of the file in torch's cache of checkpoints.
         weights: a path of one's own, or None for the cache.
-        user: what needs the weights, for the message.
+        user: name of the part that needs the weights, for the message.
 
     Raises:
         FileNotFoundError: if there is no such file.

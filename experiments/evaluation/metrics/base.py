@@ -44,7 +44,7 @@ class Metric(Serializable):
 
     Class attributes:
         higher_is_better: None where neither direction is better.
-        needs: what must be given beside the images; a metric without it is left out.
+        needs: inputs beside the images; a metric whose inputs are missing is left out.
         minimum_size: smallest side in pixels of images that it can measure; of smaller ones it is left out.
     """
 

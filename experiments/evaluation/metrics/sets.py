@@ -79,7 +79,7 @@ class Precision(_Coverage):
     """Share of the images that lie within the k-nearest-neighbor balls of the reference set.
 
     Args:
-        k: which neighbor sets the radius of a ball, at least 1.
+        k: number of the neighbor whose distance is the radius of a ball, at least 1.
     """
 
     higher_is_better, title = True, "Precision"
@@ -90,7 +90,7 @@ class Recall(_Coverage):
     """Share of the reference set that lies within the k-nearest-neighbor balls of the images.
 
     Args:
-        k: which neighbor sets the radius of a ball, at least 1.
+        k: number of the neighbor whose distance is the radius of a ball, at least 1.
     """
 
     higher_is_better, title = True, "Recall"
