@@ -1,4 +1,4 @@
-"""Blur: Gaussians one after another.
+"""Gaussian blur: convolutions with Gaussians, one after another.
 
     x_t = G_t * ... * G_1 * x0    per channel, along rows and along columns
 
@@ -7,15 +7,16 @@ diagonal in one basis of waves V (`degrade.functional.boundary`), so a chain of 
 
     x_t = V (g_t g_t^T . c) V^T,    c = V^-1 x0 V^-T,    g_t(w) = prod_{i <= t} H_i(w)
 
-with its own V and g_t for the height and for the width. The way there and back is a fast transform where that is
-faster, else products with matrices (`degrade.functional.wave_transform`). The change between two levels and the inverse
-are other functions of the gains, at the same cost.
+with its own V and g_t for the height and for the width. The products with V and V^-1 are fast transforms where these
+are faster, else matrix products (`degrade.functional.wave_transform`). The difference of two levels and the inverse are
+other functions of the gains, at the same cost.
 
-Free are the widths sigma_i (`degrade.functional.sigmas`), the cut of the kernel, the boundary, and whether the last
-level is the mean color. That mean is the one that the blur itself tends to, the amplitude of the constant wave: all
-pixels weigh the same under `circular` and `symmetric` borders, but under `reflect`, which repeats all pixels of a row
-except the two at its ends, those two weigh half. The limit of ever finer chains is the heat equation, g_t(w) =
-exp(-total_t^2 w^2 / 2), where only the total width counts (Rissanen et al., arXiv 2206.13397, 2022).
+The widths sigma_i follow a rule (`degrade.functional.sigmas`). In the limit of many narrow Gaussians only the total
+width counts, and the blur is the heat equation, g_t(w) = exp(-total_t^2 w^2 / 2) (Rissanen et al., arXiv 2206.13397,
+2022); `cumulative_sigma` gives these totals. With `mean_at_T`, x_T is the limit of a blur that goes on forever, the
+amplitude of the constant wave. It is the mean of the pixels under `circular` and `symmetric` borders. Under `reflect`
+the two pixels at the ends of a row have half the weight of the others, because the continued row repeats them once and
+the others twice.
 
 Bansal et al. (arXiv 2208.09392, 2022) use
 
@@ -56,11 +57,23 @@ def _odd(k: int) -> int:
 
 @register("blur")
 class Blur(Degradation):
-    """Gaussian blur that grows with every level.
+    """Gaussian blur, in T steps or, with `cumulative_sigma`, by the heat equation.
 
-    `sigmas` is a rule or a list of the T widths in pixels. `cumulative_sigma`, the total widths of the levels 1..T as a
-    rule or a list, replaces `sigmas` and `kernel_size` by the heat equation. `mean_at_T` makes x_T the mean of each
-    channel as the boundary weighs it.
+    z is None.
+
+    Args:
+        T: number of levels, at least 1.
+        sigmas: standard deviations in pixels of the T Gaussians: a rule, such as "constant:sigma=2", or a list of T
+            positive numbers; see `degrade.functional.sigmas`.
+        kernel_size: number of taps of each Gaussian along an axis, odd; a smaller kernel cuts the Gaussian off.
+        padding_mode: continuation of the image beyond its borders: `circular` (a b c a b c), `reflect` (a b c b a) or
+            `symmetric` (a b c c b a).
+        mean_at_T: whether x_T is the mean color of the image.
+        cumulative_sigma: total standard deviations in pixels of the levels 1..T, a rule or a list that does not fall.
+            It replaces `sigmas` and `kernel_size`; kernels are then not cut off.
+
+    Raises:
+        ValueError: for a list without T entries, or totals that fall.
 
     >>> D = Blur(T=9, sigmas=(1.0,) * 9, kernel_size=5, mean_at_T=True)
     >>> x0 = torch.eye(8).view(1, 1, 8, 8)

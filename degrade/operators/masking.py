@@ -1,15 +1,15 @@
-"""Masks: Gaussian holes around one center, one more with every level, that hide the image or give way to a color.
+"""Masks: a hole with a soft edge grows around one center; it hides the image, or a color replaces the image there.
 
     M_t(d_h, d_w) = prod_{i < t} (1 - exp(-(d_h^2 + d_w^2) / 2 s_i^2)),    M_0 = 1
 
-at d_h rows and d_w columns from the center, where everything is lost in the first step. The widths s_i in pixels,
-i = 0..T-1, are free (`degrade.functional.sigmas`). Two degradations keep a share a_t of a pixel:
+at d_h rows and d_w columns from the center, which is lost in the first step. The widths s_i in pixels, i = 0..T-1,
+follow a rule (`degrade.functional.sigmas`). Two degradations multiply the pixels by a_t in [0, 1]:
 
-* `inpaint`         x_t = a_t x0,                    a_t = M_t: a hole of mid-gray opens at the middle or anywhere
+* `inpaint`         x_t = a_t x0,                    a_t = M_t: a hole of mid-gray, in the middle or at a random place
 * `mask_to_color`   x_t = a_t x0 + (1 - a_t) c,      1 - a_t = M_{T - t} from the outside in, or a_t = M_t
 
-A factor of M is one minus a product over the axes, so M does not separate. It depends on distances only, and one
-quadrant serves every center: pixel (r, c) reads M_t(|r - center_h|, |c - center_w|). Bansal et al. (arXiv 2208.09392,
+M is not a product of a function of d_h and one of d_w. It depends on distances only, so that one table serves every
+center: pixel (r, c) has M_t(|r - center_h|, |c - center_w|). Bansal et al. (arXiv 2208.09392,
 2022) use widths that grow by `step` pixels: `inpaint` with T = 100, step 0.2 at the middle for CelebA (the defaults),
 with T = 50, step 0.1 at random places for MNIST and CIFAR-10, and `mask_to_color` with its defaults to generate faces.
 """
@@ -43,7 +43,12 @@ def center_index(N: int) -> int:
 
 @frozen
 class Mask(Degradation):
-    """A degradation that keeps a share a_t in 0..1 of each pixel; see the module."""
+    """The base of both masks: a_t in [0, 1] for each pixel; see the module.
+
+    Args:
+        T: number of levels, at least 1.
+        sigmas: the widths of the T factors of the mask in pixels, a rule or a list of T numbers.
+    """
 
     sigmas: AnySigmas = Incremental(step=0.2)
 
@@ -98,16 +103,17 @@ class Mask(Degradation):
 
 @register("inpaint")
 class Inpaint(Mask):
-    """A hole of mid-gray with a soft rim opens in the middle of the image or at a random place.
+    """A mid-gray hole with a soft edge, in the middle of the image or at a random place.
 
-    z is None for the middle. For random places it holds the row offsets in 0..H and the column offsets in 0..W, each
-    (B,) int64: the image is a window (H, W) at that offset in a mask of (2 H, 2 W) whose center is row H - 1, column
-    W - 1. The place is the same at every level.
+    z is None for the middle. For random places it is (row offsets in 0..H, column offsets in 0..W), each (B,) int64:
+    the image is a window (H, W) at that offset in a mask of (2 H, 2 W) whose center is row H - 1, column W - 1. The
+    place is the same at every level.
 
     Args:
-        T: number of levels.
-        sigmas: the widths of the T factors of the mask in pixels, a rule or a list of T numbers.
-        center: `middle` or `random`.
+        T: number of levels, at least 1.
+        sigmas: the widths of the T factors of the mask in pixels: a rule, such as "incremental:step=0.2", or a list of
+            T positive numbers; see `degrade.functional.sigmas`.
+        center: place of the hole: `middle`, or `random` for each image.
 
     >>> import torch
     >>> D = Inpaint(T=2, sigmas=(1.0, 1.0))
@@ -158,16 +164,17 @@ class Inpaint(Mask):
 
 @register("mask_to_color")
 class MaskToColor(Mask):
-    """The image gives way to one plain color, from the outside in or from the inside out.
+    """A plain color replaces the image, from the outside in or from the inside out.
 
     From the outside in, x_T is exactly the color c, so that an image can be generated from a color. z is the color
     (B, C), uniform in [-0.5, 0.5] per channel, or None if `color` is given.
 
     Args:
-        T: number of levels.
-        sigmas: the widths of the T factors of the mask in pixels, a rule or a list of T numbers.
-        color: one number in [-1, 1] per channel; None draws one color for each image.
-        outside_in: whether the color starts at the borders and not at the middle.
+        T: number of levels, at least 1.
+        sigmas: the widths of the T factors of the mask in pixels: a rule, such as "incremental:step=0.05", or a list of
+            T positive numbers; see `degrade.functional.sigmas`.
+        color: the color, one number in [-1, 1] for each channel; None draws one color for each image.
+        outside_in: whether the color starts at the borders; otherwise it starts in the middle.
 
     >>> D = MaskToColor(T=3, sigmas=(1.0, 2.0, 3.0), color=(0.25,))
     >>> x0 = torch.ones(1, 1, 1, 5)

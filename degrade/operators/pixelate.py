@@ -1,4 +1,4 @@
-"""Pixelation: every level has fewer and larger pixels.
+"""Pixelation: fewer and larger pixels with every level.
 
     x_t = R_t(... R_1(x0)),    R_i(x) = x resized from S to S_i and back to S by nearest neighbor
 
@@ -7,17 +7,14 @@ product of the matrices up to it:
 
     x_t = P_t x0 Q_t^T
 
-Where halving leaves no remainder, every level after the first takes the mean of four large pixels, so the small images
-of all levels together cost 4 / 3 of the first, and large images of any levels are made from them by enlarging twofold,
-from the smallest on.
+The sizes S_i are floor(S / 2^i) (`halve`), S - i + 1 (`decrement`, whose first level changes nothing), or
+round(S fraction_i) for a list of T fractions. The first resizing uses a bicubic, bilinear or area filter; bicubic and
+bilinear are not widened against aliasing. Bansal et al. (arXiv 2208.09392, 2022) use bicubic halving with T = 3 for
+MNIST and CIFAR-10, T = 4 for CelebA (the default) and T = 6 to generate faces.
 
-Free are the sizes S_i and the filter of the way down: bicubic, bilinear (neither widened against aliasing) or area.
-`halve` takes S_i = floor(S / 2^i), `decrement` S_i = S - i + 1 (its first level changes nothing), and a list of T
-fractions S_i = round(S fraction_i). Bansal et al. (arXiv 2208.09392, 2022) use bicubic halving with T = 3 for MNIST and
-CIFAR-10, T = 4 for CelebA (the default) and T = 6 to generate faces.
-
-With bicubic halving the first level reads each pixel pair with taps (-0.09375, 0.59375, 0.59375, -0.09375), and the
-next ones are plain means.
+Where halving leaves no remainder, every level after the first takes the mean of four large pixels. The small images of
+all levels together then cost 4 / 3 of the first, and x_t is made from them by enlarging twofold, from the smallest on.
+With bicubic halving, the first level has the taps (-0.09375, 0.59375, 0.59375, -0.09375).
 """
 
 from __future__ import annotations
@@ -41,9 +38,16 @@ LEAST_HALVED = 64  # pixels of the shorter side from which small images are fast
 
 @register("pixelate")
 class Pixelate(Degradation):
-    """Fewer and larger pixels with every level, by `halve`, by `decrement`, or along a list of T fractions of the size.
+    """Pixelation: fewer and larger pixels with every level.
 
-    Halving wants sizes that divide by 2^T, unless `allow_uneven` allows to round down.
+    z is None.
+
+    Args:
+        T: number of levels, at least 1.
+        sizes: side of the image in large pixels at level t, for a side of S pixels: `halve` (S / 2^t), `decrement`
+            (S - t + 1), or a list of T fractions of S in (0, 1].
+        filter: filter that makes the image smaller: `bicubic`, `bilinear` or `area`.
+        allow_uneven: whether `halve` rounds down; otherwise the sides of an image must be multiples of 2^T.
 
     >>> D = Pixelate(T=2, filter="area")
     >>> x0 = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4)
