@@ -44,7 +44,8 @@ def cumulative_change(
         R: the restorer.
         x0: (B, C, H, W) clean images; some dozens suffice.
         generator: for the z they are degraded with, and for the noise of the sampler.
-        steps: of the measured trajectory: a number of evenly spaced steps from T to 0, or falling severities from any
+        steps: steps of the measured trajectory: a number of evenly spaced steps from T to 0, or falling severities from
+            any
             t_0 to 0. C is linear between them. Every level by default.
         sampler: sampler of the measured trajectory, or its name.
 

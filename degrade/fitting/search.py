@@ -38,7 +38,7 @@ class Search:
     """The least objective over severities and arguments.
 
     Args:
-        objective: of pairs of images.
+        objective: the objective of the pairs of images.
         bounds: least and greatest value of each argument.
         severity: if it is known.
 

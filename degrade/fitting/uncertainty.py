@@ -95,7 +95,8 @@ def standard_errors(at: Expansion, variance: float) -> Tensor:
 
     Args:
         at: the objectives at the estimate.
-        variance: of the parameters over the inverse of the Hessian, if the likelihood is right: 1 for a negative log
+        variance: variance of the parameters over the inverse of the Hessian, if the likelihood is right: 1 for a
+            negative log
             likelihood, 2 sigma^2 for a sum of squares. It is used for a single picture alone.
     """
     m, k = at.g.shape

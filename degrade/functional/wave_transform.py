@@ -56,8 +56,8 @@ class WaveTransform:
     """The transform of images of one size; see the module. A subclass defines `forward`, `back`, `gains`, and more.
 
     Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
     """
 
     def __init__(self, height: int, width: int) -> None:

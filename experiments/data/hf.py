@@ -46,7 +46,7 @@ def from_datasets(name: str, seed: int, option: str) -> Split:
 
     Args:
         name: `hf:` and the folder or the name of the set.
-        seed: of the choice of what is held out.
+        seed: seed of the choice of what is held out.
         option: the option that named it, for messages.
 
     Raises:

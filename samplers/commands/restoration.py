@@ -175,7 +175,7 @@ def before_after(picture: Any, restored: RestorationResult, title: str, value_ra
         picture: the Pillow image or the array that was restored.
         restored: its restoration.
         title: what is written beside both.
-        value_range: of the values of both, if the model has one.
+        value_range: range of the values of both, if the model has one.
     """
     width, height = picture_size(picture)
     scale = min(1.0, SHOWN / max(width, height))
