@@ -25,8 +25,7 @@ ONE_LEVEL = {
     "num_res_blocks": 1,
     "norm_groups": 4,
 }
-PATCHES = ONE_LEVEL | {"attention_resolutions": (), "patch_size": 2, "mid_block": "resnets"}
-ATTENTION = ONE_LEVEL | {"attention_resolutions": (16,), "num_classes": 5, "cond_channels": 2}
+UNET = ONE_LEVEL | {"attention_resolutions": (8,), "patch_size": 2, "num_classes": 5, "cond_channels": 2}
 
 
 def trained(net, D, prediction_type="x0", **how):
@@ -37,8 +36,8 @@ def trained(net, D, prediction_type="x0", **how):
     return restore.Restorer(net, D, prediction_type, **how).eval().requires_grad_(False)
 
 
-def cnn(D=BLUR, channels=1, **how):
-    seen = {"in_channels": 2 * channels, "out_channels": channels} if how else {"in_channels": channels}
+def cnn(D=BLUR, **how):
+    seen = {"in_channels": 2, "out_channels": 1} if "inverse_input" in how else {"in_channels": 1}
     return trained(restore.make_network("residual_cnn", channels=4, num_layers=1, max_timestep=D.T, **seen), D, **how)
 
 
@@ -65,10 +64,10 @@ def called_by_name(program):
 @pytest.mark.parametrize(
     "R",
     [
-        trained(restore.make_network("unet", **PATCHES), NOISE, "v", clip_sample=True),
-        trained(restore.make_network("unet", **ATTENTION), NOISE, "eps"),
+        cnn(NOISE, prediction_type="v", clip_sample=True),
+        trained(restore.make_network("unet", **UNET), NOISE, "eps"),
     ],
-    ids=["unet-patches-v", "unet-attention-conditions-eps"],
+    ids=["residual_cnn-v", "unet-conditions-eps"],
 )
 def test_an_onnx_file_gives_what_the_restorer_gives_at_any_size(R, tmp_path):
     path = restore.export_onnx(R, tmp_path / "model.onnx")
@@ -126,7 +125,7 @@ def test_what_does_not_compute_in_float32_is_refused(change, message):
 
 
 def test_sizes_and_channels_that_do_not_fit_are_refused():
-    R = trained(restore.make_network("unet", **PATCHES), NOISE)
+    R = trained(restore.make_network("unet", **UNET), NOISE)
     with pytest.raises(ValueError, match=r"image_size is \(8, 9\); it needs \(height, width\) that divide by 2"):
         restore.export_program(R, image_size=(8, 9))
     with pytest.raises(ValueError, match="FunctionRestorer does not know the channels of its images; pass channels=3"):
