@@ -163,20 +163,7 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
         {"resnet" if side in resblock else "conv" for side, attention in way if attention} or {"conv"}
         for way, resblock in ((down[:-1], config.resblock_down), (up[1:], config.resblock_up))
     ]
-    alike = "either none or all of the levels with attention"
-    for name, possible, expected in (
-        ("patch_size", config.patch_size == 1, "1"),
-        ("out_channels", config.out_channels in (None, config.in_channels), "as many as in_channels"),
-        ("channel_mult", config.channel_mult[0] == 1, "those that start with 1"),
-        ("num_heads", config.num_head_channels or config.num_heads == 1 or len(dims) < 2,
-         "1, or as many where all that attend are equally wide,"),
-        ("model_channels", config.model_channels % 2 == 0, "an even one"),
-        ("mid_attention_groups", config.mid_norm_groups or config.use_scale_shift_norm, "1 or more"),
-        ("resblock_down", len(ends[0]) == 1, alike),
-        ("resblock_up", len(ends[1]) == 1, alike),
-    ):  # fmt: skip
-        if not possible:
-            raise ValueError(f"diffusers cannot express {name} {getattr(config, name)}; only {expected} can be written")
+    _check_expressible(config, dims, ends)
     shape = {
         "act_fn": config.act_fn,
         "add_attention": config.mid_block == "attention",
@@ -204,6 +191,30 @@ def network_options(config: UNetConfig) -> dict[str, Any]:
         "upsample_type": ends[1].pop(),
     }
     return {"_class_name": UNET} | {name: ours for name, (_, ours, *_) in NETWORK.items()} | shape
+
+
+def _check_expressible(config: UNetConfig, dims: set[int], ends: list[set[str]]) -> None:
+    """Raise ValueError for a field whose value diffusers has no option for.
+
+    Args:
+        config: the configuration.
+        dims: channels of each attention head.
+        ends: kinds of resampling on the way down and on the way up.
+    """
+    alike = "either none or all of the levels with attention"
+    for name, possible, expected in (
+        ("patch_size", config.patch_size == 1, "1"),
+        ("out_channels", config.out_channels in (None, config.in_channels), "as many as in_channels"),
+        ("channel_mult", config.channel_mult[0] == 1, "those that start with 1"),
+        ("num_heads", config.num_head_channels or config.num_heads == 1 or len(dims) < 2,
+         "1, or as many where all that attend are equally wide,"),
+        ("model_channels", config.model_channels % 2 == 0, "an even one"),
+        ("mid_attention_groups", config.mid_norm_groups or config.use_scale_shift_norm, "1 or more"),
+        ("resblock_down", len(ends[0]) == 1, alike),
+        ("resblock_up", len(ends[1]) == 1, alike),
+    ):  # fmt: skip
+        if not possible:
+            raise ValueError(f"diffusers cannot express {name} {getattr(config, name)}; only {expected} can be written")
 
 
 def _kind(kinds: dict[str, tuple[bool, str | None]], attention: bool, residual: bool) -> str:
