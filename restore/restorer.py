@@ -113,6 +113,7 @@ class Restorer(BaseRestorer):
 
     @value_range.setter
     def value_range(self, value_range: ValueRange | None) -> None:
+        """Set it, for files that are written from now on."""
         self._value_range = value_range
 
     @property

@@ -62,7 +62,7 @@ DDPM_UNET: Values = {
 }
 
 # MNIST with its classes, and a border of two black pixels, which makes its pictures 32 pixels wide.
-LABELED_DIGITS: Values = {"data": "mnist", "resize": "pad", "margin": 1.0, "labels": "folders"}
+LABELED_DIGITS: Values = {"data": "mnist", "resize": "pad", "oversize": 1.0, "labels": "folders"}
 MNIST: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "mnist", "size": 32, "resize": "pad", "flip": False}
 CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}

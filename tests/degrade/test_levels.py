@@ -78,8 +78,8 @@ def test_tables_by_size_are_bounded_and_the_least_recently_used_goes_first(monke
 
 def test_pictures_of_many_sizes_take_little_memory(monkeypatch):
     monkeypatch.setattr(module, "MAX_CACHED_BYTES", 2**22)
-    for name in ("blur", "mask_to_color", "pixelate"):
-        D = degrade.make(name, T=3)
+    for name, arguments in (("blur", {}), ("mask_to_color", {}), ("pixelate", {"allow_uneven": True})):
+        D = degrade.make(name, T=3, **arguments)
         for side in range(64, 320, 16):
             x0 = torch.zeros(1, 1, side, side)
             D(x0, torch.tensor([1]), D.draw(x0))
