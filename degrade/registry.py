@@ -1,9 +1,12 @@
-"""Names: register a class under one, make an object of it, list them.
+"""Registries: a class is registered under a name, and objects are made from a name and arguments.
 
-A name and JSON arguments are all it takes to rebuild a degradation, so configurations and checkpoints hold no code;
-priors and sampler steps have registries of the same kind. Packages that declare an entry point in a registry's group
-(`degrade.plugins` for degradations) are found when a name is looked up: the module it names is imported, and registers
-its classes as it goes.
+A name and JSON arguments are all it takes to rebuild a degradation, so configurations and checkpoints hold no code.
+Schedules, losses, samplers, priors and others have registries of the same kind. A package that declares an entry point
+in the group of a registry (`degrade.plugins` for degradations) is imported when a name is looked up, and registers its
+classes then.
+
+The functions `register`, `names`, `get`, `make` and `from_dict` of this module are those of the registry of
+degradations.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ import re
 import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar, dataclass_transform
+from typing import Any, Generic, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from degrade.base import Degradation
 from degrade.frozen import frozen
@@ -51,9 +54,12 @@ class Registry(Generic[B]):
     def register(self, name: str) -> Callable[[type[C]], type[C]]:
         """Return a class decorator that makes a class a validated, frozen dataclass known as `name`.
 
+        The annotated class attributes become its arguments; their ranges are written with `pydantic.Field`. Fields made
+        with `degrade.runtime_field` are not saved, and are given again when an object is rebuilt.
+
         Raises:
             ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
-            TypeError: if the class does not derive from `base`.
+            TypeError: if the class does not derive from the base class of the registry.
         """
         base = f"{self.base.__module__.partition('.')[0]}.{self.base.__name__}"
 
@@ -82,7 +88,11 @@ class Registry(Generic[B]):
         return frozen(cls)
 
     def names(self) -> tuple[str, ...]:
-        """Return every registered name in alphabetical order, those of installed plugins included."""
+        """Return every registered name in alphabetical order, those of installed plugins included.
+
+        >>> "gaussian_noise" in DEGRADATIONS.names()
+        True
+        """
         self._load_plugins()
         return tuple(sorted(self._classes))
 
@@ -105,6 +115,13 @@ class Registry(Generic[B]):
 
         Raises:
             ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
+
+        >>> D = DEGRADATIONS.make("gaussian_noise", T=10)
+        >>> DEGRADATIONS.make(D.name, **D.arguments) == D
+        True
+        >>> DEGRADATIONS.make("gaussian_noise", T=0)
+        Traceback (most recent call last):
+        ValueError: gaussian_noise: T = 0: input should be greater than or equal to 1
         """
         return build(self.get(name), **arguments)
 
@@ -117,6 +134,10 @@ class Registry(Generic[B]):
 
         Raises:
             ValueError: for anything else, an unknown name, or arguments that are unknown or out of range.
+
+        >>> D = DEGRADATIONS.make("gaussian_noise", T=10)
+        >>> DEGRADATIONS.from_dict(D.to_dict()) == D
+        True
         """
         if isinstance(value, self.base):
             return dataclasses.replace(value, **runtime) if runtime else value  # type: ignore[type-var]
@@ -186,68 +207,8 @@ def _one_line(error: ValidationError) -> str:
 
 
 DEGRADATIONS = Registry(Degradation, "degradation", PLUGIN_GROUP)
-D = TypeVar("D", bound=Degradation)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register(name: str) -> Callable[[type[D]], type[D]]:
-    """Return a class decorator that turns a `Degradation` into a validated, frozen dataclass known as `name`.
-
-    Its annotated class attributes are its arguments; ranges are written with `pydantic.Field`.
-
-    Raises:
-        ValueError: if the name belongs to another class, with that class in the message, or the class has a name.
-        TypeError: if the class is not a `Degradation`.
-    """
-    return DEGRADATIONS.register(name)
-
-
-def names() -> tuple[str, ...]:
-    """Return every registered name in alphabetical order, those of installed plugins included.
-
-    >>> "gaussian_noise" in names()
-    True
-    """
-    return DEGRADATIONS.names()
-
-
-def get(name: str) -> type[Degradation]:
-    """Return the class registered as `name`.
-
-    Raises:
-        ValueError: if there is none, proposing the nearest names.
-    """
-    return DEGRADATIONS.get(name)
-
-
-def make(name: str, **arguments: Any) -> Degradation:
-    """Build the degradation `name` with the given arguments.
-
-    Raises:
-        ValueError: for an unknown name, or in one line for every argument that is unknown or out of range.
-
-    >>> D = make("gaussian_noise", T=10)
-    >>> make(D.name, **D.arguments) == D
-    True
-    >>> make("gaussian_noise", T=0)
-    Traceback (most recent call last):
-    ValueError: gaussian_noise: T = 0: input should be greater than or equal to 1
-    """
-    return DEGRADATIONS.make(name, **arguments)
-
-
-def from_dict(value: Any, **runtime: Any) -> Degradation:
-    """Return the degradation that `value` describes: itself, its name, or {"name": ..., "arguments": {...}}.
-
-    Args:
-        value: a degradation, a registered name, or what `Degradation.to_dict` returned.
-        **runtime: values of its runtime fields, which are not saved, such as `source`.
-
-    Raises:
-        ValueError: for anything else, an unknown name, or arguments that are unknown or out of range.
-
-    >>> D = make("gaussian_noise", T=10)
-    >>> from_dict(D.to_dict()) == D
-    True
-    """
-    return DEGRADATIONS.from_dict(value, **runtime)
+register = DEGRADATIONS.register
+names = DEGRADATIONS.names
+get = DEGRADATIONS.get
+make = DEGRADATIONS.make
+from_dict = DEGRADATIONS.from_dict

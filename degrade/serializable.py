@@ -12,18 +12,18 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 __all__ = ["Serializable", "is_runtime", "parse_key_values", "parse_value", "runtime_field"]
 
 
-def runtime_field(default: Any = None, *, compare: bool = True) -> Any:
+def runtime_field(*, default: Any = dataclasses.MISSING, compare: bool = True) -> Any:
     """Declare a field of a `Serializable` that holds an object of the running program and is not saved.
 
     Args:
-        default: its value where none is given; `dataclasses.MISSING` makes the field required.
+        default: its value where none is given; without a default, the field is required.
         compare: whether two objects are equal only if this field is equal, too. Set it to False for what cannot be
             compared, such as a tensor, or decides only where things are computed, such as a device.
 
@@ -40,6 +40,7 @@ def is_runtime(field: dataclasses.Field[Any]) -> bool:
     return bool(field.metadata.get("runtime"))
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field, runtime_field))
 class Serializable:
     """A base of dataclasses that `registry.make(value.name, **value.arguments)` rebuilds.
 

@@ -28,7 +28,7 @@ arXiv 2212.00490. DiffPIR: Zhu et al., arXiv 2305.08995. PiGDM: Song et al., ICL
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple, TypeVar, dataclass_transform
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -36,6 +36,7 @@ from torch import Tensor
 
 from degrade import Degradation, Params, map_params
 from degrade.frozen import frozen
+from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 from restore.base_restorer import BaseRestorer, WrappedRestorer
@@ -51,8 +52,6 @@ __all__ = [
     "Rule",
     "register_rule",
 ]
-
-QUANTIZATION_NOISE = 2 / 255 / 12**0.5  # standard deviation of rounding to 8 bits, for images in [-1, 1]
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -72,7 +71,7 @@ class Measurement(NamedTuple):
     y: Tensor
     t: Tensor
     z: Params = None
-    noise: float = QUANTIZATION_NOISE
+    noise: float = ROUNDING_NOISE
 
 
 class Prediction(NamedTuple):
@@ -100,18 +99,7 @@ class Rule(Serializable):
 
 
 RULES = Registry(Rule, "rule", "restore.rule_plugins")
-C = TypeVar("C", bound=Rule)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_rule(name: str) -> Callable[[type[C]], type[C]]:
-    """Return a class decorator that turns a `Rule` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class, or the class has a name.
-        TypeError: if the class is not a `Rule`.
-    """
-    return RULES.register(name)
+register_rule = RULES.register
 
 
 @register_rule("projection")

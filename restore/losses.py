@@ -10,8 +10,7 @@ With d = output - target, and the mean over all C H W values of an image:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
@@ -58,18 +57,7 @@ class Loss(Serializable):
 
 
 LOSSES = Registry(Loss, "loss", "restore.plugins")
-L = TypeVar("L", bound=Loss)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_loss(name: str) -> Callable[[type[L]], type[L]]:
-    """Return a class decorator that turns a `Loss` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `Loss`.
-    """
-    return LOSSES.register(name)
+register_loss = LOSSES.register
 
 
 # The type of a field that holds one.

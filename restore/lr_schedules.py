@@ -9,8 +9,7 @@ resumed training, also one with another number of steps or another peak, goes on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
@@ -73,18 +72,7 @@ class LRSchedule(Serializable):
 
 
 LR_SCHEDULES = Registry(LRSchedule, "learning-rate schedule", "restore.plugins")
-S = TypeVar("S", bound=LRSchedule)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_lr_schedule(name: str) -> Callable[[type[S]], type[S]]:
-    """Return a class decorator that turns an `LRSchedule` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not an `LRSchedule`.
-    """
-    return LR_SCHEDULES.register(name)
+register_lr_schedule = LR_SCHEDULES.register
 
 
 # The type of a field that holds one.

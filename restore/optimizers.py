@@ -6,8 +6,8 @@ all weights where torch has one (`fused`). The learning rate is the peak value; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -49,18 +49,7 @@ class Optimizer(Serializable):
 
 
 OPTIMIZERS = Registry(Optimizer, "optimizer", "restore.plugins")
-T = TypeVar("T", bound=Optimizer)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_optimizer(name: str) -> Callable[[type[T]], type[T]]:
-    """Return a class decorator that turns an `Optimizer` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not an `Optimizer`.
-    """
-    return OPTIMIZERS.register(name)
+register_optimizer = OPTIMIZERS.register
 
 
 # The type of a field that holds one.

@@ -9,9 +9,8 @@ with one random number for each image, on the device where training takes place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 import torch
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -96,18 +95,7 @@ def _cumulative(timesteps: Timesteps, T: int, device: torch.device) -> Tensor:
 
 
 TIMESTEPS = Registry(Timesteps, "distribution of timesteps", "restore.plugins")
-D = TypeVar("D", bound=Timesteps)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_timesteps(name: str) -> Callable[[type[D]], type[D]]:
-    """Return a class decorator that turns a `Timesteps` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `Timesteps`.
-    """
-    return TIMESTEPS.register(name)
+register_timesteps = TIMESTEPS.register
 
 
 # The type of a field that holds one.

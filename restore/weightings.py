@@ -12,8 +12,7 @@ needs another w for each kind of output (Hang et al., arXiv 2303.09556, 2023):
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 import torch
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -78,18 +77,7 @@ class Weighting(Serializable):
 
 
 WEIGHTINGS = Registry(Weighting, "weighting", "restore.plugins")
-W = TypeVar("W", bound=Weighting)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_weighting(name: str) -> Callable[[type[W]], type[W]]:
-    """Return a class decorator that turns a `Weighting` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `Weighting`.
-    """
-    return WEIGHTINGS.register(name)
+register_weighting = WEIGHTINGS.register
 
 
 # The type of a field that holds one.

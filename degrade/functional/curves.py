@@ -12,9 +12,8 @@ the table (l_0, ..., l_T); it is left free except that it starts at the clean le
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 import torch
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -49,18 +48,7 @@ class Curve(Serializable):
 
 
 CURVES = Registry(Curve, "curve", "degrade.plugins")
-C = TypeVar("C", bound=Curve)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_curve(name: str) -> Callable[[type[C]], type[C]]:
-    """Return a class decorator that turns a `Curve` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `Curve`.
-    """
-    return CURVES.register(name)
+register_curve = CURVES.register
 
 
 # The type of a field that holds a curve: given as an object, a name, or {"name": ..., "arguments": {...}}.

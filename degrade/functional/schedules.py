@@ -18,8 +18,7 @@ tables as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated
 
 import torch
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -66,18 +65,7 @@ class Schedule(Serializable):
 
 
 SCHEDULES = Registry(Schedule, "schedule", "degrade.plugins")
-S = TypeVar("S", bound=Schedule)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_schedule(name: str) -> Callable[[type[S]], type[S]]:
-    """Return a class decorator that turns a `Schedule` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `Schedule`.
-    """
-    return SCHEDULES.register(name)
+register_schedule = SCHEDULES.register
 
 
 # The type of a field that holds a schedule: given as an object, a name, or {"name": ..., "arguments": {...}}.

@@ -15,8 +15,7 @@ An argument that takes a rule also takes a list of T widths.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -64,18 +63,7 @@ class SigmaRule(Serializable):
 
 
 SIGMA_RULES = Registry(SigmaRule, "width rule", "degrade.plugins")
-R = TypeVar("R", bound=SigmaRule)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def register_sigma_rule(name: str) -> Callable[[type[R]], type[R]]:
-    """Return a class decorator that turns a `SigmaRule` into a validated, frozen dataclass known as `name`.
-
-    Raises:
-        ValueError: if the name belongs to another class.
-        TypeError: if the class is not a `SigmaRule`.
-    """
-    return SIGMA_RULES.register(name)
+register_sigma_rule = SIGMA_RULES.register
 
 
 def _steps(T: int) -> Tensor:

@@ -89,7 +89,7 @@ class Compose(Degradation):
     parts: tuple[Part, ...] = Field(default_factory=blur_then_noise)
     curves: tuple[AnyCurve, ...] = ()
     noise_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    part_runtime: tuple[dict[str, Any], ...] | None = runtime_field(compare=False)
+    part_runtime: tuple[dict[str, Any], ...] | None = runtime_field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:  # not a field's min_length, which would blame it for every fault inside a part

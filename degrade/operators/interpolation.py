@@ -56,7 +56,7 @@ class Interpolation(AffinePath):
     T: NumLevels = 200
     schedule: AnySchedule = Cosine()
     coupling: Coupling = "independent"
-    source: Source | None = runtime_field()
+    source: Source | None = runtime_field(default=None)
 
     def __post_init__(self) -> None:
         a, b = self.schedule(self.T)

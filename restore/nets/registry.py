@@ -74,13 +74,7 @@ def register_network(name: str) -> Callable[[type[N]], type[N]]:
     return NETWORKS.register(name)
 
 
-def network_names() -> tuple[str, ...]:
-    """Return every registered name in alphabetical order, those of installed plugins included.
-
-    >>> "unet" in network_names()
-    True
-    """
-    return NETWORKS.names()
+network_names = NETWORKS.names
 
 
 def network_config_class(name: str) -> type[Any]:

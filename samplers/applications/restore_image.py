@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, expand_level
+from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.random import Generators
 from restore import BaseRestorer, Measurement, Rule
-from restore.conditioned import QUANTIZATION_NOISE
 from samplers.applications.conditioning import MissingPixels, describe_measurement, get_rule, sample_conditioned
 from samplers.applications.picture_sampling import crops, image_size, sample_picture
 from samplers.applications.picture_tiles import OwnPrecision, in_tiles
@@ -84,7 +84,7 @@ class RestoreOptions:
     degradation: Degradation | None = None
     z: Params = None
     rule: Rule | str = "proximal"
-    noise: float = QUANTIZATION_NOISE
+    noise: float = ROUNDING_NOISE
 
     def __post_init__(self) -> None:
         steps: Any = self.steps

@@ -10,8 +10,8 @@ from pydantic import Field
 import degrade
 from degrade import Degradation
 from degrade.command_line import KeyValues, UsageError
+from degrade.functional.proximal import ROUNDING_NOISE
 from restore import BaseRestorer, LinearInverse, Rule
-from restore.conditioned import QUANTIZATION_NOISE
 from samplers.applications.conditioning import get_rule
 from samplers.commands.options import ModelOptions
 
@@ -29,7 +29,7 @@ class MeasurementOptions(ModelOptions):
         "proximal", description="how model and picture are combined: projection, proximal, pseudo_inverse or gradient"
     )
     noise: float = Field(
-        QUANTIZATION_NOISE,
+        ROUNDING_NOISE,
         description="standard deviation of the error of the picture, in units of half its range; more if the result "
         "has ringing",
     )

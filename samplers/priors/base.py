@@ -24,8 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
-from typing import Annotated, NamedTuple, TypeVar, dataclass_transform
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, InstanceOf
@@ -102,20 +101,7 @@ class Prior(Serializable):
 
 
 PRIORS = Registry(Prior, "prior", "samplers.prior_plugins")
-P = TypeVar("P", bound=Prior)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field, runtime_field))
-def register_prior(name: str) -> Callable[[type[P]], type[P]]:
-    """Return a class decorator that turns a `Prior` into a validated, frozen dataclass known as `name`.
-
-    Fields made with `degrade.runtime_field` are not saved, and are given again when the prior is rebuilt.
-
-    Raises:
-        ValueError: if the name belongs to another class, or the class has a name.
-        TypeError: if the class is not a `Prior`.
-    """
-    return PRIORS.register(name)
+register_prior = PRIORS.register
 
 
 @register_prior("standard_normal")
@@ -153,7 +139,7 @@ class DatasetPrior(Prior):
         source: (n, generator) -> images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = runtime_field(dataclasses.MISSING)
+    source: Source = runtime_field()
 
     def check_compatible(self, D: Degradation) -> None:
         """Raise ValueError unless z is an image, and warn if `D` leaves a part of x0 beside it at T."""
@@ -173,7 +159,7 @@ class DegradedPrior(Prior):
         D: the degradation; a runtime field, not saved.
     """
 
-    D: Degradation = runtime_field(dataclasses.MISSING)
+    D: Degradation = runtime_field()
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw x0 (n, C, H, W)."""
@@ -204,7 +190,7 @@ class DegradedData(DegradedPrior):
         source: (n, generator) -> clean images (n, C, H, W) in [-1, 1]; a runtime field, not saved.
     """
 
-    source: Source = runtime_field(dataclasses.MISSING)
+    source: Source = runtime_field()
 
     def images(self, n: int, generator: Generators = None) -> Tensor:
         """Draw images of the set."""

@@ -196,8 +196,8 @@ class MaskReplacement(_Wrapper):
     """
 
     sampler: AnySampler = Algorithm2()
-    image: Any = runtime_field(compare=False)
-    mask: Any = runtime_field(compare=False)
+    image: Any = runtime_field(default=None, compare=False)
+    mask: Any = runtime_field(default=None, compare=False)
     rule: Literal["forward", "guidance"] = "forward"
 
     def check_compatible(self, D: Degradation) -> None:

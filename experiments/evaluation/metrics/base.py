@@ -130,23 +130,8 @@ class SetMetric(Metric):
 
 
 METRICS = Registry(Metric, "metric", "evaluation.metrics")
-
-
-def make_metric(name: str, **arguments: Any) -> Metric:
-    """Build the metric `name` with the given arguments.
-
-    Raises:
-        ValueError: for an unknown name or argument.
-
-    >>> make_metric("ssim").title
-    'SSIM'
-    """
-    return METRICS.make(name, **arguments)
-
-
-def metric_names() -> tuple[str, ...]:
-    """Return every registered name in alphabetical order, those of installed plugins included."""
-    return METRICS.names()
+make_metric = METRICS.make
+metric_names = METRICS.names
 
 
 def measure(name: str, x: Tensor, other: Tensor | None = None) -> float:
