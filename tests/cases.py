@@ -97,7 +97,12 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "jpeg": [{"T": 4}, {"T": 1, "end_quality": 40}],
-    "motion_blur": [{}, {"T": 1, "kernel_size": 3}, {"T": 6, "kernel_size": 9, "direction": 0.7}],
+    "motion_blur": [
+        {},
+        {"T": 1, "kernel_size": 3},
+        {"T": 6, "kernel_size": 9, "direction": 0.7},
+        {"T": 6, "kernel_size": 9, "direction": 0.7, "padding_mode": "circular"},
+    ],
 }
 
 SHAPES = [(3, 12, 16), (1, 16, 16)]
@@ -119,6 +124,7 @@ CASES_ON_SHAPES = [
     ("decolor", {"saturation": "constant"}, (5, 9, 13)),
     ("jpeg", {"T": 2}, (3, 9, 37)),
     ("motion_blur", {"T": 5, "kernel_size": 5}, (5, 9, 13)),
+    ("motion_blur", {"T": 5, "kernel_size": 15, "padding_mode": "circular"}, (2, 13, 4)),
 ]
 
 

@@ -66,6 +66,8 @@ MATRICES = [
     ("decolor", {"weights": "luma"}, (3, 3, 5)),
     ("decolor", {"weights": "luma", "T": 3, "gray_at_T": False, "saturation": "constant"}, (3, 3, 5)),
     ("motion_blur", {"T": 5, "kernel_size": 5, "direction": 0.4}, (3, 7, 5)),
+    ("motion_blur", {"T": 5, "kernel_size": 5, "direction": 0.4, "padding_mode": "circular"}, (3, 7, 5)),
+    ("motion_blur", {"T": 5, "kernel_size": 9, "direction": -1, "padding_mode": "circular"}, (2, 3, 8)),
     ("gaussian_noise", {"T": 9}, (3, 3, 5)),
     ("compose", {"T": 5, "parts": PARTS}, (1, 16, 16)),
     ("compose", {"T": 9, "noise_fraction": 0.6, "parts": ["motion_blur", "inpaint", "gaussian_noise"]}, (1, 9, 8)),
@@ -110,7 +112,8 @@ def test_adjoint_is_the_transposed_matrix(name, arguments, shape):
 def test_prox_is_the_least_squares_solution(name, arguments, shape):
     """One rho for each image of the batch, then a small one for all where there is a closed form."""
     D = build(name, arguments, shape)
-    iterative = name in ("compose", "motion_blur", "tilted_plugin")
+    reflected_motion = name == "motion_blur" and arguments.get("padding_mode") != "circular"
+    iterative = reflected_motion or name in ("compose", "tilted_plugin")
     x, t, z = batch(D, shape)
     x_t = images(4, *shape, seed=7)
     for rho in (torch.tensor([0.01, 0.02, 0.5, 30.0]).double(), torch.full((4,), 0.01 if iterative else 1e-6).double()):
@@ -129,6 +132,7 @@ ONE_EACH = [
     ("inpaint", {"T": 9, "center": "random"}, (3, 7, 5)),
     ("decolor", {"weights": "luma"}, (3, 3, 5)),
     ("motion_blur", {"T": 5, "kernel_size": 5}, (3, 7, 5)),
+    ("motion_blur", {"T": 5, "kernel_size": 5, "padding_mode": "circular"}, (3, 7, 5)),
     ("compose", {"T": 9, "parts": ["decolor", "inpaint"]}, (3, 7, 5)),
     ("tilted_plugin", {}, (3, 5, 4)),
 ]

@@ -29,6 +29,16 @@ def test_it_keeps_a_constant_and_spreads_a_point_further_at_every_level():
     assert (peak[1:] < peak[:-1]).all()
 
 
+def test_circular_borders_continue_the_image_periodically():
+    """It is the filter of an image that is copied to all sides; the transform needs no such copies."""
+    x0, t = images(3, 2, 12, 10), torch.tensor([2, 4, 5])
+    arguments = {"T": 5, "kernel_size": 9, "direction": 0.6}
+    z = torch.tensor([20.0, 133.0, 290.0], dtype=torch.float64)
+    found = degrade.make("motion_blur", **arguments, padding_mode="circular")(x0, t, z)
+    copies = degrade.make("motion_blur", **arguments)(x0.repeat(1, 1, 3, 3), t, z)
+    torch.testing.assert_close(found, copies[:, :, 12:24, 10:20], rtol=0, atol=1e-12)
+
+
 def test_it_draws_an_angle_per_image():
     D, x0 = degrade.make("motion_blur", T=1), torch.zeros(500, 1, 1, 1, dtype=torch.bfloat16)
     angles = D.draw(x0, torch.Generator().manual_seed(0))
