@@ -11,61 +11,6 @@ random in z; `degrade.base` states the contract and its laws. It is made by name
 torch.Size([4, 3, 32, 32])
 """
 
-from degrade.base import Degradation, NumLevels, Params, expand_level, map_params
-from degrade.fitting.fit import DegradationFit, FittingOptions, fit_degradation
-from degrade.fitting.intervals import FittedValue
-from degrade.functional.quantization import quantize_8bit
-from degrade.laws import LawError, LawResult, check, measure
-from degrade.linear_probe import ProbeResult, linear_probe
-from degrade.operators.blur import Blur
-from degrade.operators.color import Decolor
-from degrade.operators.compose import Compose
-from degrade.operators.interpolation import Interpolation
-from degrade.operators.jpeg import Jpeg
-from degrade.operators.masking import Inpaint, MaskToColor
-from degrade.operators.motion_blur import MotionBlur
-from degrade.operators.noise import AffinePath, GaussianNoise
-from degrade.operators.pixelate import Pixelate
-from degrade.operators.snow import Snow
-from degrade.random import Generators, Source
-from degrade.registry import from_dict, get, make, names, register
-from degrade.serializable import runtime_field
+from degrade.lazy import attach_stub
 
-__all__ = [
-    "AffinePath",
-    "Blur",
-    "Compose",
-    "Decolor",
-    "Degradation",
-    "DegradationFit",
-    "FittedValue",
-    "FittingOptions",
-    "GaussianNoise",
-    "Generators",
-    "Inpaint",
-    "Interpolation",
-    "Jpeg",
-    "LawError",
-    "LawResult",
-    "MaskToColor",
-    "MotionBlur",
-    "NumLevels",
-    "Params",
-    "Pixelate",
-    "ProbeResult",
-    "Snow",
-    "Source",
-    "check",
-    "expand_level",
-    "fit_degradation",
-    "from_dict",
-    "get",
-    "linear_probe",
-    "make",
-    "map_params",
-    "measure",
-    "names",
-    "quantize_8bit",
-    "register",
-    "runtime_field",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -16,22 +16,19 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field
 from pydantic.fields import FieldInfo
-from torch import Tensor
 
-from degrade.base import Degradation
 from degrade.command_line import CliPositionalArg, Command, KeyValues, run_commands
-from degrade.demo_image import demo_image
 from degrade.fitting.command import FitDegradation
-from degrade.image_io import load_image
-from degrade.laws import measure
-from degrade.registry import build, get, names
-from degrade.rendering import render_rows, severity_row
 from degrade.serializable import Serializable, is_runtime
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from degrade.base import Degradation
 
 __all__ = ["Check", "List", "Show", "main"]
 
@@ -43,6 +40,8 @@ class List(Command):
 
     def run(self) -> None:
         """Print every name with the first line of its description and its arguments."""
+        from degrade.registry import get, names
+
         width = max(map(len, names())) + 2
         for name in names():
             cls = get(name)
@@ -67,6 +66,11 @@ class Show(Command):
 
     def run(self) -> None:
         """Write the strip of severities and print the path of the file."""
+        from degrade.demo_image import demo_image
+        from degrade.image_io import load_image
+        from degrade.registry import get
+        from degrade.rendering import render_rows, severity_row
+
         x0 = load_image(self.image, self.size) if self.image else demo_image(self.size)
         D = with_source(get(self.name), x0, self.arguments)
         subtitle = "  ".join(f"{key}={_spell(value)}" for key, value in self.arguments.items())
@@ -86,6 +90,10 @@ class Check(Command):
 
     def run(self) -> int:
         """Print the error of each law; return 1 if one is violated."""
+        import torch
+
+        from degrade.laws import measure
+
         shape = (4, self.channels, self.size, self.size)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         x0 = torch.tanh(noise / 2 + noise.mean((2, 3), keepdim=True))
@@ -109,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def with_source(cls: type[Degradation], x0: Tensor, arguments: dict[str, Any]) -> Degradation:
     """Build a degradation; one that draws partner images gets the mirrored negative of `x0` (C, H, W)."""
+    from degrade.registry import build
+
     if "source" in {field.name for field in dataclasses.fields(cls)}:
         arguments = {"source": lambda n, generator: -x0.flip(-1).expand(n, -1, -1, -1), **arguments}
     return build(cls, **arguments)
@@ -136,6 +146,9 @@ def _spell(value: Any) -> str:
 
 def _find(target: str) -> type[Degradation]:
     """Return the class registered as `target`, or the class at package.module:Class."""
+    from degrade.base import Degradation
+    from degrade.registry import get
+
     module, colon, name = target.partition(":")
     if not colon:
         return get(target)

@@ -39,9 +39,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from degrade.constants import ROUNDING_NOISE
 from degrade.frozen import frozen
 from degrade.functional.levels import LevelLookup, compute_dtype
-from degrade.functional.proximal import ROUNDING_NOISE, damped, per_image, proximal, transpose
+from degrade.functional.proximal import damped, per_image, proximal, transpose
 from degrade.params import (
     NumLevels,
     Params,

@@ -16,6 +16,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -44,10 +45,12 @@ class Registry(Generic[B]):
         base: class that they derive from; it declares the class attribute `name`, empty for a class without one.
         kind: name of one of them in messages.
         group: the entry-point group in which packages announce theirs.
+        home: the package of this library whose modules register the built-in ones; it is imported at the first use of
+            the registry. None where they are defined beside the registry.
     """
 
-    def __init__(self, base: type[B], kind: str, group: str) -> None:
-        self.base, self.kind, self.group = base, kind, group
+    def __init__(self, base: type[B], kind: str, group: str, home: str | None = None) -> None:
+        self.base, self.kind, self.group, self.home = base, kind, group, home
         self._classes: dict[str, type[B]] = {}
         self._loaded = False
 
@@ -70,6 +73,7 @@ class Registry(Generic[B]):
                 raise ValueError(
                     f"{_where(cls)} is registered as {vars(cls)['name']!r} already; derive a class to register {name!r}"
                 )
+            self._load_home()
             holder = self._classes.get(name)
             # The same definition again (a reloaded module, a re-run notebook cell) replaces the old one.
             if holder is not None and _where(holder) != _where(cls):
@@ -93,6 +97,7 @@ class Registry(Generic[B]):
         >>> "gaussian_noise" in DEGRADATIONS.names()
         True
         """
+        self._load_home()
         self._load_plugins()
         return tuple(sorted(self._classes))
 
@@ -102,6 +107,7 @@ class Registry(Generic[B]):
         Raises:
             ValueError: if there is none, proposing the nearest names.
         """
+        self._load_home()
         if name not in self._classes:
             self._load_plugins()
         if name not in self._classes:
@@ -169,6 +175,10 @@ class Registry(Generic[B]):
         arguments = parse_key_values(filter(None, re.split(r",(?=\w+=)", words)))
         return self.make(name, **arguments, **dict([inner] if inner else []), **runtime)
 
+    def _load_home(self) -> None:
+        if self.home is not None:
+            import_module(self.home)
+
     def _load_plugins(self) -> None:
         if self._loaded:
             return
@@ -206,7 +216,7 @@ def _one_line(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-DEGRADATIONS = Registry(Degradation, "degradation", PLUGIN_GROUP)
+DEGRADATIONS = Registry(Degradation, "degradation", PLUGIN_GROUP, "degrade.operators")
 register = DEGRADATIONS.register
 names = DEGRADATIONS.names
 get = DEGRADATIONS.get

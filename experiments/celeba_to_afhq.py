@@ -29,8 +29,8 @@ import torch
 from pydantic import Field, model_validator
 
 from degrade import Degradation, Source, make
+from degrade.choices import Coupling
 from degrade.command_line import Options, UsageError, run_main, validated
-from degrade.operators.interpolation import Coupling
 from experiments.data.datasets import load_data
 from experiments.data.options import DataOptions as Reading
 from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report

@@ -25,7 +25,7 @@ from degrade.command_line import IntList, UsageError, explicit_values, run_main,
 from experiments.data.archives import held_out
 from experiments.data.decoding import ResizePolicy, decode_set
 from experiments.data.packed import PackedImages
-from experiments.evaluation.linear import InputPrecision
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.pictures import PictureOptions, measure_pictures
 from experiments.evaluation.tables import render_evaluation
 from experiments.run.environment import describe_environment
@@ -33,7 +33,7 @@ from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 from restore import CheckpointConfig, Restorer, latest, load
 from restore.checkpoint.config import read_checkpoint_config
-from restore.restorer import Precision
+from restore.choices import Precision
 
 __all__ = ["Config", "main"]
 

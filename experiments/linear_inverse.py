@@ -25,8 +25,9 @@ from degrade.random import seeded_generator
 from experiments.data.datasets import load_data
 from experiments.data.options import DataOptions
 from experiments.evaluation.accumulate import tensor_sha256
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import InputPrecision, linear_inverse, to_input_precision
+from experiments.evaluation.linear import linear_inverse, to_input_precision
 from experiments.evaluation.tables import render_evaluation
 from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json

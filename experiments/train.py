@@ -26,12 +26,12 @@ from pydantic import Field
 
 from degrade import Degradation, expand_level, get, make
 from degrade.command_line import KeyValues, UsageError, run_main
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
 from degrade.random import seeded_generator
 from degrade.serializable import is_runtime
 from experiments.data.datasets import Datasets, load_data, load_examples
 from experiments.data.options import ExampleOptions
-from experiments.evaluation.linear import InputPrecision
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.restoration import RestorationEvaluator, table
 from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.run.options import Count
@@ -39,7 +39,8 @@ from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
 from restore import InverseInput, Predict, Restorer
 from samplers import Prior
-from samplers.priors.fit import FitOptions, Kind, fit_prior
+from samplers.choices import PriorKind
+from samplers.priors.fit import FitOptions, fit_prior
 
 __all__ = ["Config", "main"]
 
@@ -59,7 +60,7 @@ class DegradationOptions(ExampleOptions):
     prediction_type: Predict = Field(
         "x0", description="what the network predicts: x0, or eps or v where x_t = a_t x0 + b_t z"
     )
-    prior: Kind | None = Field(
+    prior: PriorKind | None = Field(
         None, description="prior over x_T, fitted and saved for generation: auto, or a kind of prior"
     )
     jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")

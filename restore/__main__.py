@@ -14,20 +14,14 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
-from safetensors import safe_open
 
 from degrade.command_line import CliPositionalArg, Command, IntList, run_commands
-from restore.checkpoint.api import latest, load
-from restore.checkpoint.config import CheckpointConfig, ComponentConfig, read_checkpoint_config
-from restore.checkpoint.validation import CARD, WEIGHTS, is_model
-from restore.interop.onnx import export_onnx
-from restore.interop.program import export_program
-from restore.models.catalog import model_names
-from restore.nets.registry import make_network, network_arguments
+
+if TYPE_CHECKING:
+    from restore.checkpoint.config import CheckpointConfig, ComponentConfig
 
 __all__ = ["ExportModel", "ListModels", "ModelInfo", "main"]
 
@@ -37,6 +31,8 @@ class ListModels(Command):
 
     def run(self) -> None:
         """Print each name with its degradation, its size, and the heading of its card."""
+        from restore import latest, model_names, read_checkpoint_config
+
         names = model_names()
         if not names:
             print("no models come with this installation")
@@ -55,6 +51,9 @@ class ModelInfo(Command):
 
     def run(self) -> None:
         """Print one line for each part of the configuration, and the card if there is one."""
+        from restore import latest, read_checkpoint_config
+        from restore.checkpoint.validation import is_model
+
         folder = latest(self.model)
         for name, value in facts(folder, read_checkpoint_config(folder)):
             print(f"{name + ':':<15}{value}")
@@ -76,6 +75,10 @@ class ExportModel(Command):
 
     def run(self) -> None:
         """Write the file, print its path and the shape of its input."""
+        import torch
+
+        from restore import export_onnx, export_program, load
+
         R = load(self.model)
         out = Path(self.out or f"{Path(self.model).resolve().name}.{self.format}")
         if len(self.image_size) not in (0, 2):
@@ -107,6 +110,10 @@ def facts(folder: Path, config: CheckpointConfig) -> Iterator[tuple[str, str]]:
 
 def num_parameters(folder: Path) -> int:
     """Return the number of weights in the file of a checkpoint or a model, of which only the header is read."""
+    from safetensors import safe_open
+
+    from restore.checkpoint.validation import WEIGHTS
+
     with safe_open(folder / WEIGHTS, "pt") as tensors:
         return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
@@ -118,6 +125,11 @@ def _component(component: ComponentConfig) -> str:
 
 def _without_defaults(network: ComponentConfig) -> ComponentConfig:
     """Return the specification of a network with only those of its arguments that differ from the default."""
+    import torch
+
+    from restore.checkpoint.config import ComponentConfig
+    from restore.nets.registry import make_network, network_arguments
+
     with torch.device("meta"):
         usual = network_arguments(make_network(network.name))
     changed = {key: value for key, value in network.arguments.items() if value != usual.get(key)}
@@ -130,6 +142,8 @@ def _spelled(value: object) -> str:
 
 
 def _card(folder: Path) -> str:
+    from restore.checkpoint.validation import CARD
+
     return (folder / CARD).read_text(encoding="utf-8")
 
 

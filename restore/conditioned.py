@@ -35,8 +35,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade import Degradation, Params, map_params
+from degrade.constants import ROUNDING_NOISE
 from degrade.frozen import frozen
-from degrade.functional.proximal import ROUNDING_NOISE
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 from restore.base_restorer import BaseRestorer, WrappedRestorer

@@ -20,8 +20,8 @@ import torch
 from pydantic import Field
 
 from degrade import Degradation
+from degrade.constants import ROUNDING_NOISE
 from degrade.frozen import frozen
-from degrade.functional.proximal import ROUNDING_NOISE
 from restore.linear_inverse import LinearInverse
 
 __all__ = ["InverseInput"]

@@ -26,7 +26,7 @@ import math
 from torch import Tensor
 
 from degrade import Degradation, Params, map_params
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
 from restore.base_restorer import BaseRestorer
 from restore.tiling import reflect_pad
 

@@ -16,7 +16,7 @@ precision the network works: what it is given and what it gives back has the pre
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,12 @@ from degrade import Degradation, Params
 from degrade.base import check_levels
 from degrade.functional.levels import compute_dtype
 from restore.base_restorer import BaseRestorer
+from restore.choices import Precision, Predict
 from restore.inverse_input import InverseInput
 from restore.linear_inverse import LinearInverse
 from restore.value_range import ValueRange
 
-__all__ = ["Precision", "Predict", "Restorer"]
-
-Predict = Literal["x0", "eps", "v"]
-Precision = Literal["float32", "bfloat16"]
+__all__ = ["Restorer"]
 
 
 class Restorer(BaseRestorer):

@@ -21,7 +21,6 @@ from degrade.serializable import is_runtime
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
 from samplers.commands.image import RestoreImage
-from samplers.registry import SAMPLERS, sampler_names
 
 __all__ = ["ListSamplers", "main"]
 
@@ -31,6 +30,8 @@ class ListSamplers(Command):
 
     def run(self) -> None:
         """Print every name with the first line of its description and its arguments."""
+        from samplers.registry import SAMPLERS, sampler_names
+
         names = sampler_names()
         width = max(map(len, names)) + 2
         for name in names:

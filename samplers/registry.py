@@ -50,7 +50,7 @@ class _SamplerRegistry(Registry[Sampler]):
         return super().parse(name + colon + words, **runtime)
 
 
-SAMPLERS = _SamplerRegistry(Sampler, "sampler", SAMPLER_GROUP)
+SAMPLERS = _SamplerRegistry(Sampler, "sampler", SAMPLER_GROUP, "samplers.steps")
 register_sampler = SAMPLERS.register
 make_sampler = SAMPLERS.make
 sampler_names = SAMPLERS.names

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, Command, KeyValues, UsageError
-from degrade.fitting.fit import DegradationFit, FittingOptions, fit_degradation
-from degrade.fitting.intervals import FittedValue
-from degrade.fitting.picture_pairs import read_pairs
-from degrade.registry import get
+
+if TYPE_CHECKING:
+    from degrade.fitting.fit import DegradationFit
+    from degrade.fitting.intervals import FittedValue
 
 __all__ = ["FitDegradation"]
 
@@ -39,6 +39,10 @@ class FitDegradation(Command):
 
     def run(self) -> None:
         """Fit, and print the results."""
+        from degrade.fitting.fit import FittingOptions, fit_degradation
+        from degrade.fitting.picture_pairs import read_pairs
+        from degrade.registry import get
+
         if self.crop is not None and get(self.name).position_dependent:
             raise UsageError(f"--crop {self.crop}: {self.name} depends on the place in the picture; leave --crop out")
         for name, ends in self.fit.items():

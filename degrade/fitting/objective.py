@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from degrade.base import Degradation, Params, expand_level, map_params
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
 from degrade.functional.quantization import quantize_8bit
 from degrade.precision import to_float64
 from degrade.registry import get, make

@@ -23,12 +23,9 @@ from torch.func import debug_unwrap
 from degrade.functional.conjugate_gradient import conjugate_gradient
 from degrade.functional.levels import compute_dtype
 
-__all__ = ["ROUNDING_NOISE", "damped", "per_image", "proximal", "transpose"]
+__all__ = ["damped", "per_image", "proximal", "transpose"]
 
 Linear = Callable[[Tensor], Tensor]
-
-# Standard deviation of the error of rounding [-1, 1] to 8 bits: uniform within half a step of 2 / 255.
-ROUNDING_NOISE = 2 / 255 / 12**0.5
 
 
 def per_image(name: str, value: float | Tensor, x: Tensor, above: bool = False) -> Tensor:

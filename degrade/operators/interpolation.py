@@ -12,12 +12,12 @@ two unpaired sets can be paired in many ways. Two couplings are implemented:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from degrade.base import NumLevels
+from degrade.choices import Coupling
 from degrade.functional.schedules import AnySchedule, Cosine
 from degrade.operators.noise import AffinePath
 from degrade.optional import require
@@ -25,9 +25,7 @@ from degrade.random import Generators, Source, sample_source
 from degrade.registry import register
 from degrade.serializable import runtime_field
 
-__all__ = ["Coupling", "Interpolation", "pair"]
-
-Coupling = Literal["independent", "optimal"]
+__all__ = ["Interpolation", "pair"]
 
 
 @register("interpolation")

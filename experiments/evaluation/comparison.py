@@ -26,9 +26,9 @@ from degrade.frozen import frozen
 from degrade.random import seeded_generator
 from experiments.evaluation.accumulate import Rows, gather_objects, process_share
 from experiments.evaluation.calls import CountCalls
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import (
-    InputPrecision,
     has_linear_inverse,
     linear_inverse,
     to_input_precision,

@@ -8,16 +8,14 @@ For an image that was turned into another one, whose z is that other image, ther
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from degrade import Degradation, Params, quantize_8bit
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
+from experiments.evaluation.choices import InputPrecision
 
-__all__ = ["INPUT_NOISE", "InputPrecision", "has_linear_inverse", "linear_inverse", "to_input_precision"]
+__all__ = ["INPUT_NOISE", "has_linear_inverse", "linear_inverse", "to_input_precision"]
 
-InputPrecision = Literal["8bit", "float32"]
 # Standard deviation of the error of x_t: of rounding to 8 bits, or of computing in float32.
 INPUT_NOISE: dict[InputPrecision, float] = {"8bit": ROUNDING_NOISE, "float32": 5e-6}
 

@@ -22,10 +22,10 @@ from degrade import expand_level
 from degrade.random import seeded_generator
 from experiments.data.packed import PackedImages
 from experiments.evaluation.accumulate import Accumulator
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import (
     INPUT_NOISE,
-    InputPrecision,
     has_linear_inverse,
     linear_inverse,
     to_input_precision,

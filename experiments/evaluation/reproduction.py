@@ -20,9 +20,9 @@ from degrade import Source
 from degrade.random import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.accumulate import Rows
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.comparison import DIRECT, Comparison, ComparisonOptions
 from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import InputPrecision
 from restore import BaseRestorer
 from samplers import GenerateOptions, Prior, generate_images
 

@@ -14,8 +14,9 @@ from degrade import Source, expand_level, map_params
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, render_rows, spaced_levels
 from experiments.data.examples import take_examples
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import InputPrecision, has_linear_inverse, linear_inverse, to_input_precision
+from experiments.evaluation.linear import has_linear_inverse, linear_inverse, to_input_precision
 from experiments.evaluation.tables import render_evaluation
 from restore import BaseRestorer
 from restore.conditions import Example, draw_params

@@ -15,8 +15,9 @@ from torch import Tensor
 from degrade import Params, expand_level, map_params
 from degrade.random import seeded_generator
 from degrade.rendering import spaced_levels
+from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Value
-from experiments.evaluation.linear import InputPrecision, to_input_precision
+from experiments.evaluation.linear import to_input_precision
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Slider, Table
 from restore import BaseRestorer
 from samplers import parse_sampler, trajectory

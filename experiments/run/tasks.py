@@ -20,7 +20,7 @@ from experiments.data.options import DataOptions
 from experiments.run.options import Count
 from experiments.run.presets import PRESETS, shrink
 from experiments.run.training import TrainerOptions
-from samplers.priors.fit import Kind
+from samplers.choices import PriorKind
 
 __all__ = ["DATA", "LEVELS", "TASKS", "Scale", "TaskConfig", "blur_in_levels", "task_config", "task_kind"]
 
@@ -67,7 +67,7 @@ class TaskConfig(TrainerOptions, DataOptions):
 
     degradation: str = Field("blur", description="name of the degradation")
     degradation_args: KeyValues = Field({}, description="arguments of the degradation")
-    prior: Kind | None = Field(None, description="kind of prior over x_T, for generation")
+    prior: PriorKind | None = Field(None, description="kind of prior over x_T, for generation")
     jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
     eval_images: Count = Field(64, description="number of images in the evaluation")

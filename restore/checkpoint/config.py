@@ -19,9 +19,10 @@ from torch import nn
 from degrade.frozen import frozen
 from degrade.serializable import Serializable
 from restore.checkpoint.integrity import CorruptCheckpointError
+from restore.choices import Predict
 from restore.inverse_input import InverseInput
 from restore.nets.registry import network_arguments
-from restore.restorer import Predict, Restorer
+from restore.restorer import Restorer
 from restore.train_config import TrainConfig
 from restore.value_range import ValueRange
 

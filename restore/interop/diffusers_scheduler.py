@@ -15,8 +15,9 @@ import torch
 from degrade import Degradation, make
 from degrade.functional.schedules import PUBLISHED, Cosine, LinearBeta, TableSchedule
 from degrade.registry import build
+from restore.choices import Predict
 from restore.interop.diffusers_config import read_options
-from restore.restorer import Predict, Restorer
+from restore.restorer import Restorer
 
 __all__ = ["SchedulerInfo", "read_scheduler", "scheduler_options"]
 

@@ -34,7 +34,7 @@ class _Networks(Registry[nn.Module]):
         return cls
 
 
-NETWORKS = _Networks(nn.Module, "network", "restore.networks")
+NETWORKS = _Networks(nn.Module, "network", "restore.networks", "restore.nets")
 
 
 def _config_class(cls: type[nn.Module]) -> type[Any]:

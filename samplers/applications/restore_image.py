@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, expand_level
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
 from degrade.random import Generators
 from restore import BaseRestorer, Measurement, Rule
 from samplers.applications.conditioning import MissingPixels, describe_measurement, get_rule, sample_conditioned

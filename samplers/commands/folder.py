@@ -13,17 +13,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError
-from degrade.image_io import picture_files
 from degrade.optional import require
-from restore import BaseRestorer
-from samplers.applications.pictures import ARRAY_SUFFIX, open_picture
 from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, replace_file, result_suffix
+
+if TYPE_CHECKING:
+    from restore import BaseRestorer
 
 __all__ = ["RestoreFolder"]
 
@@ -47,6 +46,9 @@ class RestoreFolder(RestorationOptions):
 
     def run(self) -> int:
         """Restore them; return 1 if one failed."""
+        from degrade.image_io import picture_files
+        from samplers.applications.pictures import ARRAY_SUFFIX
+
         source, target = Path(self.folder), Path(self.out)
         files = [file for file in picture_files(source, [ARRAY_SUFFIX]) if not file.is_relative_to(target)]
         if not files:
@@ -79,6 +81,8 @@ class RestoreFolder(RestorationOptions):
 
     def _restore_one(self, work: Work, file: Path, target: Path, key: str) -> int:
         """Write the restored picture and return its severity."""
+        from samplers.applications.pictures import open_picture
+
         picture = open_picture(file)
         restored = self.restore(work, picture, None, key)
         replace_file(target, encode(restored.image, target.suffix))
@@ -90,6 +94,8 @@ class RestoreFolder(RestorationOptions):
 
 def fingerprint(R: BaseRestorer) -> str:
     """Return the SHA-256 of the weights of a model and of its degradation."""
+    import torch
+
     digest = hashlib.sha256(repr(R.degradation).encode())
     for name, value in R.state_dict().items():
         digest.update(name.encode())

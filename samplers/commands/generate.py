@@ -5,31 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from degrade import Degradation, Source
 from degrade.command_line import UsageError
-from degrade.image_io import to_pil_image
 from degrade.optional import require
-from restore import BaseRestorer, Guided, latest
-from restore.checkpoint.config import read_checkpoint_config
-from samplers.base import Sampler
+from samplers.choices import PriorKind
 from samplers.commands.options import Count, ModelOptions, image_shape
 from samplers.commands.restoration import encode, replace_file
-from samplers.generate import GenerateOptions, generate
-from samplers.priors.base import Prior
-from samplers.priors.fit import FitOptions, Kind, fit_prior, measure_remaining_detail, tensor_source
-from samplers.priors.io import load_prior
-from samplers.registry import parse_sampler
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from degrade import Degradation, Source
+    from restore import BaseRestorer
+    from samplers import Prior, Sampler
 
 __all__ = ["Generate", "GenerationOptions"]
 
 JITTER = 0.002  # of a prior that is fitted here
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(PriorKind)
 
 
 class GenerationOptions(ModelOptions):
@@ -74,6 +71,10 @@ class GenerationOptions(ModelOptions):
         """
         if self.label is None:
             return R
+        import torch
+
+        from restore import Guided, latest, read_checkpoint_config
+
         known = read_checkpoint_config(latest(self.model or ""))
         classes = known.data.classes if known.data else ()
         if self.label not in classes:
@@ -92,6 +93,8 @@ class GenerationOptions(ModelOptions):
         Raises:
             UsageError: if it cannot undo D, or in so many steps.
         """
+        from samplers.registry import parse_sampler
+
         if self.sample_steps is not None and self.sample_steps > D.T:
             raise UsageError(f"--sample-steps {self.sample_steps} is more than T = {D.T}; choose {D.T} or fewer")
         try:
@@ -112,6 +115,12 @@ class GenerationOptions(ModelOptions):
         Raises:
             UsageError: if neither can be had.
         """
+        import torch
+
+        from restore import latest, read_checkpoint_config
+        from samplers.priors.fit import FitOptions, fit_prior, tensor_source
+        from samplers.priors.io import load_prior
+
         D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
         # k is only of use to one kind.
         kind: Any = "low_resolution" if self.prior == "auto" and self.k else self.prior
@@ -119,7 +128,7 @@ class GenerationOptions(ModelOptions):
             saved = read_checkpoint_config(latest(self.model or "")).prior
             if kind == "auto" and saved is not None:
                 source = partners if saved.name == "dataset" else images
-                source = tensor_source(source) if isinstance(source, Tensor) else source
+                source = tensor_source(source) if isinstance(source, torch.Tensor) else source
                 runtime = {} if source is None else {"source": source}
                 prior = load_prior(self.model or "", D=D, device=device, **runtime)
             else:
@@ -144,6 +153,11 @@ class Generate(GenerationOptions):
 
     def run(self) -> None:
         """Generate and write them; print the path of the grid."""
+        import torch
+
+        from degrade.image_io import to_pil_image
+        from samplers.generation import GenerateOptions, generate
+
         R = self.load_model(self.torch_device())
         sampler = self.read_sampler(R.degradation)
         prior = self.find_prior(R, self.clean_pictures(R, self.fit_images))
@@ -165,6 +179,10 @@ def _probes(R: BaseRestorer, kind: str, device: torch.device) -> Tensor:
     Raises:
         ValueError: if the degradation leaves something of them, and the prior needs to know what.
     """
+    import torch
+
+    from samplers.priors.fit import measure_remaining_detail
+
     D, shape = R.degradation, image_shape(R)
     if shape is not None:
         signs = torch.rand(32, *shape, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
@@ -178,6 +196,8 @@ def _probes(R: BaseRestorer, kind: str, device: torch.device) -> Tensor:
 
 def grid(images: torch.Tensor) -> Any:
     """Return images (n, C, H, W) side by side in rows, as a Pillow image."""
+    from degrade.image_io import to_pil_image
+
     columns = math.ceil(len(images) ** 0.5)
     H, W = images.shape[2:]
     page = images.new_ones(images.shape[1], (len(images) + columns - 1) // columns * H, columns * W)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from torch import Tensor
 
 from degrade.command_line import CliPositionalArg, UsageError
-from degrade.image_io import pil_to_tensor
-from samplers.applications.pictures import picture_size
 from samplers.commands.restoration import (
     RestorationOptions,
     before_after,
@@ -20,6 +17,9 @@ from samplers.commands.restoration import (
     severity_message,
     tile_progress,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ImageOptions", "RestoreImage", "read_mask", "write_new"]
 
@@ -96,6 +96,9 @@ def read_mask(path: str, picture: Any) -> Tensor:
     Raises:
         UsageError: if it is no picture, or of another size.
     """
+    from degrade.image_io import pil_to_tensor
+    from samplers.applications.pictures import picture_size
+
     mask = opened(path, "--mask ")
     (width, height), (w, h) = picture_size(picture), picture_size(mask)
     if (w, h) != (width, height):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 
-import degrade
-from degrade import Degradation
 from degrade.command_line import KeyValues, UsageError
-from degrade.functional.proximal import ROUNDING_NOISE
-from restore import BaseRestorer, LinearInverse, Rule
-from samplers.applications.conditioning import get_rule
+from degrade.constants import ROUNDING_NOISE
 from samplers.commands.options import ModelOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from degrade import Degradation
+    from restore import BaseRestorer, Rule
 
 __all__ = ["LINEAR", "MeasurementOptions"]
 
@@ -44,8 +45,10 @@ class MeasurementOptions(ModelOptions):
             if self.degradation_args:
                 raise UsageError("--degradation-args is for --degradation, which is missing; name a degradation")
             return None
+        from degrade import make
+
         try:
-            return degrade.make(self.degradation, **self.degradation_args)
+            return make(self.degradation, **self.degradation_args)
         except ValueError as error:
             raise UsageError(f"--degradation {self.degradation}: {error}") from None
 
@@ -55,6 +58,8 @@ class MeasurementOptions(ModelOptions):
         Raises:
             UsageError: for an unknown name or argument.
         """
+        from samplers.applications.conditioning import get_rule
+
         try:
             return get_rule(self.rule)
         except ValueError as error:
@@ -71,6 +76,8 @@ class MeasurementOptions(ModelOptions):
         D = self.measured_degradation()
         if D is None:
             raise UsageError("--model linear needs --degradation; name the degradation that it inverts")
+        from restore import LinearInverse
+
         try:
             return LinearInverse(D, self.noise, clip_sample=True)
         except ValueError as error:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from degrade.command_line import Command, Options, UsageError
-from degrade.image_io import load_image, picture_files
-from restore import BaseRestorer, load
-from restore.distributed import get_world_size, local_rank
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from restore import BaseRestorer
 
 __all__ = ["Count", "DeviceOptions", "ModelOptions", "image_shape", "read_pictures_of"]
 
@@ -32,6 +33,10 @@ class DeviceOptions(Options):
         Raises:
             UsageError: if this machine does not have it.
         """
+        import torch
+
+        from restore.distributed import get_world_size, local_rank
+
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -58,6 +63,8 @@ class ModelOptions(DeviceOptions, Command):
         Raises:
             UsageError: if none is named, or it cannot be read.
         """
+        from restore import load
+
         if self.model is None:
             raise UsageError("--model is missing; name a model, or the folder of a run, such as runs/train-001")
         try:
@@ -80,7 +87,7 @@ class ModelOptions(DeviceOptions, Command):
         found = read_pictures_of(Path(self.data), side, most)
         if len(found) < 2:
             raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
-        device = next((p.device for p in R.parameters()), torch.device("cpu"))
+        device = next((p.device for p in R.parameters()), found.device)
         return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(device)
 
 
@@ -93,6 +100,9 @@ def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:
 
 def read_pictures_of(folder: Path, side: int, most: int) -> Tensor:
     """Return the middle squares (n, 3, side, side) of at most `most` pictures of a folder; what is none is skipped."""
+    import torch
+
+    from degrade.image_io import load_image, picture_files
 
     def readable() -> Iterator[Tensor]:
         for file in picture_files(folder):

@@ -8,28 +8,23 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import interpolate
 
-from degrade import Degradation
 from degrade.command_line import UsageError
-from degrade.image_io import pil_to_tensor, to_pil_like
 from degrade.optional import require
-from degrade.random import seeded_generator
-from degrade.rendering import SeverityRow, render_rows
-from restore import BaseRestorer, Rule
-from restore.value_range import ValueRange
-from samplers.applications.pictures import ARRAY_SUFFIX, open_picture, picture_size, read_pictures
-from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
-from samplers.applications.severity import SeverityEstimate
-from samplers.base import Sampler
 from samplers.commands.measurement import LINEAR, MeasurementOptions
 from samplers.commands.options import Count
-from samplers.registry import parse_sampler
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from degrade import Degradation
+    from restore import BaseRestorer, Rule
+    from restore.value_range import ValueRange
+    from samplers import RestorationResult, Sampler, SeverityEstimate
 
 __all__ = [
     "RestorationOptions",
@@ -90,6 +85,8 @@ class RestorationOptions(MeasurementOptions):
         Raises:
             UsageError: if one of them cannot be had.
         """
+        from samplers.registry import parse_sampler
+
         try:
             sampler = None if self.sampler == "direct" else parse_sampler(self.sampler)
         except ValueError as error:
@@ -121,6 +118,10 @@ class RestorationOptions(MeasurementOptions):
         Raises:
             ValueError: if the picture or an option does not suit the model.
         """
+        from degrade.image_io import pil_to_tensor, to_pil_like
+        from degrade.random import seeded_generator
+        from samplers.applications.restore_image import RestoreOptions, restore_image
+
         options = RestoreOptions(
             self.sample_steps, mask, self.tile, work.reference, bar, work.degradation, None, work.rule, self.noise
         )
@@ -134,6 +135,7 @@ class RestorationOptions(MeasurementOptions):
 def severity_message(found: SeverityEstimate, given: bool, T: int) -> str:
     """Return the line about the severity of a picture.
 
+    >>> from samplers import SeverityEstimate
     >>> severity_message(SeverityEstimate(12, 9, 14, True, "", (), ()), False, 50)
     'severity 12 of 50, between 9 and 14 with 90 % (confident)'
     """
@@ -148,6 +150,8 @@ def severity_message(found: SeverityEstimate, given: bool, T: int) -> str:
 
 def result_suffix(file: Path, R: BaseRestorer) -> str:
     """Return the suffix of the result for a picture: .npy for arrays, .tiff for values in a TIFF file, else .png."""
+    from samplers.applications.pictures import ARRAY_SUFFIX
+
     suffix = file.suffix.lower()
     if suffix == ARRAY_SUFFIX:
         return ARRAY_SUFFIX
@@ -156,6 +160,8 @@ def result_suffix(file: Path, R: BaseRestorer) -> str:
 
 def encode(picture: Any, suffix: str = ".png") -> bytes:
     """Return an array as a .npy file, or a Pillow image as a TIFF or PNG file with its color profile and EXIF data."""
+    from samplers.applications.pictures import ARRAY_SUFFIX
+
     encoded = io.BytesIO()
     if suffix == ARRAY_SUFFIX:
         require("numpy", "writing an array").save(encoded, picture)
@@ -177,6 +183,12 @@ def before_after(picture: Any, restored: RestorationResult, title: str, value_ra
         title: what is written beside both.
         value_range: range of the values of both, if the model has one.
     """
+    import torch
+    from torch.nn.functional import interpolate
+
+    from degrade.rendering import SeverityRow, render_rows
+    from samplers.applications.pictures import picture_size, read_pictures
+
     width, height = picture_size(picture)
     scale = min(1.0, SHOWN / max(width, height))
     size = [max(1, round(scale * side)) for side in (height, width)]
@@ -217,6 +229,8 @@ def opened(path: str | Path, option: str) -> Any:
     Raises:
         UsageError: if it cannot be read.
     """
+    from samplers.applications.pictures import open_picture
+
     image = require("PIL.Image", "reading pictures")
     try:
         picture = open_picture(path)

@@ -1,1 +1,7 @@
-"""Priors over x_T: where a trajectory starts."""
+"""Priors over x_T: where a trajectory starts. Every file is imported, and registers what it defines."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

@@ -100,7 +100,7 @@ class Prior(Serializable):
         raise NotImplementedError(f"{type(self).__name__} does not define __call__(n, generator)")
 
 
-PRIORS = Registry(Prior, "prior", "samplers.prior_plugins")
+PRIORS = Registry(Prior, "prior", "samplers.prior_plugins", "samplers.priors")
 register_prior = PRIORS.register
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -31,20 +31,19 @@ from degrade import Degradation, Params, Source, expand_level
 from degrade.frozen import frozen
 from degrade.optional import require
 from degrade.random import fold_seed, randint, seeded_generator
+from samplers.choices import PriorKind
 from samplers.priors.base import MAX_RMS, DegradedData, DegradedZero, Prior, StandardNormal, UniformColor
 from samplers.priors.low_resolution import MAX_DIM, UPSAMPLINGS, LowResolution, Upsampling, downsample, upsample
 
 __all__ = [
     "MAX_RMS",
     "FitOptions",
-    "Kind",
     "RemainingDetail",
     "fit_prior",
     "measure_remaining_detail",
     "tensor_source",
 ]
 
-Kind = Literal["auto", "standard_normal", "degraded_zero", "uniform_color", "low_resolution", "degraded_data"]
 NUM_PROBES = 128  # images on which error(k) is measured
 NUM_CORRECTIONS = 4  # steps of the iteration that fits a thumbnail
 
@@ -140,7 +139,7 @@ class FitOptions:
 
 
 def fit_prior(
-    D: Degradation, images: Source | Tensor, kind: Kind = "auto", options: FitOptions = FitOptions()
+    D: Degradation, images: Source | Tensor, kind: PriorKind = "auto", options: FitOptions = FitOptions()
 ) -> Prior:
     """Return a prior over x_T, fitted to clean images.
 
@@ -165,8 +164,8 @@ def fit_prior(
     >>> prior.name, prior.k, prior(2).x_T.shape
     ('low_resolution', 1, torch.Size([2, 3, 8, 8]))
     """
-    if kind not in get_args(Kind):
-        raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(Kind))}")
+    if kind not in get_args(PriorKind):
+        raise ValueError(f"no kind of prior is called {kind!r}: choose from {', '.join(get_args(PriorKind))}")
     if options.k is not None and kind != "low_resolution":
         raise ValueError(f"k = {options.k} is the side of thumbnails; it needs kind = 'low_resolution'")
     x0 = _read_images(images, options.n, options.seed)
@@ -195,7 +194,7 @@ def _read_images(images: Source | Tensor, n: int, seed: int) -> Tensor:
 
 
 def _detail(
-    D: Degradation, x0: Tensor, kind: Kind, k: int | None, tolerance: float, seed: int
+    D: Degradation, x0: Tensor, kind: PriorKind, k: int | None, tolerance: float, seed: int
 ) -> RemainingDetail | None:
     """Return what the rule of the module finds; None where `kind` does not need it.
 
@@ -222,7 +221,7 @@ def _detail(
     return detail
 
 
-def _warn_if_far(D: Degradation, x0: Tensor, kind: Kind, tolerance: float, seed: int) -> None:
+def _warn_if_far(D: Degradation, x0: Tensor, kind: PriorKind, tolerance: float, seed: int) -> None:
     """Warn if D(x0, T, z) of images x0 differs from what a prior of this kind draws."""
     if kind == "standard_normal":
         shape: Any = tuple(x0.shape[1:])

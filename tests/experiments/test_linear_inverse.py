@@ -9,7 +9,7 @@ import torch
 
 import degrade
 from degrade.command_line import UsageError
-from degrade.functional.proximal import ROUNDING_NOISE
+from degrade.constants import ROUNDING_NOISE
 from experiments import linear_inverse
 from tests.photographs import photographs
 

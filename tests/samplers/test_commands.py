@@ -169,7 +169,7 @@ def test_what_is_interrupted_keeps_what_is_finished(album, here, capsys, monkeyp
             raise KeyboardInterrupt
         return restore_image(*arguments)
 
-    monkeypatch.setattr("samplers.commands.restoration.restore_image", interrupted)
+    monkeypatch.setattr("samplers.applications.restore_image.restore_image", interrupted)
     assert main(album) == 130
     monkeypatch.undo()
     monkeypatch.chdir(here)

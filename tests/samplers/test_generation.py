@@ -23,7 +23,7 @@ from samplers import (
     spaced_timesteps,
     trajectory,
 )
-from samplers.generate import rank_slice
+from samplers.generation import rank_slice
 from samplers.priors.base import DatasetPrior, DegradedData, StandardNormal
 from tests.oracles import imperfect
 
