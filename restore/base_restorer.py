@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from degrade import Degradation
@@ -57,6 +58,11 @@ class BaseRestorer(nn.Module):
         return x0_hat
 
     @property
+    def device(self) -> torch.device:
+        """The device of its weights; the CPU if it has none."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    @property
     def size_divisor(self) -> int:
         """The number by which height and width of x_t must be divisible."""
         return 1
@@ -68,15 +74,13 @@ class BaseRestorer(nn.Module):
 
     @property
     def image_channels(self) -> int | None:
-        """The number of channels of its images, if it is known; by default that of a restorer inside, `self.R`."""
-        inside = getattr(self, "R", None)
-        return inside.image_channels if isinstance(inside, BaseRestorer) else None
+        """The number of channels of its images, if it is known."""
+        return None
 
     @property
     def value_range(self) -> ValueRange | None:
-        """What -1 and 1 stand for in files, if the images are no 8-bit pictures; by default as a restorer inside."""
-        inside = getattr(self, "R", None)
-        return inside.value_range if isinstance(inside, BaseRestorer) else None
+        """The values in files that -1 and 1 stand for; None for 8-bit pictures."""
+        return None
 
     @property
     def cond(self) -> dict[str, Tensor]:
@@ -122,10 +126,10 @@ class FunctionRestorer(BaseRestorer):
 
 
 class WrappedRestorer(BaseRestorer):
-    """The base of restorers that call another one, `R`, on images of the same sizes.
+    """The base of restorers that call another one, `R`.
 
     Args:
-        R: the restorer inside, which also gives the degradation.
+        R: the restorer that is called; its degradation, sizes, channels and values are those of the wrapper, too.
     """
 
     def __init__(self, R: BaseRestorer) -> None:
@@ -141,6 +145,16 @@ class WrappedRestorer(BaseRestorer):
     def image_size(self) -> int | None:
         """The side in pixels of the images R was trained on, if it is known."""
         return self.R.image_size
+
+    @property
+    def image_channels(self) -> int | None:
+        """The number of channels of the images of R, if it is known."""
+        return self.R.image_channels
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """The values in files that -1 and 1 stand for; None for 8-bit pictures."""
+        return self.R.value_range
 
 
 class CondRestorer(WrappedRestorer):

@@ -67,6 +67,8 @@ class Restorer(BaseRestorer):
     True
     """
 
+    value_range: ValueRange | None = None  # of the files it was trained on; `restore.load` sets it
+
     def __init__(
         self,
         net: nn.Module,
@@ -85,7 +87,6 @@ class Restorer(BaseRestorer):
         self.clip_sample = clip_sample
         self.precision = precision
         self.inverse_input = inverse_input
-        self._value_range: ValueRange | None = None
         self.linear_inverse: LinearInverse | None = None
         if inverse_input is not None:
             _check_channels(net)
@@ -103,16 +104,6 @@ class Restorer(BaseRestorer):
         if precision not in get_args(Precision):
             raise ValueError(f"precision is {precision!r}; choose from {', '.join(get_args(Precision))}")
         self._precision: Precision = precision
-
-    @property
-    def value_range(self) -> ValueRange | None:
-        """What -1 and 1 stand for in the files that it was trained on; None for 8-bit pictures. It may be set."""
-        return self._value_range
-
-    @value_range.setter
-    def value_range(self, value_range: ValueRange | None) -> None:
-        """Set it, for files that are written from now on."""
-        self._value_range = value_range
 
     @property
     def size_divisor(self) -> int:

@@ -25,14 +25,14 @@ import torch
 from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
-from restore.base_restorer import BaseRestorer
+from restore.base_restorer import BaseRestorer, WrappedRestorer
 
 __all__ = ["TiledRestorer", "reflect_pad"]
 
 MIN_TILE = 128  # pixels; the default tile is at least this large
 
 
-class TiledRestorer(BaseRestorer):
+class TiledRestorer(WrappedRestorer):
     """R on images of any size, with the memory for one batch of tiles.
 
     An image that is not larger than a tile is restored in one piece, and unpadded if `size_divisor` divides its sides.
@@ -73,8 +73,7 @@ class TiledRestorer(BaseRestorer):
     ) -> None:
         if not isinstance(R, BaseRestorer):
             raise ValueError(f"R is {R!r:.80}; pass a restorer, for a function restore.FunctionRestorer(function, D)")
-        super().__init__(R.degradation)
-        self.R = R
+        super().__init__(R)
         self.tile_divisor = divisor = R.size_divisor if size_divisor is None else size_divisor
         trained = R.image_size or MIN_TILE // 2
         self.tile_size: int = trained * math.ceil(MIN_TILE / trained) if tile_size is None else tile_size
@@ -93,9 +92,9 @@ class TiledRestorer(BaseRestorer):
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
 
     @property
-    def image_size(self) -> int | None:
-        """The side in pixels of the images that R was trained on, if it is known."""
-        return self.R.image_size
+    def size_divisor(self) -> int:
+        """1: images of any size are padded."""
+        return 1
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean images.

@@ -94,7 +94,7 @@ def generate(
         raise ValueError(f"n is {n}; it is the number of images, 0 or more")
     sampler, severities = validate_trajectory(R, sampler, options.steps)
     prior.check_compatible(R.degradation)
-    home = next((p.device for p in R.parameters()), torch.device("cpu"))
+    home = R.device
     source = torch.device(options.device or home)
 
     def attempt(numbers: range) -> Tensor:

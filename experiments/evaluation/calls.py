@@ -5,16 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from restore import BaseRestorer
+from restore.base_restorer import WrappedRestorer
 
 __all__ = ["CountCalls"]
 
 
-class CountCalls(BaseRestorer):
+class CountCalls(WrappedRestorer):
     """A restorer that counts how often it is called."""
 
     def __init__(self, R: BaseRestorer) -> None:
-        super().__init__(R.degradation)
-        self.R, self.calls = R, 0
+        super().__init__(R)
+        self.calls = 0
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return R(x_t, t)."""

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from degrade import Source
 from degrade.random import seeded_generator
-from degrade.rendering import SeverityRow, render_rows
+from degrade.rendering import SeverityRow
 from experiments.data.examples import take_examples
 from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.strips import image_rows, save_rows
 from experiments.evaluation.tables import render_evaluation, render_table
 from restore import BaseRestorer, Guided
 from restore.conditions import Cond
@@ -30,6 +31,7 @@ from samplers import (
     trajectory,
 )
 from samplers.applications.likelihood import bits_per_dim
+from samplers.loop import inference_mode
 
 __all__ = ["PLOT_TIMESTEPS", "Classes", "DiffusionEvaluator", "summary"]
 
@@ -72,8 +74,7 @@ class DiffusionEvaluator:
         D = R.degradation
         self.classes, self._count = classes, len(classes.names) if classes else 1
         self.D, self.R, self.unseen = D, R, unseen
-        self.device = next((p.device for p in R.parameters()), torch.device("cpu"))
-        self.seed, self.batch = seed, batch
+        self.device, self.seed, self.batch = R.device, seed, batch
         few = min(steps, D.T)
         self.samplers: dict[str, tuple[Sampler, list[int]]] = {
             "ancestral, small variance": (DDPM("small"), spaced_timesteps(D.T)),
@@ -173,8 +174,7 @@ class DiffusionEvaluator:
             kind, _, detail = name.partition(", ")
             grid = make_grid(x, columns, padding=1, pad_value=1.0)
             rows.append(SeverityRow(kind, detail, grid[None], [f"{len(x)} samples"]))
-        render_rows(rows, scale=max(1, 64 // x.shape[-1])).save(path)
-        return path
+        return save_rows(path, rows, 64)
 
     def class_grid(self, path: Path, n: int = 10) -> Path:
         """Save n samples of each class by the cheapest sampler, a row for each class.
@@ -190,21 +190,18 @@ class DiffusionEvaluator:
             SeverityRow(f"class {label}", detail, x, [""] * n)
             for label, x in zip(self.classes.names, torch.split(self.generated(name, n * count), n), strict=True)
         ]
-        render_rows(rows, scale=max(1, 64 // rows[0].panels.shape[-1])).save(path)
-        return path
+        return save_rows(path, rows, 64)
 
-    @torch.no_grad()
     def plot_trajectories(self, path: Path, n: int = 10) -> Path:
         """Save n samples of the ancestral sampler on their way, one to a row."""
         shown = sorted({t * self.D.T // 1000 for t in PLOT_TIMESTEPS}, reverse=True)
         x_T, z = self.noise(n, seeded_generator(self.device, self.seed, "x_T"))
         R = self._guided(torch.arange(n, device=self.device) % self._count)
-        walk = trajectory(R, DDPM(), x_T, z, generator=seeded_generator(self.device, self.seed, "on the way"))
-        visited = {visit.s: visit.x_s for visit in walk if visit.s in shown}
-        panels = torch.stack([visited[t] for t in shown], dim=1)
-        rows = [SeverityRow(f"sample {i + 1}", "", row, [f"t = {t}" for t in shown]) for i, row in enumerate(panels)]
-        render_rows(rows, scale=max(1, 64 // x_T.shape[-1])).save(path)
-        return path
+        generator = seeded_generator(self.device, self.seed, "on the way")
+        with inference_mode(R):
+            steps = trajectory(R, DDPM(), x_T, z, generator=generator)
+            states = {step.s: step.x_s for step in steps if step.s in shown}
+        return save_rows(path, image_rows({f"t = {t}": states[t] for t in shown}, noun="sample"), 64)
 
 
 def summary(measured: Mapping[str, Any]) -> Iterator[str]:

@@ -19,14 +19,14 @@ from torch import Tensor
 from degrade import Degradation, Source, map_params
 from degrade.image_io import to_pil_image
 from degrade.random import seeded_generator
-from degrade.rendering import SeverityRow, render_rows, spaced_levels
+from degrade.rendering import SeverityRow, spaced_levels
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.metrics import Metric, make_metric, measure
 from experiments.evaluation.plots import animate
+from experiments.evaluation.strips import image_rows, save_rows, visited_states
 from experiments.evaluation.tables import render_evaluation
 from restore import BaseRestorer
-from samplers import DegradedData, DegradedPrior, GenerateOptions, Prior, Sampler, generate_images, trajectory
-from samplers.loop import inference_mode
+from samplers import DegradedData, DegradedPrior, GenerateOptions, Prior, Sampler, generate_images
 
 __all__ = ["GenerationEvaluator", "prior_report", "table"]
 
@@ -108,11 +108,9 @@ class GenerationEvaluator:
         """Return the first n images (n, C, H, W) at every severity they visit."""
         generators = [seeded_generator("cpu", self.seed, "sample", i) for i in range(n)]
         prior = dataclasses.replace(self.prior, jitter=jitter)
-        home = next(self.R.parameters()).device
-        x_T, z = map_params(lambda v: v.to(home), tuple(prior(n, generators)))
-        with inference_mode(self.R):
-            steps = trajectory(self.R, self.sampler, x_T, z, self.timesteps, generators)
-            return {self.timesteps[0]: x_T.cpu()} | {step.s: step.x_s.cpu() for step in steps}
+        x_T, z = map_params(lambda v: v.to(self.R.device), tuple(prior(n, generators)))
+        states = visited_states(self.R, self.sampler, x_T, z, self.timesteps, generators)
+        return {t: x.cpu() for t, x in states.items()}
 
     def measure(self, generated: dict[float, Tensor], source: Source | None) -> dict[str, Any]:
         """Return the evaluation of the images of each jitter, and of real images, against other real ones."""
@@ -138,11 +136,7 @@ class GenerationEvaluator:
         """Save rows of x_T -> x_0."""
         states = self.states(n, jitter)
         shown = [self.timesteps[i] for i in spaced_levels(len(self.timesteps) - 1, 9)]
-        rows = torch.stack([states[t] for t in shown], dim=1)
-        captions = [f"t = {t}" for t in shown]
-        return _saved(
-            [SeverityRow(f"image {i + 1}", self.sampler.name, row, captions) for i, row in enumerate(rows)], path
-        )
+        return save_rows(path, image_rows({f"t = {t}": states[t] for t in shown}, self.sampler.name))
 
     def film(self, path: Path, n: int, jitter: float) -> Path:
         """Save a GIF of n trajectories."""
@@ -167,7 +161,7 @@ class GenerationEvaluator:
             for jitter, x in alike.items()
             if x is not None
         ]
-        _saved(rows, path)
+        save_rows(path, rows)
         return found
 
     def starts(self, path: Path, source: Source | None, n: int = 8) -> Path:
@@ -175,16 +169,11 @@ class GenerationEvaluator:
         rows = {"prior": self.prior(n, seeded_generator("cpu", self.seed, "report", "prior")).x_T}
         if source is not None:
             rows["D(x0, T, z)"] = DegradedData(self.D, source)(n, seeded_generator("cpu", self.seed, "report", 0)).x_T
-        return _saved([SeverityRow(name, self.D.name, x, [""] * n) for name, x in rows.items()], path)
+        return save_rows(path, [SeverityRow(name, self.D.name, x, [""] * n) for name, x in rows.items()])
 
 
 def _scale(x: Tensor) -> int:
     return max(1, 96 // x.shape[-1])
-
-
-def _saved(rows: list[SeverityRow], path: Path) -> Path:
-    render_rows(rows, _scale(rows[0].panels)).save(path)
-    return path
 
 
 def table(measured: dict[str, Any]) -> Iterator[str]:

@@ -80,14 +80,13 @@ def measure_pictures(
     >>> round(measure_pictures(R, gray, 2).value("direct", "psnr"), 2)  # -20 log10(0.1 / 2)
     26.02
     """
-    device = next((p.device for p in R.parameters()), torch.device("cpu"))
     smallest = int(pictures.sizes.min())
     evaluator = Evaluator(
         [name for name in METRICS if make_metric(name).minimum_size <= smallest], batch_size=1, seed=options.seed
     )
     sums: dict[str, Accumulator] = {}
     for i, picture in enumerate(tqdm(pictures, f"severity {severity}", disable=None, leave=False)):
-        x0 = _divided(ValueRange().normalize(picture[None]).to(device), R.degradation.size_divisor)
+        x0 = _divided(ValueRange().normalize(picture[None]).to(R.device), R.degradation.size_divisor)
         for name, x in _restored(R, x0, severity, i, options).items():
             sums.setdefault(name, evaluator.accumulator()).add(x, x0)
     return evaluator.summarize({name: own.rows() for name, own in sums.items()}, baseline="direct")

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from degrade import Source, expand_level, map_params
 from degrade.random import seeded_generator
-from degrade.rendering import SeverityRow, render_rows, spaced_levels
+from degrade.rendering import spaced_levels
 from experiments.data.examples import take_examples
 from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import has_linear_inverse, linear_inverse, to_input_precision
+from experiments.evaluation.strips import image_rows, save_rows
 from experiments.evaluation.tables import render_evaluation
 from restore import BaseRestorer
 from restore.conditions import Example, draw_params
@@ -50,8 +51,7 @@ class RestorationEvaluator:
         input_precision: InputPrecision = "float32",
     ) -> None:
         self.D, self.R, self.unseen = R.degradation, R, unseen
-        self.device = next((p.device for p in R.parameters()), torch.device("cpu"))
-        self.seed, self.batch, self.input_precision = seed, batch, input_precision
+        self.device, self.seed, self.batch, self.input_precision = R.device, seed, batch, input_precision
         self.times = spaced_timesteps(self.D.T, min(steps or self.D.T, self.D.T))
 
     def images(self, n: int) -> Example:
@@ -95,28 +95,14 @@ class RestorationEvaluator:
         """Save rows of x0 -> D(x0, t, z)."""
         x0, z, _ = self.images(n)
         levels = spaced_levels(self.D.T, 8)
-        panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in levels], dim=1)
-        return _saved(
-            [
-                SeverityRow(f"image {i + 1}", self.D.name, row, [f"t = {t}" for t in levels])
-                for i, row in enumerate(panels)
-            ],
-            path,
-        )
+        columns = {f"t = {t}": self.D(x0, expand_level(t, x0), z) for t in levels}
+        return save_rows(path, image_rows(columns, self.D.name))
 
     def restoration_strip(self, path: Path, n: int = 8) -> Path:
         """Save rows of the truth, what is left of it, and what each way makes of that."""
         examples = self.images(n)
         columns = {"truth": examples.x0, **self.restored(examples)}
-        panels = torch.stack(list(columns.values()), dim=1)
-        return _saved(
-            [SeverityRow(f"image {i + 1}", f"t = {self.D.T}", row, list(columns)) for i, row in enumerate(panels)], path
-        )
-
-
-def _saved(rows: list[SeverityRow], path: Path) -> Path:
-    render_rows(rows, scale=max(1, 96 // rows[0].panels.shape[-1])).save(path)
-    return path
+        return save_rows(path, image_rows(columns, f"t = {self.D.T}"))
 
 
 def table(measured: dict[str, Any]) -> Iterator[str]:

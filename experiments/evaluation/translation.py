@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from degrade import Degradation, Source, expand_level
 from degrade.random import seeded_generator
-from degrade.rendering import SeverityRow, render_rows, spaced_levels
+from degrade.rendering import SeverityRow, spaced_levels
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.plots import animate
+from experiments.evaluation.strips import image_rows, save_rows, visited_states
 from experiments.evaluation.tables import render_evaluation
 from restore import Restorer
-from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps, trajectory
+from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps
 
 __all__ = ["SAMPLERS", "Sets", "TranslationEvaluator", "report"]
 
@@ -106,11 +107,8 @@ class TranslationEvaluator:
         """Rows of x0 -> D(x0, t, z) -> z."""
         x0, z = self.pairs(5, "pictures")
         times = spaced_timesteps(self.D.T, min(7, self.D.T))[::-1]
-        panels = torch.stack([self.D(x0, expand_level(t, x0), z) for t in times] + [z], dim=1)
-        captions = ["x0", *(f"t = {t}" for t in times[1:]), "z"]
-        return self.save(
-            [SeverityRow(f"image {i + 1}", "D(x0, t, z)", row, captions) for i, row in enumerate(panels)], path
-        )
+        columns = {f"t = {t}" if t else "x0": self.D(x0, expand_level(t, x0), z) for t in times}
+        return save_rows(path, image_rows({**columns, "z": z}, "D(x0, t, z)"), 128)
 
     def reverse_strip(self, path: Path) -> Path:
         """Rows of the trajectories of each sampler, from the same starts."""
@@ -127,19 +125,11 @@ class TranslationEvaluator:
             for name, walk in walks.items():
                 panels = torch.stack([walk[t][i] for t in shown])
                 rows.append(SeverityRow(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
-        return self.save(rows, path)
+        return save_rows(path, rows, 128)
 
-    @staticmethod
-    def save(rows: Sequence[SeverityRow], path: Path) -> Path:
-        """Save strips at a size at which faces can be judged."""
-        render_rows(rows, scale=max(1, 128 // rows[0].panels.shape[-1])).save(path)
-        return path
-
-    @torch.no_grad()
     def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:
         """Return the images at every severity that the sampler visits from x_T = z."""
-        walk = trajectory(self.R, parse_sampler(name), x_T, x_T, self.times(self.D.T))
-        return {self.D.T: x_T} | {visit.s: visit.x_s for visit in walk}
+        return visited_states(self.R, name, x_T, x_T, self.times(self.D.T))
 
     def round_trip(self, path: Path, sampler: str) -> Path:
         """Clean images turn into their partners, and back into clean images."""

@@ -56,7 +56,7 @@ def export_program(
     divisor = R.size_divisor
     if image_size is not None and any(side < 1 or side % divisor for side in image_size):
         raise ValueError(f"image_size is {image_size}; it needs (height, width) that divide by {divisor}")
-    device = next((p.device for p in R.parameters()), torch.device("cpu"))
+    device = R.device
     height, width = image_size or (4 * divisor, 6 * divisor)
     x_t = torch.zeros(2, channels, height, width, device=device)
     t = torch.ones(2, dtype=torch.int64, device=device)

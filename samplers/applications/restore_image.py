@@ -128,7 +128,7 @@ def restore_image(
     >>> image.unique(), severity.t
     (tensor([0.5000]), 4)
     """
-    D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
+    D, device = R.degradation, R.device
     pictures = read_pictures(image, R.value_range)
     seen = pictures.x.to(device)
     x = _to_network(seen, R.image_channels)

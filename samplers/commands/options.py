@@ -87,8 +87,7 @@ class ModelOptions(DeviceOptions, Command):
         found = read_pictures_of(Path(self.data), side, most)
         if len(found) < 2:
             raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
-        device = next((p.device for p in R.parameters()), found.device)
-        return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(device)
+        return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(R.device)
 
 
 def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:

@@ -48,7 +48,7 @@ def test_samples_are_of_every_class_in_turn_and_guided(scale, tmp_path, monkeypa
         assert torch.allclose(x, scale * shade_of(x, torch.zeros(7), torch.tensor([0, 0, 1, 1, 2, 2, 2]))), name
     shown = []
     monkeypatch.setattr(
-        "experiments.evaluation.diffusion.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
+        "experiments.evaluation.strips.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
     )
     one.class_grid(tmp_path / "classes.png", 2)
     one.plot_trajectories(tmp_path / "reverse.png", 4)

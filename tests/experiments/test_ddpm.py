@@ -124,7 +124,7 @@ def test_the_bound_of_a_study_is_the_mean_over_its_images():
 def test_the_way_back_is_shown_at_the_severities_of_the_tutorial(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        "experiments.evaluation.diffusion.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
+        "experiments.evaluation.strips.render_rows", lambda rows, scale: shown.extend(rows) or Image.new("L", (1, 1))
     )
     one, _ = study(T=1000)
     one.R = FunctionRestorer(lambda x_t, t: torch.zeros_like(x_t), one.D)
