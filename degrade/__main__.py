@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from degrade.base import Degradation
+    from degrade.registry import Registry
 
-__all__ = ["Check", "List", "Show", "main"]
+__all__ = ["Check", "List", "Show", "main", "print_classes"]
 
 Size = Annotated[int, Field(ge=1)]
 
@@ -40,28 +41,21 @@ class List(Command):
 
     def run(self) -> None:
         """Print every name with the first line of its description and its arguments."""
-        from degrade.registry import get, names
+        from degrade.registry import DEGRADATIONS
 
-        width = max(map(len, names())) + 2
-        for name in names():
-            cls = get(name)
-            runtime = {field.name for field in dataclasses.fields(cls) if is_runtime(field)}
-            fields: dict[str, FieldInfo] = cls.__pydantic_fields__  # type: ignore[attr-defined]
-            words = [_describe(key, field) for key, field in fields.items() if key not in runtime]
-            print(f"{name:<{width}}{(cls.__doc__ or '').strip().partition(chr(10))[0]}")
-            print(textwrap.fill("  ".join(words), 110, initial_indent=" " * width, subsequent_indent=" " * width))
+        print_classes(DEGRADATIONS)
 
 
 class Show(Command):
-    """Draw a degradation of one picture at growing severity."""
+    """Draw one picture at growing severity of a degradation."""
 
     name: CliPositionalArg[str] = Field(description="name of the degradation; `list` prints all names")
     arguments: CliPositionalArg[KeyValues] = Field({}, description="arguments of the degradation")
-    image: str | None = Field(None, description="picture that is degraded (default: a drawn landscape)")
+    image: str | None = Field(None, description="file of the picture that is degraded (default: a drawn landscape)")
     out: str | None = Field(None, description="file that is written (default: NAME.png)")
     size: Size = Field(128, description="side of the picture in pixels")
     count: Size = Field(7, description="number of severities that are shown")
-    severity: Size | None = Field(None, description="the one severity that is shown, beside the clean picture")
+    severity: Size | None = Field(None, description="show only this severity, beside the clean picture")
     seed: int = Field(0, description="seed of the random parameters")
 
     def run(self) -> None:
@@ -81,7 +75,7 @@ class Show(Command):
 
 
 class Check(Command):
-    """Run the laws of the contract on a degradation, registered or not."""
+    """Test whether a degradation obeys the laws of the contract; print each law with its largest error."""
 
     target: CliPositionalArg[str] = Field(description="name of the degradation, or its class as package.module:Class")
     arguments: CliPositionalArg[KeyValues] = Field({}, description="arguments of the degradation")
@@ -122,6 +116,18 @@ def with_source(cls: type[Degradation], x0: Tensor, arguments: dict[str, Any]) -
     if "source" in {field.name for field in dataclasses.fields(cls)}:
         arguments = {"source": lambda n, generator: -x0.flip(-1).expand(n, -1, -1, -1), **arguments}
     return build(cls, **arguments)
+
+
+def print_classes(registry: Registry[Any]) -> None:
+    """Print every name of a registry, with the first line of its description, its arguments and their defaults."""
+    width = max(map(len, registry.names())) + 2
+    for name in registry.names():
+        cls = registry.get(name)
+        runtime = {field.name for field in dataclasses.fields(cls) if is_runtime(field)}
+        words = [_describe(key, field) for key, field in cls.__pydantic_fields__.items() if key not in runtime]
+        print(f"{name:<{width}}{(cls.__doc__ or '').strip().partition(chr(10))[0]}")
+        if words:
+            print(textwrap.fill("  ".join(words), 110, initial_indent=" " * width, subsequent_indent=" " * width))
 
 
 def _describe(name: str, field: FieldInfo) -> str:

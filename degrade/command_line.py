@@ -11,8 +11,10 @@ A program with several commands (`python -m degrade list | show | check | fit`) 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
+import textwrap
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,11 +68,12 @@ def _parser(model: type[Options], program: str, description: str) -> argparse.Ar
     """Return a parser with one option for each field of `model`, grouped by the class that declares it."""
     parser = _Parser(
         program,
-        description=description,
+        description=inspect.cleandoc(description),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="JSON file with values; the command line wins")
+    config = "JSON file of option values; those on the command line take precedence"
+    parser.add_argument("--config", metavar="FILE", type=Path, help=config)
     groups: dict[type, Any] = {}
     words = ["%(prog)s"]
     for cls in reversed(model.__mro__):
@@ -122,9 +125,11 @@ def _count_words(annotation: Any) -> int:
 def _help(field: FieldInfo) -> str:
     """Return the description of an option, and its default as a command line spells it."""
     default, text = field.default, (field.description or "").replace("%", "%%")
-    if default is None or default is False or default is PydanticUndefined or default in ({}, ""):
+    without = default is None or default is False or default is PydanticUndefined or default in ({}, "")
+    if without or "(default:" in text:
         return text
     shown = (",".join(map(str, default)) or "none") if isinstance(default, tuple) else default
+    shown = f"{shown:.6g}" if isinstance(shown, float) else shown
     return f"{text} (default: {shown})"
 
 
@@ -207,7 +212,8 @@ def parse(
     Raises:
         UsageError: for anything that the user can mend.
     """
-    given = explicit_values(model, argv, program, description)
+    listed = textwrap.fill(f"Presets: {', '.join(presets)}.", 120, subsequent_indent="    ", break_on_hyphens=False)
+    given = explicit_values(model, argv, program, f"{description}\n{listed}")
     preset = given.get("preset", model.model_fields["preset"].default)
     if not isinstance(preset, str) or preset not in presets:
         raise UsageError(f"--preset {preset}: choose from {', '.join(presets)}")

@@ -47,13 +47,15 @@ class ClassifierOptions(LabelOptions):
     out: str = Field("runs/classifier", description="folder of the classifier; it must be new or empty")
     size: int = Field(32, ge=8, description="side of the images in pixels")
     width: Count = Field(16, description="channels of the first layer; the features are eight times as many")
-    epochs: Count = Field(20, description="how often every image is seen")
+    epochs: Count = Field(20, description="number of passes over the training images")
     batch_size: Count = Field(128, description="images per optimizer step")
     optimizer: str = Field("adamw:lr=0.003,weight_decay=0.05", description="name:argument=value,...")
-    lr_schedule: str = Field("cosine:warmup=100", description="course of the learning rate")
-    max_shift: float = Field(0.06, ge=0, lt=1, description="largest shift of a training image, as a part of its side")
+    lr_schedule: str = Field("cosine:warmup=100", description="learning-rate schedule")
+    max_shift: float = Field(
+        0.06, ge=0, lt=1, description="largest shift of a training image, as a fraction of its side"
+    )
     max_rotation: float = Field(10.0, ge=0, description="largest rotation of a training image in degrees")
-    max_zoom: float = Field(0.1, ge=0, lt=1, description="largest change of the size of a training image, as a part")
+    max_zoom: float = Field(0.1, ge=0, lt=1, description="largest relative change of the size of a training image")
 
 
 class Config(ClassifierOptions, DeviceOptions):

@@ -11,13 +11,13 @@ degradation, with estimated and with fixed z, at each number of steps. Differenc
 image; their 95 % intervals decide what is better. Degraded images are rounded to 8 bits, as a file would be, unless
 --input-precision says float32. Several models of one degradation are compared by --model FOLDER,FOLDER.
 
-The table goes to the terminal, and to the folder `compare` of the first run (or to --out):
+The table is printed, and these files are written to the folder `compare` of the first run, or to --out:
 
     compare.json                  every number, with configuration, seed, versions and fingerprint of the images
     perception_distortion.png     RMSE against a distance of sets, a line over steps for each sampler
     differences.png               differences to `direct` with their intervals
     trajectory_error.png          errors of prediction and state along the longest trajectories
-    severity_error.png            error over the severity that is restored from
+    severity_error.png            error over the severity of the degraded images
     compare.html                  table, plots, and pictures with a slider and a divider, as one page
 """
 
@@ -87,12 +87,12 @@ class SamplingOptions(ModelOptions):
     """Samplers and steps."""
 
     samplers: Names = Field(
-        (), description="such as algorithm2-fixed,ddim:eta=0.5; direct for none (default: all that suit)"
+        (), description="samplers, such as algorithm2-fixed,ddim:eta=0.5; direct for none (default: all that suit)"
     )
-    steps: IntList = Field((1, 2, 5, 10, 25, 50), description="numbers of steps; one step per level is added")
+    steps: IntList = Field((1, 2, 5, 10, 25, 50), description="numbers of steps; the number of levels is always added")
     start: Count | None = Field(None, description="severity that is restored from, 1..T (default: T)")
     spacing: Literal["even", "equal-error"] = Field(
-        "even", description="even, or equal-error: severities between which the prediction changes equally"
+        "even", description="severities of the steps: even, or equal-error for equal changes of the prediction"
     )
     severities: int = Field(5, ge=0, description="number of severities at which the error is measured; 0 for none")
 

@@ -52,10 +52,10 @@ class Config(DeviceOptions):
     )
     tile_size: Count | None = Field(None, description="side in pixels of the tiles of the network (default: about 128)")
     noise_model: str | None = Field(
-        None, description="name or folder of a model of Gaussian noise, which is told the degradation"
+        None, description="name or folder of a model of Gaussian noise that also restores, with the degradation known"
     )
     find_severity: bool = Field(False, description="also restore from the severity that the model estimates")
-    precision: Precision = Field("float32", description="type of the numbers in the network: float32 or bfloat16")
+    precision: Precision = Field("float32", description="precision of the network: float32 or bfloat16")
     out: str = Field("evaluate.json", description="file of the results")
 
 

@@ -1,12 +1,12 @@
-"""Generate images from nothing but a trained model and its prior over x_T.
+"""Generate images with a trained model and its prior over x_T, and measure them.
 
     python experiments/generate.py --model runs/train-001
-    python experiments/generate.py --model runs/train-001 --sweep 0,0.002,0.01     what broken symmetry does
+    python experiments/generate.py --model runs/train-001 --sweep 0,0.002,0.01     the effect of jitter
     python experiments/generate.py --model runs/ddpm-001 --sampler ddim --sample-steps 50 --label 7 --guidance-scale 2
     python experiments/generate.py --model runs/train-001 --prior low_resolution --k 2 --data faces.zip
 
-It is `python -m samplers generate` (see there), and measures what it generates. The prior is the one saved with the
-model, or it is fitted to the images that the model was trained on, or to those named with --data. Pictures, the prior
+It does what `python -m samplers generate` does, and measures the images. The prior is the one saved with the model, or
+it is fitted to the images that the model was trained on, or to those named with --data. Pictures, the prior
 (prior.json) and measurements go to the folder `generate` of the run, or to --out, in place of earlier ones.
 """
 

@@ -46,13 +46,19 @@ class RecognitionOptions(LabelOptions):
     size: Count = Field(32, description="side of the images in pixels")
     features: str = Field("mnist_classifier", description="the classifier: mnist_classifier, or classifier:folder=...")
     confidence: float = Field(0.9, gt=0, lt=1, description="probability above which an image counts as recognized")
-    images: int = Field(1000, ge=2, description="samples by DDIM, and number of training images")
-    ancestral_images: int = Field(1000, ge=0, description="samples by all ancestral steps; 0 for none")
+    images: int = Field(1000, ge=2, description="number of samples by DDIM, and of training images")
+    ancestral_images: int = Field(
+        1000, ge=0, description="number of samples by ancestral sampling with one step per level; 0 for none"
+    )
     sample_steps: Count = Field(50, description="steps of DDIM")
     batch_size: Count = Field(100, description="images in one forward pass")
-    guidance_scales: tuple[float, ...] = Field((1.0, 2.0), description="guidance towards classes, for a model of them")
+    guidance_scales: tuple[float, ...] = Field(
+        (1.0, 2.0), description="guidance scales to compare, for a model with classes"
+    )
     bound_images: int = Field(32, ge=0, description="number of held-out images for the bound; 0 for no bound")
-    bound_times: Count | None = Field(None, description="number of random severities in the bound (default: all)")
+    bound_times: Count | None = Field(
+        None, description="number of random severities at which the bound is measured (default: all)"
+    )
 
 
 class Config(RecognitionOptions, DeviceOptions):

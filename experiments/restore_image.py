@@ -4,7 +4,7 @@
     python experiments/restore_image.py --model runs/train-001 --image photo.jpg --severity 37 --sampler algorithm2
     python experiments/restore_image.py --model runs/train-002 --image photo.png --mask mask.png
 
-It is `python -m samplers image` (see there), except that the severity is estimated by comparison with the images that
+It does what `python -m samplers image` does, except that the severity is estimated by comparison with the images that
 the model was trained on, or those named with --data, which is as in train.py.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["Config", "main"]
 class Config(ImageOptions):
     """Input."""
 
-    image: str | None = Field(None, description="the picture")
+    image: str | None = Field(None, description="file of the degraded picture")
 
     def load_reference(self, device: torch.device) -> tuple[BaseRestorer, Tensor | None]:
         """Return the model, and images it was trained on where a severity is to be estimated."""

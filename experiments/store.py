@@ -38,8 +38,10 @@ class Config(DataOptions):
     """Store."""
 
     source: CliPositionalArg[str] = Field(description="folder, zip, name of a torchvision set, or hf:NAME_OR_FOLDER")
-    store: CliPositionalArg[str] = Field(description="folder of the store, made if missing")
-    size: Count = Field(256, description="side in pixels of the images to train on; see --oversize for those stored")
+    store: CliPositionalArg[str] = Field(description="folder of the store; it is made if it does not exist")
+    size: Count = Field(
+        256, description="side in pixels of the training images; stored images are larger by the factor --oversize"
+    )
     dtype: Literal["uint8", "float16", "float32"] = Field("uint8", description="type of the stored values")
     workers: Count = Field(4, description="number of threads that decode pictures and write")
     check: bool = Field(False, description="compare a store with its checksums instead of writing it")

@@ -68,16 +68,17 @@ class Config(DeviceOptions):
 
     scale: Scale = Field("tiny", description="tiny: two minutes; small: hours on a CPU; paper: as published")
     tasks: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
-        ("restoration", "generation", "levels"), description=f"of {', '.join(TASKS)}, or the three words for many"
+        ("restoration", "generation", "levels"),
+        description=f"restoration, generation and levels for all of a kind, or names: {', '.join(TASKS)}",
     )
     out: str | None = Field(None, description="folder of the results (default: runs/tables-SCALE)")
     data: KeyValues = Field(
         {},
-        description=f"images instead of {', '.join(DATA)}, such as cifar10=cifar10.zip; drawn, a folder, a zip or a set"
+        description=f"data in place of {', '.join(DATA)}, such as cifar10=cifar10.zip; drawn, a folder, a zip or a set"
         " of torchvision (default at tiny: drawn)",
     )
     data_dir: str = Field("data", description="folder of torchvision's data")
-    download: bool = Field(False, description="let torchvision fetch the data")
+    download: bool = Field(False, description="download the data sets with torchvision")
     features: str = Field("thumbnail", description="feature network: thumbnail, efficientnet_lite0 or inception")
     feature_cache: str | None = Field(None, description="folder in which features of reference images are kept")
     input_precision: Literal["8bit", "float32"] = Field(
@@ -85,7 +86,9 @@ class Config(DeviceOptions):
     )
     steps: Count | None = Field(None, description="optimizer steps of each training (default: those of the scale)")
     images: int | None = Field(None, ge=2, description="images in each evaluation (default: those of the scale)")
-    sample_steps: Count | None = Field(None, description="sampling steps, but for levels (default: of the scale)")
+    sample_steps: Count | None = Field(
+        None, description="sampling steps of all tasks but levels-* (default: those of the scale)"
+    )
 
     def task_names(self) -> list[str]:
         """Return the names of the tasks.

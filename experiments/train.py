@@ -5,12 +5,12 @@
     python experiments/train.py --preset cifar10-blur --quick --data cifar10.zip   the same, small: minutes on a CPU
     python experiments/train.py --degradation snow --degradation-args T=50 strength=2 --data photos/
     python experiments/train.py --preset photo-blur --data photos/             windows of photographs as they are
-    python experiments/train.py --pairs clean/ degraded/           a degradation of unknown form, known by its results
+    python experiments/train.py --pairs clean/ degraded/           a degradation that is known only by pairs
     python experiments/train.py --preset generation-blur --quick --data faces.zip  for experiments/generate.py
 
 Degradations are those of `python -m degrade list`, plugins included. The run ends with measurements on held-out images:
-degraded (rounded to 8 bits where the network saw such), by the linear inverse if there is one, restored at one go, and
-iterated. Its folder then holds configuration, model, log, metrics and pictures.
+degraded (rounded to 8 bits if the network was trained so), restored by the linear inverse if there is one, by one
+prediction, and by two samplers. Its folder then holds configuration, model, log, metrics and pictures.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class DegradationOptions(ExampleOptions):
     )
     jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")
     inverse_input: bool = Field(
-        False, description="let the network see the linear inverse of its input, and predict what that lacks"
+        False, description="give the network the linear inverse of its input, too; it predicts what is missing in that"
     )
     inverse_noise: float = Field(
-        ROUNDING_NOISE, gt=0, description="error of the input that the linear inverse expects (default: of 8 bits)"
+        ROUNDING_NOISE, gt=0, description="standard deviation of the error of its input that the linear inverse assumes"
     )
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
     eval_images: Count = Field(64, description="number of images in the evaluation")

@@ -1,7 +1,7 @@
 """`python -m samplers`: restore pictures and generate images with a trained model, without writing a program.
 
     python -m samplers list
-    python -m samplers image photo.jpg --out restored                          noise, by the model that comes along
+    python -m samplers image photo.jpg --out restored                          noise, by a model of the package
     python -m samplers image photo.jpg --model runs/train-001 --out restored
     python -m samplers folder pictures --model runs/train-001 --out restored
     python -m samplers generate --model runs/train-001 --out generated
@@ -12,12 +12,11 @@ explains.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 
+from degrade.__main__ import print_classes
 from degrade.command_line import Command, run_commands
-from degrade.serializable import is_runtime
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
 from samplers.commands.image import RestoreImage
@@ -30,20 +29,9 @@ class ListSamplers(Command):
 
     def run(self) -> None:
         """Print every name with the first line of its description and its arguments."""
-        from samplers.registry import SAMPLERS, sampler_names
+        from samplers.registry import SAMPLERS
 
-        names = sampler_names()
-        width = max(map(len, names)) + 2
-        for name in names:
-            cls = SAMPLERS.get(name)
-            print(f"{name:<{width}}{(cls.__doc__ or '').strip().partition(chr(10))[0]}")
-            fields = [field for field in dataclasses.fields(cls) if not is_runtime(field)]
-            if fields:
-                print(" " * width + "  ".join(f"{field.name}={_default(field.default)}" for field in fields))
-
-
-def _default(value: object) -> str:
-    return str(getattr(value, "name", value))
+        print_classes(SAMPLERS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

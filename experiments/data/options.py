@@ -22,7 +22,7 @@ class DataOptions(Options):
         description="drawn, drawn-animals, a folder, a zip, a store (store.py), hf:NAME_OR_FOLDER of the library"
         f" `datasets`, or one of {', '.join(TORCHVISION)}",
     )
-    download: bool = Field(False, description="let torchvision fetch the data")
+    download: bool = Field(False, description="download the data set with torchvision")
     data_dir: str = Field("data", description="folder of torchvision's data")
     resize: Literal["crop", "pad", "none"] = Field(
         "crop",
@@ -30,18 +30,25 @@ class DataOptions(Options):
         " the pictures at their own resolution",
     )
     oversize: Annotated[float, Field(ge=1)] = Field(
-        OVERSIZE, description="side of cropped pictures over --size; training takes random windows of them; 1 for none"
+        OVERSIZE,
+        description="pictures are kept this factor larger than --size, and training takes random windows; 1 for none",
     )
-    flip: bool | None = Field(None, description="mirror half of the training images (default: those of color sets)")
+    flip: bool | None = Field(None, description="mirror half of the training images (default: if they have color)")
     rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
     channels: str = Field(
-        "auto", pattern=r"^(auto|[1-9]\d*)$", description="1, 3, or auto: 1 if every picture is gray; any with a range"
+        "auto",
+        pattern=r"^(auto|[1-9]\d*)$",
+        description="number of channels, or auto: 1 if every picture is gray, else 3",
     )
     value_range: tuple[float, ...] = Field(
-        (), description="LOW,HIGH: keep the values of the files (16 bits, float, any channels); none for 8-bit pictures"
+        (),
+        description="LOW,HIGH: values in the files that become -1 and 1, for 16-bit or"
+        " floating-point files of any number"
+        " of channels; none for 8-bit pictures",
     )
     data_device: Literal["auto", "device", "host"] = Field(
-        "auto", description="where images are kept: device, host (and streamed), or auto: device if they fit"
+        "auto",
+        description="memory that holds the images: device, host (each batch is copied), or auto: device if they fit",
     )
 
     @field_validator("value_range")
@@ -70,17 +77,20 @@ class LabelOptions(DataOptions):
     """Classes."""
 
     labels: str | None = Field(
-        None, description="classes that the network is told: folders (or those of a set), or a CSV of name,label"
+        None,
+        description="give the network the class of each image: folders (or the classes of a known"
+        " set), or a CSV of name,label",
     )
 
 
 class ExampleOptions(LabelOptions):
-    """What belongs to each image."""
+    """Pairs and second images."""
 
     pairs: tuple[str, str] | None = Field(
         None, description="folders, zips or stores of clean and of degraded images of the same names; replaces --data"
     )
     cond_images: str | None = Field(
         None,
-        description="folder, zip or store of second images, named as those of --data, which the network sees",
+        description="folder, zip or store of second images with the names of those of --data; the"
+        " network is given both",
     )

@@ -27,7 +27,7 @@ __all__ = ["Count", "DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptio
 class RunOptions(DeviceOptions):
     """Run folder."""
 
-    preset: str = Field("demo", description="named set of values; an unknown name lists all presets")
+    preset: str = Field("demo", description="one of the presets above, sets of values; other options take precedence")
     out: str | None = Field(None, description="folder of the run (default: a new one under runs/)")
     resume: bool = Field(False, description="continue the run in --out, or the newest one")
 
@@ -36,9 +36,9 @@ class NetworkOptions(Options):
     """Network."""
 
     size: Count = Field(64, description="side of the images in pixels")
-    network: str = Field("unet", description=f"registered network: {', '.join(network_names())}")
+    network: str = Field("unet", description=f"name of the network: {', '.join(network_names())}")
     network_args: KeyValues = Field(
-        {}, description="arguments of the network; with unet they replace the options below, which are for unet only"
+        {}, description="arguments of the network; the options below are for unet only, and these replace them"
     )
     model_channels: Count = Field(64, description="channels at the highest resolution")
     channel_mult: IntList = Field((1, 2, 3), description="channels at each level, as multiples of --model-channels")
@@ -51,7 +51,7 @@ class NetworkOptions(Options):
     norm_groups: Count = Field(8, description="number of groups of each group norm")
     patch_size: Count = Field(4, description="side of the squares of pixels that the network treats as one pixel")
     gradient_checkpointing: bool = Field(
-        False, description="recompute activations: less memory, a third more time, the same results"
+        False, description="recompute activations in the backward pass: less memory, a third more time"
     )
 
     @classmethod
@@ -121,24 +121,33 @@ class TrainOptions(Options):
     steps: Count = Field(1200, description="number of optimizer steps")
     batch_size: Count = Field(16, description="images per optimizer step, over all processes")
     micro_batch_size: Count | None = Field(
-        None, description="images per forward pass; none for the whole share of a process"
+        None, description="images per forward pass of a process; none for all of its images of a step"
     )
-    optimizer: str = Field("adam:lr=0.001", description=f"name:argument=value,...; {', '.join(OPTIMIZERS.names())}")
+    optimizer: str = Field(
+        "adam:lr=0.001", description=f"optimizer, with name:argument=value,...: {', '.join(OPTIMIZERS.names())}"
+    )
     lr_schedule: str = Field(
-        "cosine:warmup=50", description=f"course of the learning rate: {', '.join(LR_SCHEDULES.names())}"
+        "cosine:warmup=50", description=f"learning-rate schedule: {', '.join(LR_SCHEDULES.names())}"
     )
-    loss: str = Field("l1", description=f"loss for each pixel: {', '.join(LOSSES.names())}")
-    timesteps: str = Field("uniform", description=f"distribution of t in training: {', '.join(TIMESTEPS.names())}")
-    weighting: str = Field("uniform", description=f"weight of the loss at each t: {', '.join(WEIGHTINGS.names())}")
+    loss: str = Field("l1", description=f"loss: {', '.join(LOSSES.names())}")
+    timesteps: str = Field(
+        "uniform", description=f"distribution of the severity t in training: {', '.join(TIMESTEPS.names())}"
+    )
+    weighting: str = Field(
+        "uniform", description=f"weight of the loss at each severity t: {', '.join(WEIGHTINGS.names())}"
+    )
     max_grad_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights at each update")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="weight of the old average of the weights in each update")
     ema_every: Count = Field(1, description="steps between two updates of the averaged weights")
     ema_start: int = Field(100, ge=0, description="step after which weights are averaged")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="type of the numbers in the network")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of the network")
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
     cond_dropout: float = Field(
-        0.0, ge=0, le=1, description="probability that the conditions of an image are left out, for guidance"
+        0.0,
+        ge=0,
+        le=1,
+        description="probability that the network is not given the conditions of an image; needed for guidance",
     )
     log_every: Count = Field(20, description="steps between two lines of the log")
     save_every: Count = Field(500, description="steps between two checkpoints")

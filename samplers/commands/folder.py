@@ -42,7 +42,7 @@ class RestoreFolder(RestorationOptions):
     end.
     """
 
-    folder: CliPositionalArg[str] = Field(description="the folder of pictures")
+    folder: CliPositionalArg[str] = Field(description="folder of the degraded pictures")
 
     def run(self) -> int:
         """Restore them; return 1 if one failed."""

@@ -40,16 +40,18 @@ class GenerationOptions(ModelOptions):
     prior: str = Field(
         "auto", description=f"prior over x_T: auto (the saved one, or the one that fits), or {', '.join(KINDS[1:])}"
     )
-    k: Count | None = Field(None, description="side of the pictures of low_resolution (default: the least that fits)")
-    components: Count = Field(1, description="components of the mixture of low_resolution")
-    fit_images: Count = Field(2000, description="most images that a prior is fitted to")
+    k: Count | None = Field(
+        None, description="side in pixels of the pictures of the prior low_resolution (default: the smallest that fits)"
+    )
+    components: Count = Field(1, description="number of Gaussians in the mixture of the prior low_resolution")
+    fit_images: Count = Field(2000, description="largest number of images that a prior is fitted to")
     jitter: float | None = Field(
         None,
         ge=0,
         description=f"standard deviation of noise added to x_T (default: that of the prior, or {JITTER})",
     )
 
-    label: str | None = Field(None, description="class of the images, for a model that knows classes: its name")
+    label: str | None = Field(None, description="name of the class of the images, for a model trained with classes")
     guidance_scale: float = Field(
         1.0, description="guidance towards --label: 1 for none, above 1 for more typical and less varied images"
     )
@@ -84,8 +86,7 @@ class GenerationOptions(ModelOptions):
             raise UsageError(
                 f"--guidance-scale {self.guidance_scale:g}: the model was trained without --cond-dropout; leave it out"
             )
-        device = next(R.parameters()).device
-        return Guided(R, self.guidance_scale, label=torch.tensor([classes.index(self.label)], device=device))
+        return Guided(R, self.guidance_scale, label=torch.tensor([classes.index(self.label)], device=R.device))
 
     def read_sampler(self, D: Degradation) -> Sampler:
         """Return the sampler.
@@ -115,13 +116,11 @@ class GenerationOptions(ModelOptions):
         Raises:
             UsageError: if neither can be had.
         """
-        import torch
-
         from restore import latest, read_checkpoint_config
         from samplers.priors.fit import FitOptions, fit_prior, tensor_source
         from samplers.priors.io import load_prior
 
-        D, device = R.degradation, next((p.device for p in R.parameters()), torch.device("cpu"))
+        D, device = R.degradation, R.device
         # k is only of use to one kind.
         kind: Any = "low_resolution" if self.prior == "auto" and self.k else self.prior
         try:

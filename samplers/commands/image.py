@@ -27,7 +27,7 @@ __all__ = ["ImageOptions", "RestoreImage", "read_mask", "write_new"]
 class ImageOptions(RestorationOptions):
     """Picture."""
 
-    mask: str | None = Field(None, description="a picture of the same size, white where yours is missing")
+    mask: str | None = Field(None, description="file of a picture of the same size, white where the picture is missing")
 
     @property
     def conditioned(self) -> bool:
@@ -83,7 +83,7 @@ class RestoreImage(ImageOptions):
     Earlier results are kept, and a new one of the same name gets a number.
     """
 
-    image: CliPositionalArg[str] = Field(description="the picture")
+    image: CliPositionalArg[str] = Field(description="file of the degraded picture")
 
     def run(self) -> None:
         """Restore it."""

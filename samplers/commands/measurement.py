@@ -22,17 +22,20 @@ LINEAR = "linear"  # --model linear: the linear inverse of --degradation, withou
 
 
 class MeasurementOptions(ModelOptions):
-    """What was done to the picture, if the model restores Gaussian noise; and for --model linear."""
+    """Known degradation, for models of Gaussian noise and for --model linear."""
 
-    degradation: str | None = Field(None, description="a degradation by name, as in the list of degradations")
+    degradation: str | None = Field(
+        None, description="name of the degradation that the pictures have (see `python -m degrade list`)"
+    )
     degradation_args: KeyValues = Field({}, description="arguments of --degradation, such as T=50 kernel_size=11")
     rule: str = Field(
         "proximal", description="how model and picture are combined: projection, proximal, pseudo_inverse or gradient"
     )
     noise: float = Field(
         ROUNDING_NOISE,
-        description="standard deviation of the error of the picture, in units of half its range; more if the result "
-        "has ringing",
+        description="standard deviation of the error of the picture, in images in [-1, 1]; take"
+        " more if the result shows ringing "
+        "(default: that of rounding to 8 bits)",
     )
 
     def measured_degradation(self) -> Degradation | None:

@@ -65,9 +65,11 @@ class RestorationOptions(MeasurementOptions):
     )
     out: str = Field("restored", description="folder for the restored pictures")
     severity: int | Literal["auto"] = Field(
-        "auto", description="severity of the degradation, 1 to its T; auto to estimate it, not with --degradation"
+        "auto", description="severity in 1..T of the degradation; auto to estimate it (not possible with --degradation)"
     )
-    sampler: str = Field("direct", description="direct for R(x, t), or a sampler such as algorithm2 or ddim:eta=0.5")
+    sampler: str = Field(
+        "direct", description="direct for one prediction, or a sampler such as algorithm2 or ddim:eta=0.5"
+    )
     sample_steps: Count | None = Field(
         None, description="steps of the sampler (default: one for each level, 20 with --degradation)"
     )

@@ -32,7 +32,7 @@ __all__ = ["BrownianBridge"]
 
 @register_sampler("brownian_bridge")
 class BrownianBridge(SinglePrediction):
-    """Algorithm 1 with the noise of a bridge between x0 and z added to every step but the last.
+    """Algorithm 1 with the noise of a Brownian bridge between x0 and z, added at every step but the last.
 
     Args:
         noise: standard deviation of the bridge's clock at b = 1, 0 or more; 0 adds no noise.

@@ -57,7 +57,7 @@ class _GaussianSampler(SinglePrediction):
 
 @register_sampler("ancestral")
 class Ancestral(_GaussianSampler):
-    """The whole family: a share tau of the noise is drawn again at every step.
+    """x_s = D(x0_hat, s, z') with a share tau of the noise in z' drawn again; `DDPM` and `DDIM` are special cases.
 
     Args:
         eta: 0..1; 1 for DDPM, 0 for DDIM. It multiplies the standard deviation of the added noise, not the variance.
@@ -78,7 +78,7 @@ class Ancestral(_GaussianSampler):
 
 @register_sampler("ddpm")
 class DDPM(_GaussianSampler):
-    """The sampler of Ho et al.: `Ancestral` with eta = 1.
+    """DDPM (Ho et al., 2020): `Ancestral` with eta = 1, all of the noise that a step may draw again.
 
     Args:
         variance: variance of the added noise: that of the posterior (`small`) or of the forward step (`large`).
@@ -99,7 +99,7 @@ class DDPM(_GaussianSampler):
 
 @register_sampler("ddim")
 class DDIM(_GaussianSampler):
-    """The sampler of Song et al.: `Ancestral` with the variance of the posterior.
+    """DDIM (Song et al., 2020): `Ancestral` with the posterior variance; with eta = 0 no noise is drawn again.
 
     Args:
         eta: 0..1, how much noise is drawn again; 0 is deterministic.

@@ -85,7 +85,7 @@ class _Wrapper(Sampler):
 
 @register_sampler("averaged_prediction")
 class AveragedPrediction(_Wrapper):
-    """Another sampler, which is given the running average of the predictions.
+    """Another sampler, with a running average of the predictions in place of each prediction.
 
     Args:
         sampler: the other sampler.
@@ -112,7 +112,7 @@ class AveragedPrediction(_Wrapper):
 
 @register_sampler("repaint")
 class RePaint(_Wrapper):
-    """Another sampler, whose steps are repeated, with the result degraded again in between.
+    """Another sampler that repeats every step, each time after degrading the result again.
 
     Args:
         sampler: the other sampler.
@@ -165,7 +165,7 @@ def renoise(
 
 @register_sampler("mask_replacement")
 class MaskReplacement(_Wrapper):
-    """Another sampler, with a part of the image held at what is known of it.
+    """Another sampler that keeps the known part of an image.
 
     Args:
         sampler: the other sampler.
