@@ -116,6 +116,8 @@ class GenerationOptions(ModelOptions):
         Raises:
             UsageError: if neither can be had.
         """
+        import torch
+
         from restore import latest, read_checkpoint_config
         from samplers.priors.fit import FitOptions, fit_prior, tensor_source
         from samplers.priors.io import load_prior
