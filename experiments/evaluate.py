@@ -3,6 +3,7 @@
     python experiments/evaluate.py --model photo-noise --data photos/test --severities 15,25,50
     python experiments/evaluate.py --model runs/photo-blur --data photos.zip --severities 12,25,50 --out photo-blur.json
     python experiments/evaluate.py --model photo-blur --data photos/test --noise-model photo-noise --find-severity
+    python experiments/evaluate.py --model photo-noise --data photos/test --images 12 --baseline cbm3d
 
 Every picture is degraded as the model knows it and restored from that severity: as degraded, by the linear inverse if
 there is one, and by one prediction of the model (direct), in tiles as `degrade-restore image` does. Degraded pictures
@@ -25,6 +26,7 @@ from degrade.command_line import IntList, UsageError, explicit_values, run_main,
 from experiments.data.archives import held_out
 from experiments.data.decoding import ResizePolicy, decode_set
 from experiments.data.packed import PackedImages
+from experiments.evaluation.cbm3d import CBM3D
 from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.pictures import PictureOptions, measure_pictures
 from experiments.evaluation.tables import render_evaluation
@@ -53,6 +55,9 @@ class Config(DeviceOptions):
     tile_size: Count | None = Field(None, description="side in pixels of the tiles of the network (default: about 128)")
     noise_model: str | None = Field(
         None, description="name or folder of a model of Gaussian noise that also restores, with the degradation known"
+    )
+    baseline: Literal["none", "cbm3d"] = Field(
+        "none", description="cbm3d also denoises the pictures by CBM3D, told the noise; it needs `pip install bm3d`"
     )
     find_severity: bool = Field(False, description="also restore from the severity that the model estimates")
     precision: Precision = Field("float32", description="precision of the network: float32 or bfloat16")
@@ -95,11 +100,22 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError("--model and --data are both needed: a model or the folder of a run, and clean pictures")
     R, specification = load_restorer(config.model, "--model", config)
     D = R.degradation
+    try:
+        baseline = CBM3D(D) if config.baseline == "cbm3d" else None
+    except ValueError as error:
+        raise UsageError(f"--baseline {config.baseline}: {error}") from None
     told = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
     pictures = load_pictures(config.data, config.images, R.image_channels)
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
-    options = PictureOptions(precision, config.tile_size, config.seed, told, config.find_severity)
+    options = PictureOptions(
+        precision,
+        config.tile_size,
+        config.seed,
+        baseline=baseline,
+        noise_model=told,
+        find_severity=config.find_severity,
+    )
     severities = config.severities or tuple(sorted({max(1, round(D.T * k / 4)) for k in (1, 2, 3, 4)}))
     tables = []
     for severity in severities:

@@ -2,6 +2,7 @@
 
     degraded         D(x0, t, z), rounded to 8 bits or not
     linear inverse   what the operator alone gives, if D is affine (`experiments.evaluation.linear`)
+    baseline         another restorer of the same degradation, if one is given, on whole pictures
     noise model      a restorer of Gaussian noise under the rule `proximal`, if one is given (`restore.conditioned`)
     found severity   R(x_t, t') with the severity t' that is estimated from x_t alone, if asked for
     direct           R(x_t, t) as `samplers.restore_image` computes it for a user: in tiles, padded to what R divides by
@@ -49,6 +50,7 @@ class PictureOptions:
         tile_size: side in pixels of the tiles of R; None for the default of `restore_image`, and a side that no picture
             exceeds for whole pictures.
         seed: seed of what is random about the degradation, of samplers, and of the intervals.
+        baseline: another restorer of the same degradation, which restores the pictures too, without tiles.
         noise_model: a restorer of Gaussian noise that restores the pictures too, told what was done to them.
         find_severity: whether R also restores them from a severity that it finds by itself.
     """
@@ -56,6 +58,7 @@ class PictureOptions:
     input_precision: InputPrecision = "float32"
     tile_size: int | None = None
     seed: int = 0
+    baseline: BaseRestorer | None = None
     noise_model: BaseRestorer | None = None
     find_severity: bool = False
 
@@ -101,6 +104,8 @@ def _restored(R: BaseRestorer, x0: Tensor, severity: int, number: int, options: 
         restored = {"degraded": x_t}
         if has_linear_inverse(D):
             restored["linear inverse"] = linear_inverse(D, x_t, t, z, options.input_precision)
+        if options.baseline is not None:
+            restored["baseline"] = options.baseline(x_t, t)
     x_t, own = x_t.clone(), RestoreOptions(tile_size=options.tile_size)  # a tensor that autograd knows
     if options.noise_model is not None:
         noise = INPUT_NOISE[options.input_precision]
