@@ -23,24 +23,24 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field, model_validator
 
-from degrade import Degradation, Source, make
 from degrade.choices import Coupling
 from degrade.command_line import Options, UsageError, run_main, validated
-from experiments.data.datasets import load_data
 from experiments.data.options import DataOptions as Reading
-from experiments.evaluation.translation import SAMPLERS, Sets, TranslationEvaluator, report
-from experiments.report.content import evaluation_table, restoration_blocks
-from experiments.run.options import Count
+from experiments.evaluation.choices import TRANSLATION_SAMPLERS
+from experiments.run.options import Count, TrainerOptions
 from experiments.run.presets import PAPER_NETWORK, PAPER_TRAINING
-from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
-from restore import DatasetInfo
-from restore.models.catalog import find_model
-from samplers import parse_sampler
+from experiments.run.start import start_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from degrade import Degradation, Source
+    from experiments.evaluation.translation import Sets
+    from restore import DatasetInfo
 
 __all__ = ["Config", "main"]
 
@@ -70,13 +70,15 @@ class DegradationOptions(DataOptions):
     )
     coupling: Coupling = Field("optimal", description="pairs of faces and animals: independent or by optimal transport")
     sampler: str = Field(
-        "algorithm2-fixed", description=f"sampler of the animation: {', '.join(SAMPLERS)}, or any other"
+        "algorithm2-fixed", description=f"sampler of the animation: {', '.join(TRANSLATION_SAMPLERS)}, or any other"
     )
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: 20, or T if that is less)")
     eval_images: int = Field(48, ge=2, description="number of images in the evaluation")
 
     @model_validator(mode="after")
     def _fitting(self) -> DegradationOptions:
+        from samplers import parse_sampler
+
         try:
             parse_sampler(self.sampler).check_compatible(self.degradation())
         except ValueError as error:
@@ -87,6 +89,8 @@ class DegradationOptions(DataOptions):
 
     def degradation(self, source: Source | None = None) -> Degradation:
         """Return the degradation whose partners come from `source`."""
+        from degrade import make
+
         return make("interpolation", T=self.T, schedule=self.schedule, coupling=self.coupling, source=source)
 
 
@@ -104,6 +108,8 @@ class Config(TrainerOptions, DegradationOptions):
         It cannot where random weights are asked for, where the images are others than those that the shipped model was
         trained on, or where that model is not installed, which a warning says.
         """
+        from restore.models.catalog import find_model
+
         other_images = any(given.get(name) for name in ("celeba", "afhq", "download")) or given.get("restore") == "afhq"
         if given.get("preset", "demo") == "demo" and given.get("from_scratch") is not True:
             if "pretrained" in given:
@@ -149,6 +155,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def load_sets(config: Config, device: torch.device) -> tuple[Sets, DatasetInfo]:
     """Return the four sources of images, photographs or drawings, and what the first one is."""
+    from experiments.data.datasets import load_data
+    from experiments.evaluation.translation import Sets
+
     celeba = "celeba" if config.download else config.celeba
     if config.afhq is None and config.download:
         raise UsageError(AFHQ_ADVICE)
@@ -167,6 +176,10 @@ def load_sets(config: Config, device: torch.device) -> tuple[Sets, DatasetInfo]:
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
     config, folder = start_run(Config, PRESETS, argv, PROGRAM, __doc__ or "")
+    from experiments.evaluation.translation import TranslationEvaluator, report
+    from experiments.report.content import evaluation_table, restoration_blocks
+    from experiments.run.training import Results, TrainingTask, train, write_results
+
     device = config.torch_device()
     sets, spec = load_sets(config, device)
     training, folder = train(config, folder, TrainingTask(config.degradation(sets.other), sets.clean, spec))

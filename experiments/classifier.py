@@ -14,27 +14,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.random import fork_seed, rand, seeded_generator
-from experiments.data.datasets import Datasets, load_labeled
-from experiments.data.examples import Examples
 from experiments.data.options import LabelOptions
-from experiments.evaluation.classifiers.network import ClassifierConfig, ClassifierNet
-from experiments.evaluation.classifiers.storage import TrainedClassifier, accuracy, save_classifier
-from experiments.run.environment import describe_environment
 from experiments.run.options import make_component
 from experiments.run.presets import LABELED_DIGITS
-from restore.lr_schedules import LR_SCHEDULES
-from restore.optimizers import OPTIMIZERS
 from samplers.commands.options import Count, DeviceOptions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from experiments.data.datasets import Datasets
+    from experiments.evaluation.classifiers.network import ClassifierNet
 
 __all__ = ["Config", "augment", "main", "train_classifier"]
 
@@ -70,6 +65,11 @@ def augment(x: Tensor, config: ClassifierOptions, generator: torch.Generator | N
         config: settings.
         generator: source of randomness.
     """
+    import torch
+    from torch.nn import functional as F
+
+    from degrade.random import rand
+
     angle, zoom, right, down = (2 * rand((4, len(x)), x, generator) - 1).unbind()
     angle, zoom = angle * torch.pi / 180 * config.max_rotation, 1 + zoom * config.max_zoom
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
@@ -87,6 +87,16 @@ def train_classifier(config: Config, data: Datasets, device: torch.device) -> Cl
         data: images with labels.
         device: the device to compute on.
     """
+    import torch
+    from torch.nn import functional as F
+    from tqdm import tqdm
+
+    from degrade.random import fork_seed, seeded_generator
+    from experiments.data.examples import Examples
+    from experiments.evaluation.classifiers.network import ClassifierConfig, ClassifierNet
+    from restore.lr_schedules import LR_SCHEDULES
+    from restore.optimizers import OPTIMIZERS
+
     examples = data.training
     assert isinstance(examples, Examples)
     with fork_seed("cpu", config.seed, "weights"):
@@ -106,7 +116,7 @@ def train_classifier(config: Config, data: Datasets, device: torch.device) -> Cl
             x, cond = examples.at(index, generator)
             with torch.autocast(device.type, torch.bfloat16):
                 logits = net(augment(x, config, generator).contiguous(memory_format=torch.channels_last)).logits
-            loss = nn.functional.cross_entropy(logits.float(), cond["label"])
+            loss = F.cross_entropy(logits.float(), cond["label"])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -132,6 +142,15 @@ Classes: {", ".join(data.classes)}.
 def main(argv: Sequence[str]) -> None:
     """Train, measure, write."""
     config = validated(Config, {**LABELED_DIGITS, **explicit_values(Config, argv, PROGRAM, __doc__ or "")})
+    import torch
+
+    from experiments.data.datasets import load_labeled
+    from experiments.data.examples import Examples
+    from experiments.evaluation.classifiers.storage import TrainedClassifier, accuracy, save_classifier
+    from experiments.run.environment import describe_environment
+    from restore.lr_schedules import LR_SCHEDULES
+    from restore.optimizers import OPTIMIZERS
+
     device, folder = config.torch_device(), Path(config.out)
     if config.labels is None:
         raise UsageError("--labels is none; a classifier needs them: folders, or a CSV of name,label")

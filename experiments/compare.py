@@ -27,32 +27,17 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
-from torch import Tensor
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
-from degrade.random import seeded_generator
-from experiments.data.examples import draw_examples
-from experiments.evaluation.accumulate import tensor_sha256
-from experiments.evaluation.comparison import Comparison, ComparisonOptions
-from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.feature_networks import choose_features
-from experiments.evaluation.plots import (
-    plot_differences,
-    plot_perception_distortion,
-    plot_severity_error,
-    plot_trajectory_error,
-)
-from experiments.evaluation.tables import render_evaluation
-from experiments.report.comparison import comparison_page
-from experiments.report.page import write_report
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
-from experiments.run.model import Model, ModelSource, load_model
 from experiments.run.options import Count, DeviceOptions
-from restore.distributed import init_distributed
+
+if TYPE_CHECKING:
+    from experiments.evaluation.comparison import Comparison
+    from experiments.run.model import Model
 
 __all__ = ["Config", "main"]
 
@@ -117,6 +102,8 @@ def load_models(config: Config) -> dict[str, Model]:
     Raises:
         UsageError: if there is none, or one of them cannot be loaded.
     """
+    from experiments.run.model import ModelSource, load_model
+
     device = config.torch_device()
     found: dict[str, Model] = {}
     for path in config.model or (None,):
@@ -131,6 +118,13 @@ def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
     Raises:
         UsageError: for an option that does not suit the models.
     """
+    from degrade.random import seeded_generator
+    from experiments.data.examples import draw_examples
+    from experiments.evaluation.comparison import Comparison, ComparisonOptions
+    from experiments.evaluation.evaluator import Evaluator
+    from experiments.evaluation.feature_networks import choose_features
+    from restore.distributed import init_distributed
+
     first = next(iter(models.values()))
     if first.data is None:
         raise UsageError("the images of the run are not known; name some with --data, or --data drawn")
@@ -139,7 +133,7 @@ def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
         processes = init_distributed(device)
         generator = seeded_generator(device, config.seed, "restored")
         examples = draw_examples(first.data.validation, config.images, generator)
-        x0 = examples if isinstance(examples, Tensor) else examples[0]
+        x0 = examples[0] if isinstance(examples, tuple) else examples
         features = choose_features(x0.shape[1], min(x0.shape[2:])) if config.features == "auto" else config.features
         evaluator = Evaluator(
             config.metrics, features, config.batch, config.seed, processes, cache=config.feature_cache
@@ -157,6 +151,13 @@ def make_comparison(config: Config, models: Mapping[str, Model]) -> Comparison:
 
 def draw(folder: Path, compared: Mapping[str, Any]) -> list[Path]:
     """Save the plots that the measured metrics allow, and return their paths."""
+    from experiments.evaluation.plots import (
+        plot_differences,
+        plot_perception_distortion,
+        plot_severity_error,
+        plot_trajectory_error,
+    )
+
     keys = [column["key"] for column in compared["evaluation"]["columns"]]
     sets = [key for key in keys if key.startswith("frechet_distance")]
     plots = [plot_differences(folder / "differences.png", compared, keys)]
@@ -172,6 +173,14 @@ def draw(folder: Path, compared: Mapping[str, Any]) -> list[Path]:
 def main(argv: Sequence[str]) -> None:
     """Restore, measure, draw."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    from degrade.random import seeded_generator
+    from experiments.evaluation.accumulate import tensor_sha256
+    from experiments.evaluation.evaluator import Evaluation
+    from experiments.evaluation.tables import render_evaluation
+    from experiments.report.comparison import comparison_page
+    from experiments.report.page import write_report
+    from experiments.run.environment import describe_environment
+
     models = load_models(config)
     first = next(iter(models.values()))
     folder = Path(config.out) if config.out else first.folder / "compare"

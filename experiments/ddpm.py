@@ -27,19 +27,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from degrade import make
 from degrade.command_line import UsageError, run_main
-from experiments.data.datasets import load_labeled
 from experiments.data.options import LabelOptions
-from experiments.evaluation.diffusion import Classes, DiffusionEvaluator, summary
-from experiments.run.options import Count
-from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
-from restore import Predict, Restorer
-from samplers import StandardNormal
+from experiments.run.options import Count, TrainerOptions
+from experiments.run.start import start_run
+from restore.choices import Predict
+
+if TYPE_CHECKING:
+    from restore import Restorer
 
 __all__ = ["Config", "main"]
 
@@ -188,6 +187,12 @@ QUICK: dict[str, Any] = {
 def main(argv: Sequence[str]) -> None:
     """Train, sample, measure."""
     config, folder = start_run(Config, PRESETS, argv, PROGRAM, __doc__ or "")
+    from degrade import make
+    from experiments.data.datasets import load_labeled
+    from experiments.evaluation.diffusion import Classes, DiffusionEvaluator, summary
+    from experiments.run.training import Results, TrainingTask, train, write_results
+    from samplers import StandardNormal
+
     device = config.torch_device()
     try:
         D = make("gaussian_noise", T=config.T, schedule=config.schedule)

@@ -18,24 +18,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
-from experiments.data.archives import held_out
-from experiments.data.decoding import ResizePolicy, decode_set
-from experiments.data.packed import PackedImages
-from experiments.evaluation.cbm3d import CBM3D
 from experiments.evaluation.choices import InputPrecision
-from experiments.evaluation.pictures import PictureOptions, measure_pictures
-from experiments.evaluation.tables import render_evaluation
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
-from restore import CheckpointConfig, Restorer, latest, load
-from restore.checkpoint.config import read_checkpoint_config
 from restore.choices import Precision
+
+if TYPE_CHECKING:
+    from experiments.data.packed import PackedImages
+    from restore import CheckpointConfig, Restorer
 
 __all__ = ["Config", "main"]
 
@@ -70,6 +65,8 @@ def load_restorer(name: str, option: str, config: Config) -> tuple[Restorer, Che
     Raises:
         UsageError: if it cannot be read.
     """
+    from restore import latest, load, read_checkpoint_config
+
     try:
         R = load(name, config.torch_device())
         R.precision = config.precision
@@ -84,6 +81,10 @@ def load_pictures(data: str, images: int | None, channels: int | None) -> Packed
     Raises:
         UsageError: if there are none, or 8-bit pictures do not have as many channels as the model.
     """
+    from experiments.data.archives import held_out
+    from experiments.data.decoding import ResizePolicy, decode_set
+    from experiments.data.packed import PackedImages
+
     try:
         policy = ResizePolicy(1, "none", channels=channels)
     except ValueError as error:
@@ -96,6 +97,11 @@ def load_pictures(data: str, images: int | None, channels: int | None) -> Packed
 def main(argv: Sequence[str]) -> None:
     """Measure, print the tables, write the file."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    from experiments.evaluation.cbm3d import CBM3D
+    from experiments.evaluation.pictures import PictureOptions, measure_pictures
+    from experiments.evaluation.tables import render_evaluation
+    from experiments.run.environment import describe_environment
+
     if config.model is None or config.data is None:
         raise UsageError("--model and --data are both needed: a model or the folder of a run, and clean pictures")
     R, specification = load_restorer(config.model, "--model", config)

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 import degrade
 from degrade.command_line import Options, UsageError, explicit_values, run_main, validated
-from degrade.image_io import load_image
-from degrade.rendering import SeverityRow, render_rows, severity_row
-from experiments.data.drawn import DrawnAnimals, DrawnFaces
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from degrade.rendering import SeverityRow
 
 __all__ = ["Config", "gallery", "main"]
 
@@ -37,6 +37,9 @@ def gallery(x0: Tensor, count: int = 7, seed: int = 0) -> list[SeverityRow]:
         count: number of severities.
         seed: seed of every z.
     """
+    from degrade.rendering import severity_row
+    from experiments.data.drawn import DrawnAnimals
+
     animals = DrawnAnimals(x0.shape[-1], x0.device)
     strips = []
     for name in degrade.names():
@@ -62,6 +65,12 @@ def main(argv: Sequence[str]) -> None:
         UsageError: if the photograph cannot be read, the size does not suit a degradation, or nothing can be written.
     """
     config = validated(Config, explicit_values(Config, argv, "gallery.py", __doc__ or ""))
+    import torch
+
+    from degrade.image_io import load_image
+    from degrade.rendering import render_rows
+    from experiments.data.drawn import DrawnFaces
+
     try:
         face = DrawnFaces(config.size, torch.device("cpu"))(1, torch.Generator().manual_seed(config.seed))[0]
         rows = gallery(face, config.count, config.seed)

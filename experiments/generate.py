@@ -20,10 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from experiments.evaluation.generation import GenerationEvaluator, prior_report, table
 from experiments.run.folder import write_json
-from experiments.run.model import ModelSource, load_model
-from samplers import spaced_timesteps
 from samplers.commands.generate import GenerationOptions
 from samplers.commands.options import Count
 
@@ -48,6 +45,10 @@ class Config(GenerationOptions):
 
     def run(self) -> None:
         """Generate, measure, draw; print the measurements and the paths of the pictures."""
+        from experiments.evaluation.generation import GenerationEvaluator, prior_report, table
+        from experiments.run.model import ModelSource, load_model
+        from samplers import spaced_timesteps
+
         device = self.torch_device()
         model = load_model(ModelSource(self.model, self.data, self.partner_data, self.seed), device)
         R, D = model.R, model.R.degradation

@@ -13,26 +13,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from degrade import Degradation, expand_level, make
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.random import seeded_generator
-from experiments.data.datasets import load_data
 from experiments.data.options import DataOptions
-from experiments.evaluation.accumulate import tensor_sha256
 from experiments.evaluation.choices import InputPrecision
-from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import linear_inverse, to_input_precision
-from experiments.evaluation.tables import render_evaluation
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 from experiments.run.presets import PRESETS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from degrade import Degradation
+    from experiments.evaluation.evaluator import Evaluation
 
 __all__ = ["Config", "main", "measure"]
 
@@ -54,6 +50,8 @@ class Config(DataOptions, DeviceOptions):
 
 def settings(channels: int) -> list[tuple[Degradation, int]]:
     """Return the degradations of the presets for gray or color images, each with the severity that is measured."""
+    from degrade import make
+
     data, names = ("mnist", GRAY) if channels == 1 else ("cifar10", COLOR)
     presets = [PRESETS[f"{data}-{name}"] for name in names]
     found = [make(preset["degradation"], **preset["degradation_args"]) for preset in presets]
@@ -69,6 +67,11 @@ def measure(D: Degradation, severity: int, x0: Tensor, seed: int) -> dict[InputP
         x0: (N, C, H, W) clean images.
         seed: seed of what D draws and of the intervals.
     """
+    from degrade import expand_level
+    from degrade.random import seeded_generator
+    from experiments.evaluation.evaluator import Evaluator
+    from experiments.evaluation.linear import linear_inverse, to_input_precision
+
     t = expand_level(severity, x0)
     z = D.draw(x0, [seeded_generator(x0.device, seed, "degraded", i) for i in range(len(x0))])
     found: dict[InputPrecision, Evaluation] = {}
@@ -82,6 +85,14 @@ def measure(D: Degradation, severity: int, x0: Tensor, seed: int) -> dict[InputP
 def main(argv: Sequence[str]) -> None:
     """Measure, print the tables, write the file."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    import torch
+
+    from degrade.random import seeded_generator
+    from experiments.data.datasets import load_data
+    from experiments.evaluation.accumulate import tensor_sha256
+    from experiments.evaluation.tables import render_evaluation
+    from experiments.run.environment import describe_environment
+
     device = config.torch_device()
     data = load_data(config, config.size, config.seed, device, config.data, "--data")
     x0 = data.validation(config.images, seeded_generator(device, config.seed, "restored"))

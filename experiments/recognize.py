@@ -14,24 +14,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from torch import Tensor
 
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.random import seeded_generator
-from experiments.data.datasets import Datasets, load_labeled
 from experiments.data.options import LabelOptions
-from experiments.evaluation.diffusion import Classes, DiffusionEvaluator
-from experiments.evaluation.feature_networks import StoredClassifier, make_feature_network
-from experiments.evaluation.recognition import RecognitionEvaluator, recognition_table
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
 from experiments.run.presets import LABELED_DIGITS
-from restore import BaseRestorer, latest, load
-from restore.checkpoint.config import read_checkpoint_config
 from samplers.commands.options import Count, DeviceOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from experiments.data.datasets import Datasets
+    from experiments.evaluation.feature_networks import StoredClassifier
+    from restore import BaseRestorer
 
 __all__ = ["Config", "main"]
 
@@ -76,6 +74,8 @@ def sample_sets(
         data: the held-out images give the shape of the samples.
         classes: the classes of the model.
     """
+    from experiments.evaluation.diffusion import Classes, DiffusionEvaluator
+
     guided = [Classes(tuple(classes), scale) for scale in config.guidance_scales] if classes else []
     for known in (None, *guided):
         study = DiffusionEvaluator(R, data.validation, config.seed, config.batch_size, config.sample_steps, known)
@@ -92,6 +92,8 @@ def read_classifier(text: str) -> StoredClassifier:
     Raises:
         UsageError: if there is none of this name, or it is no classifier.
     """
+    from experiments.evaluation.feature_networks import StoredClassifier, make_feature_network
+
     try:
         features = make_feature_network(text)
     except (ValueError, OSError) as error:
@@ -104,6 +106,13 @@ def read_classifier(text: str) -> StoredClassifier:
 def main(argv: Sequence[str]) -> None:
     """Sample, measure, write."""
     config = validated(Config, {**LABELED_DIGITS, **explicit_values(Config, argv, PROGRAM, __doc__ or "")})
+    from degrade.random import seeded_generator
+    from experiments.data.datasets import load_labeled
+    from experiments.evaluation.diffusion import DiffusionEvaluator
+    from experiments.evaluation.recognition import RecognitionEvaluator, recognition_table
+    from experiments.run.environment import describe_environment
+    from restore import latest, load, read_checkpoint_config
+
     if config.model is None:
         raise UsageError("--model is missing; name a diffusion model, or the folder of a run, such as runs/ddpm-001")
     device, features = config.torch_device(), read_classifier(config.features)

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from degrade.command_line import UsageError, explicit_values, run_main, validated
-from degrade.random import seeded_generator
-from experiments.run.model import ModelSource, load_model
-from restore import BaseRestorer
 from samplers.commands.image import ImageOptions
 from samplers.commands.restoration import NUM_REFERENCE
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from restore import BaseRestorer
 
 __all__ = ["Config", "main"]
 
@@ -36,6 +38,9 @@ class Config(ImageOptions):
         """Return the model, and images it was trained on where a severity is to be estimated."""
         if self.severity != "auto" or self.mask is not None:
             return self.load_model(device), None
+        from degrade.random import seeded_generator
+        from experiments.run.model import ModelSource, load_model
+
         model = load_model(ModelSource(self.model, self.data, seed=self.seed), device)
         source = model.data.training if model.data else None
         return model.R, source(NUM_REFERENCE, seeded_generator(device, self.seed, "reference")) if source else None

@@ -23,10 +23,7 @@ from typing import Literal
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError, explicit_values, run_main, validated
-from experiments.data.datasets import read_split
 from experiments.data.options import DataOptions
-from experiments.data.store import Store
-from experiments.data.store_writer import forget_damaged, write_store
 from experiments.run.options import Count
 
 __all__ = ["Config", "main"]
@@ -50,6 +47,10 @@ class Config(DataOptions):
 def main(argv: Sequence[str]) -> int:
     """Write a store, or check it."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    from experiments.data.datasets import read_split
+    from experiments.data.store import Store
+    from experiments.data.store_writer import write_store
+
     folder = Path(config.store)
     if config.resize == "none":
         raise UsageError("--resize none: a store holds images of one size; use crop or pad, or train on the folder")
@@ -68,6 +69,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(folder: Path) -> int:
+    from experiments.data.store import Store
+    from experiments.data.store_writer import forget_damaged
+
     damaged = Store(folder).verify()
     if not damaged:
         print(f"{folder}: every block is as it was written")

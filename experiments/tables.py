@@ -22,34 +22,21 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from degrade.command_line import KeyValues, UsageError, explicit_values, run_main, validated
-from experiments.data.datasets import Datasets, load_data
-from experiments.evaluation.accumulate import tensor_sha256
-from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.patterns import PatternResult, decide_all
-from experiments.evaluation.published import ThisProtocol, protocol_differences
-from experiments.evaluation.reproduction import (
-    Measurement,
-    levels_evaluation,
-    load_measurement,
-    measure_generation,
-    measure_restoration,
-    save_measurement,
-    unseen_images,
-)
-from experiments.report.page import write_report
-from experiments.report.tables import MeasuredTask, patterns_text, tables_page, task_text
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 from experiments.run.tasks import DATA, TASKS, Scale, TaskConfig, task_config, task_kind
-from experiments.run.training import TrainingTask, train
-from restore.distributed import get_world_size
-from samplers.priors.fit import FitOptions, fit_prior
+
+if TYPE_CHECKING:
+    from experiments.data.datasets import Datasets
+    from experiments.evaluation.evaluator import Evaluation, Evaluator
+    from experiments.evaluation.patterns import PatternResult
+    from experiments.evaluation.reproduction import Measurement
+    from experiments.report.tables import MeasuredTask
 
 __all__ = ["Config", "main"]
 
@@ -147,6 +134,18 @@ def run_task(name: str, task: TaskConfig, data: Datasets, folder: Path, evaluato
     Raises:
         UsageError: for anything the user should mend.
     """
+    from experiments.evaluation.accumulate import tensor_sha256
+    from experiments.evaluation.published import ThisProtocol, protocol_differences
+    from experiments.evaluation.reproduction import (
+        measure_generation,
+        measure_restoration,
+        save_measurement,
+        unseen_images,
+    )
+    from experiments.run.environment import describe_environment
+    from experiments.run.training import TrainingTask, train
+    from samplers.priors.fit import FitOptions, fit_prior
+
     device, D = task.torch_device(), task.make_degradation()
     run = folder / "run"
     run.mkdir(parents=True, exist_ok=True)
@@ -183,6 +182,9 @@ def run_task(name: str, task: TaskConfig, data: Datasets, folder: Path, evaluato
 
 def finished(folder: Path) -> MeasuredTask | None:
     """Return what a finished task measured, or None if it is not finished."""
+    from experiments.evaluation.reproduction import load_measurement
+    from experiments.report.tables import MeasuredTask
+
     if not (folder / "measured.json").is_file():
         return None
     described = json.loads((folder / "measured.json").read_text())
@@ -195,6 +197,8 @@ def run_tasks(config: Config, names: Sequence[str], folder: Path, evaluator: Eva
     Raises:
         UsageError: for anything the user should mend.
     """
+    from experiments.data.datasets import load_data
+
     missing: dict[str, str] = {}
     data: tuple[Any, Datasets] | None = None
     for name in names:
@@ -219,6 +223,9 @@ def run_tasks(config: Config, names: Sequence[str], folder: Path, evaluator: Eva
 
 def summarize(done: dict[str, MeasuredTask], evaluator: Evaluator) -> tuple[Evaluation | None, list[PatternResult]]:
     """Return the table of the numbers of levels, if there are two, and the patterns."""
+    from experiments.evaluation.patterns import decide_all
+    from experiments.evaluation.reproduction import levels_evaluation
+
     levels: dict[int, Measurement] = {
         int(name.removeprefix("levels-")): task.measured for name, task in done.items() if task_kind(name) == "levels"
     }
@@ -232,6 +239,12 @@ def summarize(done: dict[str, MeasuredTask], evaluator: Evaluator) -> tuple[Eval
 def main(argv: Sequence[str]) -> None:
     """Do what is not finished yet, and write the tables of all that is."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
+    from experiments.evaluation.evaluator import Evaluator
+    from experiments.report.page import write_report
+    from experiments.report.tables import patterns_text, tables_page, task_text
+    from experiments.run.environment import describe_environment
+    from restore.distributed import get_world_size
+
     if get_world_size() > 1:
         raise UsageError("the tables are made by one process; start tasks with different --tasks beside each other")
     names = config.task_names()

@@ -15,32 +15,32 @@ prediction, and by two samplers. Its folder then holds configuration, model, log
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 
-from degrade import Degradation, expand_level, get, make
 from degrade.command_line import KeyValues, UsageError, run_main
 from degrade.constants import ROUNDING_NOISE
-from degrade.random import seeded_generator
-from degrade.serializable import is_runtime
-from experiments.data.datasets import Datasets, load_data, load_examples
 from experiments.data.options import ExampleOptions
-from experiments.evaluation.choices import InputPrecision
-from experiments.evaluation.restoration import RestorationEvaluator, table
-from experiments.report.content import evaluation_table, restoration_blocks
-from experiments.run.options import Count
+from experiments.run.options import Count, TrainerOptions
 from experiments.run.presets import DEMO, PRESETS, shrink
-from experiments.run.training import Results, TrainerOptions, TrainingTask, start_run, train, write_results
-from restore import InverseInput, Predict, Restorer
-from samplers import Prior
+from experiments.run.start import start_run
+from restore.choices import Predict
 from samplers.choices import PriorKind
-from samplers.priors.fit import FitOptions, fit_prior
+
+if TYPE_CHECKING:
+    import torch
+
+    from degrade import Degradation
+    from experiments.data.datasets import Datasets
+    from experiments.evaluation.choices import InputPrecision
+    from experiments.evaluation.restoration import RestorationEvaluator
+    from restore import Restorer
+    from samplers import Prior
 
 __all__ = ["Config", "main"]
 
@@ -100,19 +100,23 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
     Raises:
         UsageError: for an unknown name, or arguments that are unknown, out of range or do not suit the images.
     """
+    from degrade import expand_level, get, make
+    from degrade.random import seeded_generator
+    from degrade.serializable import is_runtime
+
     try:
-        fields = {field.name: not is_runtime(field) for field in dataclasses.fields(get(config.degradation))}
-        known = ", ".join(name for name, saved in fields.items() if saved)
-        unknown = [name for name in config.degradation_args if not fields.get(name)]
+        arguments = {field.name: not is_runtime(field) for field in fields(get(config.degradation))}
+        known = ", ".join(name for name, saved in arguments.items() if saved)
+        unknown = [name for name in config.degradation_args if not arguments.get(name)]
         if unknown:
             raise ValueError(f"it has no argument {', '.join(unknown)}; --degradation-args takes {known}")
-        if config.pairs and "source" not in fields:
+        if config.pairs and "source" not in arguments:
             raise ValueError("--pairs are the ends of an interpolation; use --degradation interpolation")
-        runtime = {"source": _other(config, data, device)} if "source" in fields else {}
+        runtime = {"source": _other(config, data, device)} if "source" in arguments else {}
         D = make(config.degradation, **config.degradation_args, **runtime)
         x0 = data.validation(1, seeded_generator(device, config.seed, "trial"))
         T, z = expand_level(D.T, x0), D.draw(x0, seeded_generator(device, config.seed, "trial"))
-        if data.partners and not torch.equal(D(x0, T, z), z):
+        if data.partners and not D(x0, T, z).equal(z):
             raise ValueError(
                 "at T it keeps a part of the clean image, which no degraded one has; use schedule=rectified"
             )
@@ -124,6 +128,8 @@ def degradation(config: Config, data: Datasets, device: torch.device) -> Degrada
 
 def _other(config: Config, data: Datasets, device: torch.device) -> Any:
     """Return the source of the images that others turn into."""
+    from experiments.data.datasets import load_data
+
     if data.partners:
         return data.partners.training
     name = config.partner_data or ("drawn-animals" if data.name == "drawn" else None)
@@ -144,6 +150,8 @@ def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
     Raises:
         UsageError: if it cannot be fitted.
     """
+    from samplers.priors.fit import FitOptions, fit_prior
+
     if config.prior is None:
         return None
     try:
@@ -155,6 +163,12 @@ def fitted(config: Config, D: Degradation, data: Datasets) -> Prior | None:
 def main(argv: Sequence[str]) -> None:
     """Train, measure, draw."""
     config, folder = start_run(Config, {"demo": DEMO, **PRESETS}, argv, PROGRAM, __doc__ or "")
+    from experiments.data.datasets import load_examples
+    from experiments.evaluation.restoration import RestorationEvaluator, table
+    from experiments.report.content import evaluation_table, restoration_blocks
+    from experiments.run.training import Results, TrainingTask, train, write_results
+    from restore import InverseInput
+
     device = config.torch_device()
     data = load_examples(config, config.size, config.seed, device)
     config = config.model_copy(update={"network_args": {**config.network_args, **data.network_arguments}})
@@ -190,7 +204,7 @@ def main(argv: Sequence[str]) -> None:
     numbers = evaluation_table(f"Restored from severity {D.T}", measured["evaluation"])
     blocks = [
         *restoration_blocks(training.ema.with_cond(**cond) if cond else training.ema, x0, z, "algorithm2", final.times),
-        dataclasses.replace(numbers, note=" ".join([numbers.note, *data.remarks])),
+        replace(numbers, note=" ".join([numbers.note, *data.remarks])),
     ]
     title = f"{config.loss} loss of {D.name}"
     write_results(folder, Results(measured, [*table(measured), *data.remarks], pictures, title, blocks), device)

@@ -7,9 +7,12 @@ For 8-bit pictures low = 0 and high = 255, hence x = v / 127.5 - 1.
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from degrade.frozen import frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ValueRange"]
 

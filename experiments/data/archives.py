@@ -21,30 +21,16 @@ from PIL import Image
 
 from degrade.command_line import UsageError
 from degrade.random import seeded_generator
+from experiments.data.constants import TORCHVISION
 from experiments.data.decoding import Entry
 from experiments.data.formats import readable_suffixes
 from experiments.data.listing import Listing, Picture, list_pictures
 from experiments.data.matching import matched
 
-__all__ = ["TORCHVISION", "Split", "from_path", "from_torchvision", "held_out", "one_in_eight"]
+__all__ = ["Split", "from_path", "from_torchvision", "held_out", "one_in_eight"]
 
 COMMON = {".png", ".jpg", ".webp", ".tif"}  # named where nothing was found
 TRAINING, HELD_OUT = {"train", "training"}, {"test", "val", "valid", "validation"}
-
-# Name on the command line -> class in torchvision.datasets, and how that class is asked for its two parts.
-TRAIN_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
-SPLIT_NAME: tuple[dict[str, Any], dict[str, Any]] = ({"split": "train"}, {"split": "test"})
-TORCHVISION = {
-    "mnist": ("MNIST", TRAIN_FLAG),
-    "fashion_mnist": ("FashionMNIST", TRAIN_FLAG),
-    "kmnist": ("KMNIST", TRAIN_FLAG),
-    "cifar10": ("CIFAR10", TRAIN_FLAG),
-    "cifar100": ("CIFAR100", TRAIN_FLAG),
-    "celeba": ("CelebA", SPLIT_NAME),
-    "svhn": ("SVHN", SPLIT_NAME),
-    "stl10": ("STL10", SPLIT_NAME),
-    "flowers102": ("Flowers102", SPLIT_NAME),
-}
 
 
 class Split(NamedTuple):

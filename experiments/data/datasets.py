@@ -18,7 +18,8 @@ from degrade import Source
 from degrade.command_line import UsageError
 from degrade.operators.color import luma
 from degrade.random import Generators, seeded_generator
-from experiments.data.archives import TORCHVISION, Split, from_path, from_torchvision
+from experiments.data.archives import Split, from_path, from_torchvision
+from experiments.data.constants import TORCHVISION
 from experiments.data.decoding import DecodedSet, Entry, decode_set
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.data.examples import Examples

@@ -32,13 +32,13 @@ from tqdm import tqdm
 from degrade.command_line import UsageError
 from degrade.frozen import frozen
 from degrade.image_io import as_rgb
+from experiments.data.constants import OVERSIZE
 from experiments.data.formats import to_values
 from experiments.data.packed import PackedImages
 from restore.value_range import ValueRange
 
 __all__ = ["Decoded", "DecodedSet", "Entry", "ResizePolicy", "decode", "decode_picture", "decode_set"]
 
-OVERSIZE = 1.12  # ratio of the side of the square that is kept to the side of the windows that are used
 
 Entry = tuple[str, Callable[[], Any]]  # a name, for messages, and what opens the picture, or a tuple of pictures
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from degrade.command_line import Options
-from experiments.data.archives import TORCHVISION
-from experiments.data.decoding import OVERSIZE, ResizePolicy
+from experiments.data.constants import OVERSIZE, TORCHVISION
 from restore.value_range import ValueRange
+
+if TYPE_CHECKING:
+    from experiments.data.decoding import ResizePolicy
 
 __all__ = ["DataOptions", "ExampleOptions", "LabelOptions"]
 
@@ -68,6 +70,8 @@ class DataOptions(Options):
 
     def resize_policy(self, size: int) -> ResizePolicy:
         """Return what becomes of every picture."""
+        from experiments.data.decoding import ResizePolicy
+
         values = ValueRange(*self.value_range) if self.value_range else None
         channels = None if self.channels == "auto" else int(self.channels)
         return ResizePolicy(size, self.resize, self.oversize, channels, values)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from degrade import Degradation, Source, expand_level
 from degrade.random import seeded_generator
 from degrade.rendering import SeverityRow, spaced_levels
+from experiments.evaluation.choices import TRANSLATION_SAMPLERS
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.plots import animate
 from experiments.evaluation.strips import image_rows, save_rows, visited_states
@@ -21,16 +22,9 @@ from experiments.evaluation.tables import render_evaluation
 from restore import Restorer
 from samplers import DatasetPrior, direct, parse_sampler, sample, spaced_timesteps
 
-__all__ = ["SAMPLERS", "Sets", "TranslationEvaluator", "report"]
+__all__ = ["Sets", "TranslationEvaluator", "report"]
 
 METRICS = ("rmse", "ssim", "frechet_distance", "centered_correlation")
-# The samplers of the table and of the picture, as `parse_sampler` reads them, and their captions there.
-SAMPLERS = {
-    "algorithm1": ("Algorithm 1", "z estimated"),
-    "algorithm1-fixed": ("Algorithm 1", "z fixed"),
-    "algorithm2": ("Algorithm 2", "z estimated"),
-    "algorithm2-fixed": ("Algorithm 2", "z fixed"),
-}
 
 
 class Sets(NamedTuple):
@@ -81,7 +75,7 @@ class TranslationEvaluator:
         starts, _ = DatasetPrior(self.sets.unseen_other)(n, self.generator("starts"))
         real = self.sets.clean(n, self.generator("real"))
         restored, made = {}, {}
-        for name in tqdm(["direct", *SAMPLERS], "measuring", disable=None, leave=False):
+        for name in tqdm(["direct", *TRANSLATION_SAMPLERS], "measuring", disable=None, leave=False):
             restored[name] = self.sampled(name, x_half, z, half)
             made[name] = self.sampled(name, starts, starts, self.D.T)
         evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
@@ -116,7 +110,7 @@ class TranslationEvaluator:
         times = self.times(self.D.T)
         shown = [times[k] for k in spaced_levels(len(times) - 1, 9)]
         predicted = direct(self.R, starts, self.D.T)
-        walks = {name: self.visited(name, starts) for name in SAMPLERS}
+        walks = {name: self.visited(name, starts) for name in TRANSLATION_SAMPLERS}
         rows = []
         for i, start in enumerate(starts):
             rows.append(
@@ -124,7 +118,7 @@ class TranslationEvaluator:
             )
             for name, walk in walks.items():
                 panels = torch.stack([walk[t][i] for t in shown])
-                rows.append(SeverityRow(*SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
+                rows.append(SeverityRow(*TRANSLATION_SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
         return save_rows(path, rows, 128)
 
     def visited(self, name: str, x_T: Tensor) -> dict[int, Tensor]:

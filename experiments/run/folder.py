@@ -18,12 +18,13 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from degrade.command_line import Options, UsageError, validated
 from experiments.run.options import RunOptions
-from restore import DatasetInfo, Trainer, resume
-from restore.distributed import get_world_size
+
+if TYPE_CHECKING:
+    from restore import DatasetInfo, Trainer
 
 __all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_config", "write_json", "write_text"]
 
@@ -60,6 +61,8 @@ def choose_folder(options: RunOptions, program: str) -> Path:
         UsageError: if there is nothing to resume, if the folder holds another run, or if several processes are started
             without --out, since each would choose a number of its own.
     """
+    from restore.distributed import get_world_size
+
     if get_world_size() > 1 and options.out is None:
         raise UsageError("several processes need the same folder: name it with --out")
     if options.out is not None:
@@ -179,6 +182,8 @@ def resume_run(folder: Path, training: Trainer, data: DatasetInfo | None = None)
     Raises:
         UsageError: if the run is of another network, degradation or data set, or none of its checkpoints is whole.
     """
+    from restore import resume
+
     try:
         step = resume(folder / "model", training, data)
     except FileNotFoundError:

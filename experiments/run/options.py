@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from degrade.options import IntList, KeyValues, Options, UsageError
-from degrade.registry import Registry, build
-from restore import EMAConfig, TrainConfig, make_network, network_names
-from restore.distributed import count_micro_batches, get_world_size
-from restore.losses import LOSSES
-from restore.lr_schedules import LR_SCHEDULES
-from restore.nets.registry import network_config_class
-from restore.optimizers import OPTIMIZERS
-from restore.timesteps import TIMESTEPS
-from restore.weightings import WEIGHTINGS
+from restore.choices import Precision
 from samplers.commands.options import Count, DeviceOptions
 
-__all__ = ["Count", "DeviceOptions", "NetworkOptions", "RunOptions", "TrainOptions", "make_component"]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from degrade.registry import Registry
+    from restore import TrainConfig
+
+__all__ = [
+    "Count",
+    "DeviceOptions",
+    "NetworkOptions",
+    "RunOptions",
+    "StartOptions",
+    "TrainOptions",
+    "TrainerOptions",
+    "make_component",
+]
 
 
 class RunOptions(DeviceOptions):
@@ -36,7 +42,7 @@ class NetworkOptions(Options):
     """Network."""
 
     size: Count = Field(64, description="side of the images in pixels")
-    network: str = Field("unet", description=f"name of the network: {', '.join(network_names())}")
+    network: str = Field("unet", description="name of the network: res_unet, residual_cnn, unet")
     network_args: KeyValues = Field(
         {}, description="arguments of the network; the options below are for unet only, and these replace them"
     )
@@ -61,6 +67,8 @@ class NetworkOptions(Options):
         Raises:
             UsageError: for an option of the UNet that is given with another network.
         """
+        from restore import network_names
+
         values = super().merge(preset, given)
         network = given.get("network", "unet")
         if network == "unet" or network not in network_names():
@@ -75,6 +83,9 @@ class NetworkOptions(Options):
 
     @model_validator(mode="after")
     def _check_network(self) -> NetworkOptions:
+        from degrade.registry import build
+        from restore.nets.registry import network_config_class
+
         try:
             build(network_config_class(self.network), **self.network_arguments(channels=3, T=1))
         except ValueError as error:
@@ -89,6 +100,8 @@ class NetworkOptions(Options):
             T: number of severity levels, for a network whose configuration has a field `max_timestep`.
             with_inverse: whether the network sees the linear inverse of its input as well, as so many more channels.
         """
+        from restore.nets.registry import network_config_class
+
         known = {"in_channels": channels, "image_size": self.size, "max_timestep": T}
         if with_inverse:
             known |= {"in_channels": 2 * channels, "out_channels": channels}
@@ -103,6 +116,8 @@ class NetworkOptions(Options):
         Raises:
             UsageError: if the values do not go together.
         """
+        from restore import make_network
+
         try:
             net: nn.Module = make_network(self.network, **self.network_arguments(channels, T, with_inverse))
         except ValueError as error:
@@ -123,24 +138,20 @@ class TrainOptions(Options):
     micro_batch_size: Count | None = Field(
         None, description="images per forward pass of a process; none for all of its images of a step"
     )
-    optimizer: str = Field(
-        "adam:lr=0.001", description=f"optimizer, with name:argument=value,...: {', '.join(OPTIMIZERS.names())}"
-    )
+    optimizer: str = Field("adam:lr=0.001", description="optimizer, with name:argument=value,...: adam, adamw, sgd")
     lr_schedule: str = Field(
-        "cosine:warmup=50", description=f"learning-rate schedule: {', '.join(LR_SCHEDULES.names())}"
+        "cosine:warmup=50", description="learning-rate schedule: constant, cosine, linear, warmup_stable_decay"
     )
-    loss: str = Field("l1", description=f"loss: {', '.join(LOSSES.names())}")
+    loss: str = Field("l1", description="loss: charbonnier, huber, l1, l2")
     timesteps: str = Field(
-        "uniform", description=f"distribution of the severity t in training: {', '.join(TIMESTEPS.names())}"
+        "uniform", description="distribution of the severity t in training: beta, power, table, uniform"
     )
-    weighting: str = Field(
-        "uniform", description=f"weight of the loss at each severity t: {', '.join(WEIGHTINGS.names())}"
-    )
+    weighting: str = Field("uniform", description="weight of the loss at each severity t: min_snr, table, uniform")
     max_grad_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none for no limit")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="weight of the old average of the weights in each update")
     ema_every: Count = Field(1, description="steps between two updates of the averaged weights")
     ema_start: int = Field(100, ge=0, description="step after which weights are averaged")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of the network")
+    precision: Precision = Field("float32", description="precision of the network")
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
     cond_dropout: float = Field(
@@ -166,6 +177,12 @@ class TrainOptions(Options):
         return self
 
     def _components(self) -> dict[str, Any]:
+        from restore.losses import LOSSES
+        from restore.lr_schedules import LR_SCHEDULES
+        from restore.optimizers import OPTIMIZERS
+        from restore.timesteps import TIMESTEPS
+        from restore.weightings import WEIGHTINGS
+
         registries: dict[str, Registry[Any]] = {
             **{"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "loss": LOSSES},
             **{"timesteps": TIMESTEPS, "weighting": WEIGHTINGS},
@@ -178,6 +195,9 @@ class TrainOptions(Options):
         Raises:
             UsageError: if the images of a step cannot be shared among the processes.
         """
+        from restore import EMAConfig, TrainConfig
+        from restore.distributed import count_micro_batches, get_world_size
+
         try:
             count_micro_batches(self.batch_size, self.micro_batch_size, get_world_size())
         except ValueError as error:
@@ -192,6 +212,20 @@ class TrainOptions(Options):
         )
 
 
+class StartOptions(Options):
+    """Start."""
+
+    pretrained: str | None = Field(
+        None,
+        description="model whose averaged weights the training starts from: its name, or the folder of a run; none for"
+        " random weights",
+    )
+
+
+class TrainerOptions(TrainOptions, NetworkOptions, StartOptions, RunOptions):
+    """All options of a training except those of its degradation and its data."""
+
+
 def make_component(registry: Registry[Any], text: str, option: str) -> Any:
     """Return the registered object that a text spells as name or name:argument=value,...
 
@@ -203,6 +237,7 @@ def make_component(registry: Registry[Any], text: str, option: str) -> Any:
     Raises:
         ValueError: for an unknown name or argument, or a value out of range.
 
+    >>> from restore.lr_schedules import LR_SCHEDULES
     >>> make_component(LR_SCHEDULES, "cosine:warmup=50", "lr_schedule")
     Cosine(warmup=50)
     """

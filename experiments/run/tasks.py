@@ -10,17 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from degrade import Degradation, make
 from degrade.command_line import KeyValues, validated
 from experiments.data.options import DataOptions
-from experiments.run.options import Count
+from experiments.run.options import Count, TrainerOptions
 from experiments.run.presets import PRESETS, shrink
-from experiments.run.training import TrainerOptions
 from samplers.choices import PriorKind
+
+if TYPE_CHECKING:
+    from degrade import Degradation
 
 __all__ = ["DATA", "LEVELS", "TASKS", "Scale", "TaskConfig", "blur_in_levels", "task_config", "task_kind"]
 
@@ -74,6 +75,8 @@ class TaskConfig(TrainerOptions, DataOptions):
 
     def make_degradation(self) -> Degradation:
         """Return the degradation of the task."""
+        from degrade import make
+
         return make(self.degradation, **self.degradation_args)
 
 

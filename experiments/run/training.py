@@ -1,70 +1,31 @@
-"""The frame of every program that trains.
+"""What every program that trains does after its start (`experiments.run.start`).
 
-start_run       command line -> configuration and folder, of a new run or of the run that is continued
 train           configuration, degradation and data -> a finished `Trainer`, with checkpoints in the folder's `model`
 write_results   measurements and pictures -> metrics.json, learning curve, report page, and the lines a run ends with
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import Field
 
-from degrade.command_line import Options, UsageError, parse
+from degrade.command_line import UsageError
 from degrade.random import fork_seed
 from experiments.evaluation.plots import plot_loss
 from experiments.report.blocks import Block
-from experiments.run.folder import choose_folder, create_run_dir, read_log, resume_run, stored_config, write_json
+from experiments.run.folder import create_run_dir, read_log, resume_run, write_json
 from experiments.run.loop import TrainingTask, fit
-from experiments.run.options import NetworkOptions, RunOptions, TrainOptions
+from experiments.run.options import TrainerOptions
 from experiments.run.report import write_run_report
 from restore import Restorer, Trainer, latest, load_pretrained
 from restore.checkpoint.store import checkpoints
 from restore.distributed import init_distributed
 
-__all__ = ["Results", "StartOptions", "TrainerOptions", "TrainingTask", "start_run", "train", "write_results"]
-
-
-class StartOptions(Options):
-    """Start."""
-
-    pretrained: str | None = Field(
-        None,
-        description="model whose averaged weights the training starts from: its name, or the folder of a run; none for"
-        " random weights",
-    )
-
-
-class TrainerOptions(TrainOptions, NetworkOptions, StartOptions, RunOptions):
-    """All options of a training except those of its degradation and its data."""
-
-
-C = TypeVar("C", bound=TrainerOptions)
-
-
-def start_run(
-    model: type[C], presets: Mapping[str, Mapping[str, Any]], argv: Sequence[str], program: str, description: str
-) -> tuple[C, Path]:
-    """Return the configuration that a command line asks for, and the folder of its run.
-
-    Args:
-        model: the configuration.
-        presets: values by name of the preset.
-        argv: the command line without the program.
-        program: the name of the program without `.py`.
-        description: the text at the top of `--help`.
-
-    Raises:
-        UsageError: for anything that the user can mend.
-    """
-    config, explicit = parse(model, presets, argv, f"{program}.py", description)
-    folder = choose_folder(config, program)
-    return (stored_config(folder, model, explicit) if config.resume else config), folder
+__all__ = ["Results", "TrainingTask", "train", "write_results"]
 
 
 def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: int = 3) -> tuple[Trainer, Path]:
@@ -72,7 +33,7 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
 
     Args:
         config: the network, how to train it, and where to compute.
-        folder: the folder of the run, as `start_run` returned it; it is created if missing.
+        folder: the folder of the run, as `experiments.run.start` chose it; it is created if missing.
         task: the degradation, the data, and what the network predicts.
         channels: channels of the images.
 

@@ -8,8 +8,15 @@ import pytest
 
 from degrade.command_line import UsageError, explicit_values, parse, validated
 from experiments import generate, restore_image
+from experiments.run.options import TrainerOptions
 from experiments.run.presets import DEMO
 from experiments.train import Config
+from restore.losses import LOSSES
+from restore.lr_schedules import LR_SCHEDULES
+from restore.nets.registry import NETWORKS
+from restore.optimizers import OPTIMIZERS
+from restore.timesteps import TIMESTEPS
+from restore.weightings import WEIGHTINGS
 
 PRESETS = {"demo": DEMO}
 
@@ -83,3 +90,16 @@ def test_a_file_of_options_may_give_what_json_spells(tmp_path):
         (),
     )
     assert validated(Config, json.loads(json.dumps(read.model_dump(mode="json")))) == read
+
+
+def test_help_names_every_component_that_comes_along():
+    """The texts of help are not made from the registries, which would import torch for them."""
+    found = {
+        **{"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "loss": LOSSES, "timesteps": TIMESTEPS},
+        **{"weighting": WEIGHTINGS, "network": NETWORKS},
+    }
+    for option, registry in found.items():
+        text = TrainerOptions.model_fields[option].description
+        own = [name for name in registry.names() if registry.get(name).__module__.startswith("restore.")]
+        assert own
+        assert [name for name in own if name not in text.replace(",", " ").split()] == []

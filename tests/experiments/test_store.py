@@ -11,6 +11,7 @@ from degrade import make
 from degrade.command_line import UsageError, validated
 from experiments import store as program
 from experiments.data import store as stores
+from experiments.data import store_writer
 from experiments.data.datasets import load_data
 from experiments.data.images import InMemoryImages
 from experiments.data.options import DataOptions
@@ -69,10 +70,8 @@ def test_a_torn_store_is_named_and_completed_and_only_what_is_missing_is_written
     with pytest.raises(UsageError, match="is torn: 2 of 3 blocks are missing"):
         load_data(validated(DataOptions, {}), 16, 0, CPU, str(folder), "--data")
     decoded = []
-    original = program.write_store.__globals__["_write_block"]
-    monkeypatch.setitem(
-        program.write_store.__globals__, "_write_block", lambda *a: (decoded.append(a[-1]), original(*a))[1]
-    )
+    original = store_writer._write_block
+    monkeypatch.setattr(store_writer, "_write_block", lambda *a: (decoded.append(a[-1]), original(*a))[1])
     write(written)
     assert len(decoded) == 2
     assert (folder / "images.bin").read_bytes() == whole
@@ -160,7 +159,7 @@ def test_a_deep_tree_of_hashed_folders_is_written_whole(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         expected[str(path)] = random.integers(0, 256, (16, 20 + i, 3), dtype=np.uint8)
         Image.fromarray(expected[str(path)]).save(path, lossless=True)
-    original, written = program.write_store.__globals__["_write_block"], []
+    original, written = store_writer._write_block, []
 
     def stopped(*job):
         written.append(job[-1])
@@ -168,7 +167,7 @@ def test_a_deep_tree_of_hashed_folders_is_written_whole(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*job)
 
-    monkeypatch.setitem(program.write_store.__globals__, "_write_block", stopped)
+    monkeypatch.setattr(store_writer, "_write_block", stopped)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, "--oversize", "1", "--workers", "1")
     noted = stores.finished_blocks(tmp_path / "store").keys()

@@ -178,7 +178,7 @@ def test_the_page_holds_tables_patterns_and_pictures(excerpt):
 
 def test_finished_tasks_are_not_repeated(excerpt, capsys, monkeypatch):
     before = (excerpt / "tables.json").read_text()
-    monkeypatch.setattr(tables, "train", None)  # would fail if it were called
+    monkeypatch.setattr("experiments.run.training.train", None)  # would fail if it were called
     assert make(excerpt, "--tasks", "mnist-pixelate") == 0
     said = capsys.readouterr()
     assert "mnist-pixelate: finished before" in said.err

@@ -1,0 +1,35 @@
+"""The start of every program that trains: from a command line to a configuration and the folder of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from degrade.command_line import parse
+from experiments.run.folder import choose_folder, stored_config
+from experiments.run.options import TrainerOptions
+
+__all__ = ["start_run"]
+
+C = TypeVar("C", bound=TrainerOptions)
+
+
+def start_run(
+    model: type[C], presets: Mapping[str, Mapping[str, Any]], argv: Sequence[str], program: str, description: str
+) -> tuple[C, Path]:
+    """Return the configuration that a command line asks for, and the folder of its run.
+
+    Args:
+        model: the configuration.
+        presets: values by name of the preset.
+        argv: the command line without the program.
+        program: the name of the program without `.py`.
+        description: the text at the top of `--help`.
+
+    Raises:
+        UsageError: for anything that the user can mend.
+    """
+    config, explicit = parse(model, presets, argv, f"{program}.py", description)
+    folder = choose_folder(config, program)
+    return (stored_config(folder, model, explicit) if config.resume else config), folder
