@@ -195,7 +195,7 @@ class Conditioned(WrappedRestorer):
     Args:
         R: the restorer; of Gaussian noise, but for the rule `projection`.
         measurement: the measurement y of the images, and how it was made.
-        rule: how the two are combined: a rule, or the name of one.
+        rule: how the two are combined: a rule, or a text such as "proximal" or "proximal:weight=3".
 
     Raises:
         ValueError: if the noise is not positive, y is no batch of images, the degradation is not affine and the rule
@@ -214,7 +214,7 @@ class Conditioned(WrappedRestorer):
     def __init__(self, R: BaseRestorer, measurement: Measurement, rule: Rule | str = "proximal") -> None:
         super().__init__(R)
         self.measurement = measurement
-        self.rule = RULES.make(rule) if isinstance(rule, str) else rule
+        self.rule = RULES.from_dict(rule)
         self._check()
 
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:

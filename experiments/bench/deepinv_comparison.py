@@ -30,7 +30,7 @@ from degrade import expand_level
 from degrade.command_line import Options, UsageError, explicit_values, run_main, validated
 from restore import Conditioned, FunctionRestorer, Measurement
 from samplers import sample
-from samplers.applications.conditioning import MissingPixels, get_rule
+from samplers.applications.conditioning import MissingPixels
 
 __all__ = ["Config", "main"]
 
@@ -72,7 +72,7 @@ def ours(m: Measurement, rule: str, sampler: str, steps: int, seed: int) -> Rest
         return denoise(x_t / a_t, b_t / a_t)
 
     def run() -> Tensor:
-        R = Conditioned(FunctionRestorer(restore, D_NOISE), m, get_rule(rule))
+        R = Conditioned(FunctionRestorer(restore, D_NOISE), m, rule)
         generator = torch.Generator().manual_seed(seed + 2)  # not that of the images
         return sample(R, sampler, D_NOISE.draw(m.y, generator), None, steps, generator)
 

@@ -29,8 +29,7 @@ from degrade import Degradation, Params, expand_level, map_params
 from degrade.base import NumLevels
 from degrade.frozen import frozen
 from degrade.random import Generators, rand
-from degrade.serializable import parse_key_values
-from restore import RULES, BaseRestorer, Conditioned, Measurement, Rule
+from restore import BaseRestorer, Conditioned, Measurement, Rule
 from restore.tiling import reflect_pad
 from samplers.applications.picture_sampling import check_table_size
 from samplers.base import Sampler
@@ -39,7 +38,7 @@ from samplers.steps.cold import Algorithm2
 from samplers.steps.diffusion import DDPM
 from samplers.timesteps import spaced_timesteps
 
-__all__ = ["MissingPixels", "describe_measurement", "get_rule", "sample_conditioned"]
+__all__ = ["MissingPixels", "describe_measurement", "sample_conditioned"]
 
 SAMPLER = DDPM()
 STEPS = 20
@@ -74,21 +73,6 @@ class MissingPixels(Degradation):
 
     def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
         return (~self.missing(x, t, z)).to(x.dtype)
-
-
-def get_rule(rule: Any) -> Rule:
-    """Return a rule itself, or the one that a text such as `proximal` or `proximal:weight=3` names.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    found = rule
-    if isinstance(rule, str):
-        name, _, words = rule.partition(":")
-        found = RULES.make(name, **parse_key_values(filter(None, words.split(","))))
-    if not isinstance(found, Rule):
-        raise ValueError(f"rule is {rule!r}; give one of {', '.join(RULES.names())}")
-    return found
 
 
 def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, noise: float) -> Measurement:
@@ -141,7 +125,7 @@ def sample_conditioned(
     check_table_size(m.degradation, H, W)
     stride = 1 if m.degradation.position_dependent else m.degradation.size_divisor
     m = m._replace(y=reflect_pad(m.y, *(-side % stride for side in (H, W))))
-    conditioned = Conditioned(R, m, get_rule(rule))
+    conditioned = Conditioned(R, m, rule)
     # Outside inference mode, so that tables which autograd will need are made as ordinary tensors.
     guess = m.degradation.invert(m.y, m.t, m.z, m.noise) if m.degradation.affine else m.y
     m.degradation(guess, m.t, m.z)

@@ -27,8 +27,8 @@ from torch import Tensor
 from degrade import Degradation, Params, expand_level
 from degrade.constants import ROUNDING_NOISE
 from degrade.random import Generators
-from restore import BaseRestorer, Measurement, Rule
-from samplers.applications.conditioning import MissingPixels, describe_measurement, get_rule, sample_conditioned
+from restore import RULES, BaseRestorer, Measurement, Rule
+from samplers.applications.conditioning import MissingPixels, describe_measurement, sample_conditioned
 from samplers.applications.picture_sampling import crops, image_size, sample_picture
 from samplers.applications.picture_tiles import OwnPrecision, in_tiles
 from samplers.applications.pictures import read_pictures
@@ -167,7 +167,7 @@ def _measurement(
 ) -> Measurement | None:
     """Return what was done to the picture, if that is not what R undoes."""
     if options.degradation is None:
-        get_rule(options.rule)
+        RULES.from_dict(options.rule)  # refuses one that does not exist, though none is needed
         if missing is None or not (D.additive and D.gaussian):
             return None
         y, t = torch.where(missing, 0, x), 1 if severity == "auto" else severity

@@ -61,10 +61,10 @@ class MeasurementOptions(ModelOptions):
         Raises:
             UsageError: for an unknown name or argument.
         """
-        from samplers.applications.conditioning import get_rule
+        from restore.conditioned import RULES
 
         try:
-            return get_rule(self.rule)
+            return RULES.from_dict(self.rule)
         except ValueError as error:
             raise UsageError(f"--rule {self.rule}: {error}") from None
 

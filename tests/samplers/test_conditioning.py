@@ -23,7 +23,7 @@ from restore import (
 )
 from restore.conditioned import RULES
 from samplers.__main__ import main
-from samplers.applications.conditioning import MissingPixels, get_rule
+from samplers.applications.conditioning import MissingPixels
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.loop import sample
 from tests.photographs import photo
@@ -67,7 +67,7 @@ def test_a_picture_is_sampled_around_the_conditioned_restorer_from_noise_on_its_
     generator, level = torch.Generator().manual_seed(3), expand_level(t, y)
     guess = D.invert(y, level, None, 0.02).clamp(-1, 1) if D.affine else y
     z = NOISE.draw(y, generator)
-    R = Conditioned(FunctionRestorer(shrinking(), NOISE), Measurement(D, y, level, None, 0.02), get_rule(rule))
+    R = Conditioned(FunctionRestorer(shrinking(), NOISE), Measurement(D, y, level, None, 0.02), rule)
     x_T = NOISE(guess, expand_level(NOISE.T, y), z)
     expected = sample(R, "ddim:eta=0.7", x_T, z, [40, 33, 27, 20, 13, 7, 0], generator)
     torch.testing.assert_close(found, expected.clamp(-1, 1), rtol=0, atol=1e-12)
@@ -158,7 +158,7 @@ JPEG, SNOW, MASK = degrade.make("jpeg", T=5), degrade.make("snow", T=5), torch.z
         (NOISE, 3, {"degradation": BLUR, "noise": 0.0}, "noise is 0.0; a measurement has some error"),
         (NOISE, 3, {"degradation": BLUR, "noise": -1.0}, "noise is -1.0; "),
         (NOISE, 3, {"degradation": BLUR, "rule": "prox"}, "no rule is called 'prox': did you mean 'proximal'"),
-        (NOISE, 3, {"degradation": BLUR, "rule": 3}, "rule is 3; give one of gradient, projection"),
+        (NOISE, 3, {"degradation": BLUR, "rule": 3}, "3 is no rule: give one, its name"),
         (NOISE, 3, {"rule": "prox"}, "no rule is called 'prox'"),
         (NOISE, 9, {"degradation": BLUR}, "severity is 9; blur has severities 1..8"),
         (NOISE, 3.0, {"degradation": BLUR}, "severity is 3.0; "),
