@@ -1,4 +1,4 @@
-"""Degradations: how a clean image is spoiled to severity t.
+"""Degradations: how a clean image is degraded to severity t.
 
 A degradation D(x0, t, z) takes images x0 (B, C, H, W) in [-1, 1] and severities t (B,) in 0..T, with everything
 random in z; `degrade.base` states the contract and its laws. It is made by name and written as one small class:

@@ -2,9 +2,9 @@
 
     x_t = D(x0, t, z)    x0 (B, C, H, W) in [-1, 1];  t (B,) int64 in 0..T;  z: all that is random about it
 
-D spoils a clean image to severity t. Level 0 is the clean image, level T the most spoiled one, so there are T + 1
+D degrades a clean image to severity t. Level 0 is the clean image, level T the most degraded one, so there are T + 1
 levels and no special first step. z holds every random quantity (a noise image, the place of a mask, ...), batch first;
-it is opaque to everyone but its degradation, and None where nothing is random. Three verbs say all there is to say:
+it is opaque to everyone but its degradation, and None where nothing is random. It has three methods:
 
     D(x0, t, z)              apply it: a pure function
     D.draw(x0, generator)    draw a fresh z for a batch like x0
@@ -18,16 +18,16 @@ random) and obeys eleven laws, which `degrade.laws` runs:
                  comes from the generator passed in
 3. consistency   x_t = D(x0, t, z) implies D(x0, t, D.estimate(x_t, x0, t, z)) = x_t, for t >= 1
 4. independence  image i of the result depends on image i of the arguments only: one batch may mix severities
-5. device, dtype both follow x0; a call on a batch equals the calls one by one
+5. batching      a call on a batch equals the calls one by one; device and dtype are those of x0
 6. difference    D.delta(x0, t, s, z) = D(x0, s, z) - D(x0, t, z)
 7. drawing       `draw` takes one generator for the batch, or one for each image, whose z does not depend on the batch
 8. rebuilding    `degrade.make(D.name, **D.arguments)` is an equal degradation
-9. adjoint       <A u, v> = <u, D.adjoint(v, t, z)>, for an affine D, which is D(x, t, z) = A x + b
-10. prox         A^T (D(v, t, z) - x_t) + rho (v - x) = 0 at v = D.prox(x, x_t, t, z, rho), for an affine D
+9. adjointness   <A u, v> = <u, D.adjoint(v, t, z)>, for an affine D, which is D(x, t, z) = A x + b
+10. proximity    A^T (D(v, t, z) - x_t) + rho (v - x) = 0 at v = D.prox(x, x_t, t, z, rho), for an affine D
 11. declarations what D declares about itself (`affine`, `identifiable`, `size_divisor`, `missing`, ...) is true
 
-An affine degradation has three more verbs, `adjoint`, `prox` and `invert`, all derived from `apply`; `affine = True` is
-all that its author declares.
+An affine degradation has three more methods, `adjoint`, `prox` and `invert`, all derived from `apply`; its author only
+declares `affine = True`.
 
 The contract adds z to the deterministic D(x0, t) of Bansal et al., "Cold Diffusion" (arXiv 2208.09392, 2022).
 """

@@ -3,7 +3,7 @@
 A program declares its options as an `Options` model. pydantic-settings turns the fields into options, grouped under the
 first line of the docstring of the class that declares them. The text of a command line becomes values in one place,
 `read_text`. pydantic then checks every value, wherever it comes from, and coerces none: a file that gives "3", true or
-3.0 for an integer is refused. What the user can mend is reported in one line, with exit code 2.
+3.0 for an integer is refused. What the user can correct is reported in one line, with exit code 2.
 
 A program with several commands (`python -m degrade list | show | check | fit`) declares one `Command` for each.
 """
@@ -210,7 +210,7 @@ def parse(
         description: the text at the top of `--help`.
 
     Raises:
-        UsageError: for anything that the user can mend.
+        UsageError: for anything that the user can correct.
     """
     listed = textwrap.fill(f"Presets: {', '.join(presets)}.", 120, subsequent_indent="    ", break_on_hyphens=False)
     given = explicit_values(model, argv, program, f"{description}\n{listed}")

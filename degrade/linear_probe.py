@@ -1,4 +1,4 @@
-"""The leak: how much of the clean image a linear read-out recovers from the most degraded one.
+"""A linear probe: how much of the clean image a linear map recovers from the most degraded one.
 
     x_T = D(x0, T, z) in float32;    y = x0 averaged over a grid of size x size cells, per channel
     R^2 = 1 - sum |y - W x_T - w|^2 / sum |y - mean(y)|^2    on images that (W, w) were not fitted to
@@ -6,8 +6,8 @@
 A level that erases to the eye may erase nothing in float32: blur multiplies a fine detail by 1e-5, and a network
 multiplies it by 1e5. R^2 is the share of the coarse picture's variance that a linear map finds; 1 is all of it, 0 none
 beyond the mean picture. Measured again after `quantize_8bit`, it tells what is left when x_T passes through a file. The
-difference is what a network might live on in training and miss in use. What D means to keep (the mean color under blur)
-counts in both.
+difference is information that a network can use in training and does not have in files. What D is meant to keep (the
+mean color under blur) counts in both.
 
 The read-out is ridge regression from all pixels of x_T, fitted in float64 to one half of the images through a singular
 value decomposition of x_T (not of its square, which would halve the digits). Its strength is the one with the least

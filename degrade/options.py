@@ -14,7 +14,7 @@ __all__ = ["IntList", "KeyValues", "Options", "UsageError", "validated"]
 
 
 class UsageError(Exception):
-    """An error that the user can mend; its message is one line with the value, what was expected and the fix."""
+    """An error that the user can correct; its message is one line with the value, what was expected and the fix."""
 
 
 # Integers from 1 on; a command line spells them 1,2,4 and an empty list none.

@@ -1,7 +1,6 @@
-"""Strips: one image at growing severity, and sheets of such strips with captions.
+"""Pictures of degradations: rows that show one image at growing severity, with captions, drawn by Pillow.
 
-A strip is D(x0, t, z) for one image, one z and several t. A sheet puts strips below each other, each with its title on
-the left and its severities underneath. Pillow draws it.
+A row is D(x0, t, z) for one image, one z and several t, with a title on the left and the severities underneath.
 """
 
 from __future__ import annotations
@@ -60,29 +59,29 @@ def severity_row(
     return SeverityRow(D.name, subtitle, panels, [f"t = {t}" for t in levels])
 
 
-def render_rows(strips: Sequence[SeverityRow], scale: int = 1) -> Any:
-    """Draw strips of equally large panels below each other, as a Pillow image.
+def render_rows(rows: Sequence[SeverityRow], scale: int = 1) -> Any:
+    """Draw rows of equally large panels below each other, as a Pillow image.
 
     Args:
-        strips: rows of panels, at least one.
-        scale: side in pixels of the sheet of one pixel of a panel.
+        rows: rows of panels, at least one.
+        scale: whole factor by which the panels are enlarged.
 
     Raises:
         ImportError: without Pillow.
     """
     image, draw, font = (require(f"PIL.{module}", "drawing") for module in ("Image", "ImageDraw", "ImageFont"))
     title, small = font.load_default(20), font.load_default(13)
-    height, width = (scale * side for side in strips[0].panels.shape[2:])
-    strips = [row._replace(subtitle="\n".join(textwrap.wrap(row.subtitle, 24))) for row in strips]
-    texts = [(title, row.title) for row in strips]
-    texts += [(small, line) for row in strips for line in row.subtitle.split("\n")]
+    height, width = (scale * side for side in rows[0].panels.shape[2:])
+    rows = [row._replace(subtitle="\n".join(textwrap.wrap(row.subtitle, 24))) for row in rows]
+    texts = [(title, row.title) for row in rows]
+    texts += [(small, line) for row in rows for line in row.subtitle.split("\n")]
     left = 2 * MARGIN + round(max(face.getlength(text) for face, text in texts))
-    columns = max(len(row.panels) for row in strips)
+    columns = max(len(row.panels) for row in rows)
     row_height = height + CAPTION + GAP
-    size = (left + columns * (width + GAP) - GAP + MARGIN, 2 * MARGIN + len(strips) * row_height - GAP)
+    size = (left + columns * (width + GAP) - GAP + MARGIN, 2 * MARGIN + len(rows) * row_height - GAP)
     page = image.new("RGB", size, BACKGROUND)
     pen = draw.Draw(page)
-    for i, row in enumerate(strips):
+    for i, row in enumerate(rows):
         top = MARGIN + i * row_height
         middle = top + height / 2 - 9 * len(row.subtitle.splitlines())
         pen.text((MARGIN, middle), row.title, INK, title, anchor="lm")

@@ -8,8 +8,8 @@
 Every picture is degraded as the model knows it and restored from that severity: as degraded, by the linear inverse if
 there is one, and by one prediction of the model (direct), in tiles as `degrade-restore image` does. Degraded pictures
 are rounded to 8 bits if the model was trained on such. --data is a folder or a zip of clean pictures of any sizes; of
-one that is split into train and test, test is measured. On request a noise model that is told the degradation restores
-the same pictures (--noise-model), and the model finds the severity by itself (--find-severity). The file of the results
+one that is split into train and test, test is measured. With --noise-model, a model of Gaussian noise
+restores the same pictures, too; with --find-severity, the model also estimates the severity. The file of the results
 holds means over the pictures with their 95 % intervals, and the differences to `direct`, measured picture by picture.
 """
 
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
         baseline = CBM3D(D) if config.baseline == "cbm3d" else None
     except ValueError as error:
         raise UsageError(f"--baseline {config.baseline}: {error}") from None
-    told = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
+    noise_model = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
     pictures = load_pictures(config.data, config.images, R.image_channels)
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
         config.tile_size,
         config.seed,
         baseline=baseline,
-        noise_model=told,
+        noise_model=noise_model,
         find_severity=config.find_severity,
     )
     severities = config.severities or tuple(sorted({max(1, round(D.T * k / 4)) for k in (1, 2, 3, 4)}))

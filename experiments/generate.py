@@ -80,7 +80,7 @@ class Config(GenerationOptions):
         pictures = [
             study.grid(folder / "grid.png", generated[prior.jitter]),
             study.trajectories(folder / "trajectories.png", min(5, self.images), prior.jitter),
-            study.film(folder / "walks.gif", min(6, self.images), prior.jitter),
+            study.film(folder / "trajectories.gif", min(6, self.images), prior.jitter),
             study.starts(folder / "starts.png", unseen),
         ]
         pictures += [folder / "sweep.png"] if swept else []

@@ -3,10 +3,11 @@
     python experiments/recognize.py --model runs/ddpm-001 --download
     python experiments/recognize.py --model runs/ddpm-001 --data mnist.zip --guidance-scales 1,1.5,2,3 --images 500
 
-Measured are the fraction that the classifier gives one class with more than --confidence, the number of each class, the
-Fréchet distance on the features of the classifier to held-out images, and the bound in bits per dimension: of samples
-by all ancestral steps and by --sample-steps of DDIM, and beside them of training images and of the held-out images
-themselves. A model that knows classes is asked for each of them in turn, at every one of --guidance-scales.
+For each set of images the program measures the fraction that the classifier recognizes (one class with a probability
+above --confidence), the number of images of each class, and the Fréchet distance to held-out images on the features of
+the classifier; and for the model the bound in bits per dimension. The sets are samples by ancestral sampling with one
+step per level, samples by DDIM with --sample-steps, training images, and the held-out images themselves. A model with
+classes generates equally many images of each class, at every one of --guidance-scales.
 """
 
 from __future__ import annotations

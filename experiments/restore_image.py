@@ -49,7 +49,7 @@ class Config(ImageOptions):
         """Restore the picture.
 
         Raises:
-            UsageError: for anything that the user can mend.
+            UsageError: for anything that the user can correct.
         """
         if self.image is None:
             raise UsageError("--image is missing; name a picture")

@@ -9,8 +9,8 @@
 The input is what --data of train.py names: a folder, searched recursively, a zip, or a set of torchvision or of the
 library `datasets`. A store keeps the names of the pictures, so --labels, and --pairs and --cond-images of two stores,
 work as for folders. Pictures are scaled and cropped as by train.py, with its --oversize. Several workers write blocks
-of 256 images. A store whose writing was stopped is torn: the same command completes it, and writes what is missing.
---check reads a store again and names damaged blocks, which the next run of the command writes anew.
+of 256 images. If writing is interrupted, the store is incomplete: the same command writes what is missing. --check
+reads a store again and names damaged blocks, which the next run of the command writes again.
 """
 
 from __future__ import annotations

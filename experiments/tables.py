@@ -132,7 +132,7 @@ def run_task(name: str, task: TaskConfig, data: Datasets, folder: Path, evaluato
     """Train, measure, and write `measured.json` last: a task that has it is finished.
 
     Raises:
-        UsageError: for anything the user should mend.
+        UsageError: for anything that the user can correct.
     """
     from experiments.evaluation.accumulate import tensor_sha256
     from experiments.evaluation.published import ThisProtocol, protocol_differences
@@ -195,7 +195,7 @@ def run_tasks(config: Config, names: Sequence[str], folder: Path, evaluator: Eva
     """Do the tasks that are not finished, and return for those whose data are not there why.
 
     Raises:
-        UsageError: for anything the user should mend.
+        UsageError: for anything that the user can correct.
     """
     from experiments.data.datasets import load_data
 

@@ -104,7 +104,7 @@ register_rule = RULES.register
 
 @register_rule("projection")
 class Projection(Rule):
-    """Replace what the measurement tells by what was measured, and keep the prediction elsewhere.
+    """Replace what the measurement determines, and keep the prediction where it determines nothing.
 
     Args:
         spread: standard deviation that images have, in the units of images in [-1, 1].
@@ -162,7 +162,7 @@ class PseudoInverse(Rule):
 
 @register_rule("gradient")
 class Gradient(Rule):
-    """Step down the gradient of the misfit; for measurements that are not affine, such as snow and JPEG, too.
+    """Take a step along the negative gradient of the misfit; also for degradations that are not affine, such as snow.
 
     Args:
         scale: length of the step; 1 is the step of a Gaussian p(x0 | x_t) where A A^T is the identity.
@@ -181,16 +181,16 @@ class Gradient(Rule):
         variance = m.noise**2 + _variance(at.q_t, self.spread)
 
         def descent(x0_hat: Tensor) -> Tensor:
-            guess = x0_hat.requires_grad_()
-            misfit = (m.y - m.degradation(guess, m.t, m.z)).square() / (2 * variance)
-            return -torch.autograd.grad(misfit.sum(), guess)[0]
+            x0_hat.requires_grad_()
+            misfit = (m.y - m.degradation(x0_hat, m.t, m.z)).square() / (2 * variance)
+            return -torch.autograd.grad(misfit.sum(), x0_hat)[0]
 
         x0_hat, downhill = _backward(R, at, descent)
         return x0_hat + self.scale * at.gain * downhill
 
 
 class Conditioned(WrappedRestorer):
-    """A restorer that heeds a measurement: (x_t, t) -> an estimate of E[x0 | x_t, y].
+    """A restorer whose predictions are corrected by a measurement: (x_t, t) -> an estimate of E[x0 | x_t, y].
 
     Args:
         R: the restorer; of Gaussian noise, but for the rule `projection`.

@@ -49,7 +49,7 @@ class InverseInput:
         """Return the linear inverse of a degradation that the network sees.
 
         Raises:
-            ValueError: if the degradation is not affine; if it draws a z, which R(x_t, t) is not told; or if there
+            ValueError: if the degradation is not affine; if it draws a z, which R(x_t, t) does not know; or if there
                 are not T + 1 values of noise.
         """
         if not degradation.affine:
@@ -58,7 +58,7 @@ class InverseInput:
             )
         if degradation.random:
             raise ValueError(
-                f"inverse_input needs all that {degradation.name!r} did, and R(x_t, t) is not told the z that it draws;"
+                f"inverse_input needs all that {degradation.name!r} did, and R(x_t, t) does not know its z;"
                 " use inverse_input=None, or arguments for which nothing is drawn"
             )
         noise = torch.tensor(self.noise) if isinstance(self.noise, tuple) else self.noise

@@ -55,7 +55,7 @@ class Case:
     side: int = 128
     images: int = 32
     aim: int | None = None  # how many times faster than the naive loop a training batch should be
-    walk: bool = False  # whether the naive loop is short enough to time it over a whole trajectory
+    trajectory: bool = False  # whether the naive loop is short enough to time it over a whole trajectory
 
     def batch(self, device: torch.device, seed: int = 0) -> Batch:
         """Return a training batch; on a device of the same kind, always the same one."""
@@ -76,10 +76,16 @@ GENERATION = {"T": 300, "kernel_size": 27, "padding_mode": "circular", "mean_at_
 CASES = (
     Case("blur, CelebA", "blur", {"T": 200, "kernel_size": 15}, aim=200),
     Case("blur, generation", "blur", GENERATION, aim=5000),
-    Case("blur, CIFAR", "blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}, 32, aim=100, walk=True),
-    Case("inpaint, CelebA", "inpaint", {"T": 100, "sigmas": "incremental:step=0.2"}, walk=True),
-    Case("inpaint, CIFAR", "inpaint", {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"}, 32, walk=True),
-    Case("pixelate, CelebA", "pixelate", {"T": 4}, walk=True),
-    Case("pixelate, CIFAR", "pixelate", {"T": 3}, 32, walk=True),
+    Case("blur, CIFAR", "blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}, 32, aim=100, trajectory=True),
+    Case("inpaint, CelebA", "inpaint", {"T": 100, "sigmas": "incremental:step=0.2"}, trajectory=True),
+    Case(
+        "inpaint, CIFAR",
+        "inpaint",
+        {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"},
+        32,
+        trajectory=True,
+    ),
+    Case("pixelate, CelebA", "pixelate", {"T": 4}, trajectory=True),
+    Case("pixelate, CIFAR", "pixelate", {"T": 3}, 32, trajectory=True),
     Case("snow, CIFAR", "snow", {"T": 200, "strength": 3}, 32),
 )

@@ -40,7 +40,7 @@ HEAD = (
     "difference",
     "rounds",
 )
-WALK_HEAD = ("trajectory", "steps ours", "steps naive", "ours ms", "naive ms", "times")
+REVERSE_HEAD = ("trajectory", "steps ours", "steps naive", "ours ms", "naive ms", "times")
 
 
 def timed(batch: Batch, repeats: int) -> dict[str, Any]:
@@ -89,7 +89,13 @@ def measured(case: Case, repeats: int, threads: int, device: torch.device) -> di
     batch = case.batch(device)
     setting = {"case": case.title, "degradation": case.name, "arguments": batch.D.arguments, "aim": case.aim}
     shape = {"shape": list(batch.x0.shape)}
-    return {**setting, **shape, **timed(batch, repeats), **peaks, "walk": reverse_costs(batch) if case.walk else None}
+    return {
+        **setting,
+        **shape,
+        **timed(batch, repeats),
+        **peaks,
+        "trajectory": reverse_costs(batch) if case.trajectory else None,
+    }
 
 
 def summary(cases: list[dict[str, Any]]) -> str:
@@ -110,13 +116,13 @@ def summary(cases: list[dict[str, Any]]) -> str:
         )
         for c in cases
     ]
-    walks = [(f"{c['case']}, T = {c['arguments']['T']}", c["walk"]) for c in cases if c["walk"]]
-    walk_rows = [
+    found = [(f"{c['case']}, T = {c['arguments']['T']}", c["trajectory"]) for c in cases if c["trajectory"]]
+    reverse_rows = [
         (title, *(f"{w[k]:,}" for k in ("ours_steps", "naive_steps")), f"{w['ours_ms']:.1f}", f"{w['naive_ms']:,.1f}",
          f"{w['times_faster']:,.1f}")
-        for title, w in walks
+        for title, w in found
     ]  # fmt: skip
-    return f"{table(HEAD, rows)}\n\n{table(WALK_HEAD, walk_rows)}"
+    return f"{table(HEAD, rows)}\n\n{table(REVERSE_HEAD, reverse_rows)}"
 
 
 def main(argv: list[str] | None = None) -> None:

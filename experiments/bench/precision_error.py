@@ -1,7 +1,7 @@
 """What faster settings change in the numbers, against float32 in the plain way, on random weights.
 
 step    the loss of one batch, and the gradient g of all weights: |g_fast - g| / |g|, the largest and mean |g_fast - g|
-walk    x0_hat at every step from the same x_t, and the images at the end of two trajectories with the same noise
+sample  x0_hat at every step from the same x_t, and the images at the end of two trajectories with the same noise
 """
 
 from __future__ import annotations

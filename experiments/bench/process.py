@@ -29,7 +29,7 @@ __all__ = ["BenchCase", "BenchConfig", "BenchProcess", "Workloads", "interleaved
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What all contenders of a comparison have in common, and in which precision one of them computes."""
+    """What all processes of a comparison have in common, and the precision of one of them."""
 
     network: UNetConfig
     batch: int
@@ -58,14 +58,14 @@ class BenchConfig:
 
 
 class Workloads(NamedTuple):
-    """A contender that has been built: its network, and its kinds of work, each done as often as asked."""
+    """What a process has built: its network, and its kinds of work, each a function of the number of repetitions."""
 
     net: nn.Module
     works: dict[str, Callable[[int], object]]
 
 
 class BenchCase(NamedTuple):
-    """How to build a contender: what to import first, and the function that does, from its setting."""
+    """What one process measures: the title, the function that builds it from its setting, and what it imports."""
 
     title: str
     build: Callable[[BenchConfig], Workloads]
@@ -75,7 +75,7 @@ class BenchCase(NamedTuple):
 
 @dataclass
 class BenchProcess:
-    """A contender at work in its own process, warmed up; `seconds` are lists by kind of work."""
+    """A process that measures one case, warmed up; `seconds` are lists by kind of work."""
 
     plan: BenchCase
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -118,14 +118,14 @@ class BenchProcess:
 
 
 def interleaved(plans: Sequence[BenchCase], rounds: int, repetitions: int = 1) -> list[BenchProcess]:
-    """Return the contenders after so many rounds, in each of which everyone has had its turn."""
-    contenders = [BenchProcess(plan) for plan in plans]
+    """Return the processes after so many rounds, in each of which every process measures once, one after the other."""
+    processes = [BenchProcess(plan) for plan in plans]
     for _ in range(rounds):
-        for contender in contenders:
-            contender.measure(repetitions)
-    for contender in contenders:
-        contender.close()
-    return contenders
+        for process in processes:
+            process.measure(repetitions)
+    for process in processes:
+        process.close()
+    return processes
 
 
 def _serve(pipe: Any, plan: BenchCase) -> None:

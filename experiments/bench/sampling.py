@@ -36,7 +36,7 @@ APART = ("difference", "step, largest", "step, mean", "end, largest", "end, mean
 
 
 def plans(setting: BenchConfig, quick: bool) -> list[BenchCase]:
-    """Return the contenders that are installed."""
+    """Return the cases whose libraries are installed."""
     low = replace(setting, precision="bfloat16")
     made = [
         *versions(ours, setting, quick),
@@ -46,17 +46,17 @@ def plans(setting: BenchConfig, quick: bool) -> list[BenchCase]:
     return installed(made, quick)
 
 
-def outside(contender: BenchProcess) -> dict[str, Any]:
+def outside(process: BenchProcess) -> dict[str, Any]:
     """Return the share of the time of a trajectory that the network does not take."""
-    steps = contender.plan.setting.steps
-    walk, network = (contender.seconds[work] for work in ("walk", "network"))
+    steps = process.plan.setting.steps
+    whole, network = (process.seconds[work] for work in ("trajectory", "network"))
     # Each round's pair of neighbors is compared: what slows the machine down slows both.
-    rank_slice = median(1 - n / w for w, n in zip(walk, network))
+    share = median(1 - n / w for w, n in zip(whole, network))
     return {
-        "contender": contender.plan.title,
-        "loop_ms": 1e3 * median(walk) / steps,
+        "process": process.plan.title,
+        "loop_ms": 1e3 * median(whole) / steps,
         "network_ms": 1e3 * median(network) / steps,
-        "share_outside": rank_slice,
+        "share_outside": share,
     }
 
 
@@ -65,12 +65,12 @@ def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, f
     steps = 2 if options.quick else options.steps
     with tempfile.TemporaryDirectory() as folder:
         setting = BenchConfig(network, options.batch, str(options.device), options.threads, steps=steps, folder=folder)
-        contenders = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
+        processes = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
     return {
         "network": asdict(network),
         "steps": steps,
-        "contenders": rates(contenders, "walk", setting.batch, steps, peak),
-        "outside": [outside(c) for c in contenders if "network" in c.seconds],
+        "processes": rates(processes, "trajectory", setting.batch, steps, peak),
+        "outside": [outside(c) for c in processes if "network" in c.seconds],
         "differences": {title: of_trajectory(setting, fast) for title, fast in faster(setting, options.quick).items()},
     }
 
@@ -82,7 +82,7 @@ def summary(networks: list[dict[str, Any]]) -> str:
         pixels = f"{net['network']['image_size']} pixels"
         loops = [
             (
-                f"{o['contender']}, {pixels}",
+                f"{o['process']}, {pixels}",
                 f"{o['loop_ms']:.2f}",
                 f"{o['network_ms']:.2f}",
                 f"{o['share_outside']:.1%}",
@@ -94,14 +94,14 @@ def summary(networks: list[dict[str, Any]]) -> str:
             for title, values in net["differences"].items()
         ]
         title = f"{net['steps']} steps, {pixels}"
-        texts += [rate_table(title, net["contenders"]), table(OUTSIDE, loops), table(APART, apart)]
+        texts += [rate_table(title, net["processes"]), table(OUTSIDE, loops), table(APART, apart)]
     return "\n\n".join(texts)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure every network, print the tables and write them as JSON."""
     command = parser("Time sampling beside diffusers.", "sampling")
-    command.add_argument("--rounds", type=int, default=5, help="turns of each contender")
+    command.add_argument("--rounds", type=int, default=5, help="turns of each process")
     command.add_argument("--batch", type=int, default=8, help="number of images that are sampled together")
     command.add_argument("--steps", type=int, default=10, help="number of sampling steps")
     compare(command, measured, summary, argv)

@@ -26,7 +26,7 @@ def ours(setting: BenchConfig) -> Workloads:
     x_T, times = noise(setting), spaced_timesteps(1000, setting.steps)
     generator = torch.Generator(setting.device).manual_seed(0)
 
-    def walk(n: int) -> None:
+    def sample_all(n: int) -> None:
         for _ in range(n):
             sample(R, DDPM(), x_T, x_T, times, generator)
 
@@ -36,7 +36,7 @@ def ours(setting: BenchConfig) -> Workloads:
             for t in times[:-1]:
                 R(x_T, expand_level(t, x_T))
 
-    return Workloads(R.net, {"walk": walk, "network": network})
+    return Workloads(R.net, {"trajectory": sample_all, "network": network})
 
 
 def diffusers_pipeline(setting: BenchConfig) -> Workloads:
@@ -48,9 +48,9 @@ def diffusers_pipeline(setting: BenchConfig) -> Workloads:
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator(setting.device).manual_seed(0)
 
-    def walk(n: int) -> None:
+    def sample_all(n: int) -> None:
         with autocast(torch.device(setting.device), setting.precision):
             for _ in range(n):
                 pipeline(setting.batch, generator, num_inference_steps=setting.steps, output_type="np")
 
-    return Workloads(unet, {"walk": walk})
+    return Workloads(unet, {"trajectory": sample_all})

@@ -1,4 +1,4 @@
-"""Rates of contenders: images and operations a second, beside each other and beside the machine's peak."""
+"""Throughput of the processes: images and operations a second, beside each other and beside the machine's peak."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def peaks(device: torch.device, quick: bool) -> dict[str, float]:
 
 
 def rates(
-    contenders: Sequence[BenchProcess], work: str, images: int, passes: int, peak: dict[str, float]
+    processes: Sequence[BenchProcess], work: str, images: int, passes: int, peak: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """Return a row for each contender.
+    """Return a row for each process.
 
     Args:
-        contenders: measured ones.
+        processes: measured ones.
         work: the kind of work that counts.
         images: number of images of one repetition.
         passes: forward passes that an image costs, in operations.
         peak: see `peaks`.
     """
-    plain = {c.plan.title: median(c.seconds[work]) for c in contenders if c.plan.title.endswith(", float32")}
+    plain = {c.plan.title: median(c.seconds[work]) for c in processes if c.plan.title.endswith(", float32")}
     rows = []
-    for c in contenders:
+    for c in processes:
         s, setting = c.seconds[work], c.plan.setting
         speed = c.flops * passes * images / median(s)
         rows.append(
             {
-                "contender": c.plan.title,
+                "process": c.plan.title,
                 "images_per_s": images / median(s),
                 "range": [images / max(s), images / min(s)],
                 "rounds": len(s),
@@ -68,7 +68,7 @@ def rate_table(title: str, rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a table under a title."""
     cells = [
         (
-            row["contender"],
+            row["process"],
             f"{row['images_per_s']:.2f}",
             "{:.2f}..{:.2f}".format(*row["range"]),
             *(f"{times:.2f}" for times in row["times"].values()),

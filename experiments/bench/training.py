@@ -2,8 +2,8 @@
 
     python experiments/bench/training.py [--out FILE] [--rounds N] [--batch N] [--threads N] [--device cpu] [--quick]
 
-Every contender (`experiments.bench.training_backends`) has a process of its own; they take their steps in turn, and
-the median round counts. Columns: images a second, with the range over the rounds; how many times that is of each other
+Every library (`experiments.bench.training_backends`) has a process of its own; they take their steps in turn, and the
+median round counts. Columns: images a second, with the range over the rounds; how many times that is of each other
 library in float32; operations of a forward pass, which are matched, and parameters; operations a second (a step is
 three forward passes) and their share of the largest matrix product's in the same precision, measured in this run;
 memory, by which the process grew, compiler included; seconds until everything had run once.
@@ -39,7 +39,7 @@ APART = ("difference", "loss", "loss apart", "gradient, relative", "largest", "m
 
 
 def plans(setting: BenchConfig, quick: bool) -> list[BenchCase]:
-    """Return the contenders that are installed."""
+    """Return the cases whose libraries are installed."""
     low = replace(setting, precision="bfloat16")
     made = [
         *versions(ours, setting, quick),
@@ -56,10 +56,10 @@ def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, f
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         setting = BenchConfig(network, options.batch, str(options.device), options.threads, folder=folder)
         write_pictures(setting, folder)
-        contenders = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
+        processes = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
     return {
         "network": asdict(network),
-        "contenders": rates(contenders, "step", setting.batch, 3, peak),
+        "processes": rates(processes, "step", setting.batch, 3, peak),
         "differences": {title: of_step(setting, fast) for title, fast in faster(setting, options.quick).items()},
     }
 
@@ -73,14 +73,14 @@ def summary(networks: list[dict[str, Any]]) -> str:
             (f"{title}, {side} pixels", *(f"{v:.1e}" if k != "loss" else f"{v:.4f}" for k, v in apart.items()))
             for title, apart in net["differences"].items()
         ]
-        texts += [rate_table(f"training, {side} pixels", net["contenders"]), table(APART, rows)]
+        texts += [rate_table(f"training, {side} pixels", net["processes"]), table(APART, rows)]
     return "\n\n".join(texts)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure every network, print the tables and write them as JSON."""
     command = parser("Time training steps beside other libraries.", "training")
-    command.add_argument("--rounds", type=int, default=7, help="turns of each contender")
+    command.add_argument("--rounds", type=int, default=7, help="turns of each process")
     command.add_argument("--batch", type=int, default=16, help="images a step; lucidrains takes no fewer than 16")
     compare(command, measured, summary, argv)
 

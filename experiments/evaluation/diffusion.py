@@ -1,4 +1,4 @@
-"""A study of a diffusion model: samples by several samplers, on their way and at the end, and the variational bound."""
+"""Evaluation of a diffusion model: samples of several samplers, trajectories, and the variational bound."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Classes(NamedTuple):
 
 
 class DiffusionEvaluator:
-    """A trained model and unseen images of its kind.
+    """Measures and draws the samples of a trained model, beside unseen images of its kind.
 
     The samples of a conditional model are as many of each class as of any other, to within one, class by class.
 
@@ -144,7 +144,7 @@ class DiffusionEvaluator:
     def bound(self, n: int, times: int | None) -> dict[str, Any]:
         """Return the means over n unseen images of the bound and its terms, in bits per dimension.
 
-        A conditional model is told the classes of the images, so that it is the bound of images of known class.
+        A conditional model is given the classes of the images: it is then the bound of images of known class.
 
         Args:
             n: number of images.

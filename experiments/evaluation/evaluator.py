@@ -205,7 +205,7 @@ class Evaluator:
     def summarize(
         self, rows: Mapping[str, Rows], reference: Rows | None = None, baseline: str | None = None
     ) -> Evaluation:
-        """Return the table that rows of `observe` or of accumulators amount to.
+        """Return the table of sets, from their rows as `observe` and accumulators return them.
 
         Raises:
             ValueError: for an unknown baseline.

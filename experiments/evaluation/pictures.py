@@ -51,7 +51,7 @@ class PictureOptions:
             exceeds for whole pictures.
         seed: seed of what is random about the degradation, of samplers, and of the intervals.
         baseline: another restorer of the same degradation, which restores the pictures too, without tiles.
-        noise_model: a restorer of Gaussian noise that restores the pictures too, told what was done to them.
+        noise_model: a restorer of Gaussian noise that restores the pictures, too, with the degradation known.
         find_severity: whether R also restores them from a severity that it finds by itself.
     """
 
@@ -109,9 +109,9 @@ def _restored(R: BaseRestorer, x0: Tensor, severity: int, number: int, options: 
     x_t, own = x_t.clone(), RestoreOptions(tile_size=options.tile_size)  # a tensor that autograd knows
     if options.noise_model is not None:
         noise = INPUT_NOISE[options.input_precision]
-        told = RestoreOptions(tile_size=options.tile_size, degradation=D, z=z, noise=noise)
+        known = RestoreOptions(tile_size=options.tile_size, degradation=D, z=z, noise=noise)
         generator = seeded_generator(x0.device, options.seed, "sampled", number)
-        found = restore_image(options.noise_model, x_t, severity, options=told, generator=generator)
+        found = restore_image(options.noise_model, x_t, severity, options=known, generator=generator)
         restored["noise model"] = found.image
     if options.find_severity:
         generator = seeded_generator(x0.device, options.seed, "severity", number)

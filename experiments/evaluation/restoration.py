@@ -1,4 +1,4 @@
-"""A study of a restoration: what a trained restorer makes of spoiled images whose truth is known."""
+"""Evaluation of a restorer on degraded images whose truth is known: measurements and pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLERS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algo
 
 
 class RestorationEvaluator:
-    """A trained restorer, unseen images, and what becomes of them at severity T and back.
+    """Measures and draws how a trained restorer restores unseen images from severity T.
 
     Args:
         R: the restorer.

@@ -1,4 +1,4 @@
-"""A study of two sets: what a trained restorer of one makes of the other, measured and drawn."""
+"""Evaluation of a translation between two sets: images of one set made from those of the other, measured and shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Sets(NamedTuple):
 
 
 class TranslationEvaluator:
-    """A trained restorer, the set it restores, the set it starts from, and what one asks of them.
+    """Measures and draws how a trained restorer turns images of one set into images of the other.
 
     Args:
         R: the trained restorer; its degradation is used with partners from `sets.unseen_other`.
@@ -110,14 +110,14 @@ class TranslationEvaluator:
         times = self.times(self.D.T)
         shown = [times[k] for k in spaced_levels(len(times) - 1, 9)]
         predicted = direct(self.R, starts, self.D.T)
-        walks = {name: self.visited(name, starts) for name in TRANSLATION_SAMPLERS}
+        states = {name: self.visited(name, starts) for name in TRANSLATION_SAMPLERS}
         rows = []
         for i, start in enumerate(starts):
             rows.append(
                 SeverityRow("direct", "R(x_T, T)", torch.stack([start, predicted[i]]), [f"t = {self.D.T}", "t = 0"])
             )
-            for name, walk in walks.items():
-                panels = torch.stack([walk[t][i] for t in shown])
+            for name, visited in states.items():
+                panels = torch.stack([visited[t][i] for t in shown])
                 rows.append(SeverityRow(*TRANSLATION_SAMPLERS[name], panels, [f"t = {t}" for t in shown]))
         return save_rows(path, rows, 128)
 

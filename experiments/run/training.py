@@ -42,7 +42,7 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
         started at the same time has taken that number.
 
     Raises:
-        UsageError: for anything that the user can mend.
+        UsageError: for anything that the user can correct.
         KeyboardInterrupt: when interrupted, with everything saved.
     """
     device = config.torch_device()

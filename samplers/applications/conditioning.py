@@ -1,6 +1,6 @@
 """Restoration of a picture by a restorer that was trained on another degradation: `restore.conditioned` on a picture.
 
-    y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation, or a mask of one's own
+    y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation, or a mask
     x_T = D(v, T, z)                   the start, with D what R undoes, z as D draws it, v = D_y.invert(y) or y
 
 and any sampler goes from there to 0 around `Conditioned(R, measurement, rule)`. R may work in tiles: D_y is applied to
@@ -127,13 +127,13 @@ def sample_conditioned(
     m = m._replace(y=reflect_pad(m.y, *(-side % stride for side in (H, W))))
     conditioned = Conditioned(R, m, rule)
     # Outside inference mode, so that tables which autograd will need are made as ordinary tensors.
-    guess = m.degradation.invert(m.y, m.t, m.z, m.noise) if m.degradation.affine else m.y
-    m.degradation(guess, m.t, m.z)
+    inverse = m.degradation.invert(m.y, m.t, m.z, m.noise) if m.degradation.affine else m.y
+    m.degradation(inverse, m.t, m.z)
     if m.degradation == D:
         start, x_T, z = int(m.t[0]), m.y, m.z
     else:
         z = D.draw(m.y, generator)
-        start, x_T = D.T, D(guess.clamp(-1, 1), expand_level(D.T, m.y), z)
+        start, x_T = D.T, D(inverse.clamp(-1, 1), expand_level(D.T, m.y), z)
     if sampler is None:
         sampler = SAMPLER if D.gaussian else Algorithm2()
     timesteps = spaced_timesteps(start, min(STEPS if steps is None else operator.index(steps), start))

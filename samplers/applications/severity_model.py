@@ -9,13 +9,13 @@ features, interpolated linearly between the knots,
 
     log p(x | t) = power * log N(phi(x); mu_t, C_t)
 
-A normal distribution fitted to some dozens of pictures at a few severities promises too much: the tails of phi are
-heavier, C_t is itself an estimate, and mu_t is not linear between knots. The power corrects this. It is measured on the
-reference pictures at severities spread evenly over 0..T: each picture is scored by mu_t and C_t of the others (cross
-validation), and the power is the largest at which the 90 % interval holds the true severity for 90 % of them. This is
-conformal prediction with the nested sets of one parameter (Vovk et al., "Algorithmic learning in a random world", 2005;
-Gupta et al., "Nested conformal prediction and quantile out-of-bag ensemble methods", Pattern Recognition 127, 2022), so
-the promise holds on average over severities and pictures, also where phi is not normal.
+A normal distribution fitted to some dozens of pictures at a few severities gives intervals that are too short: the
+tails of phi are heavier, C_t is itself an estimate, and mu_t is not linear between knots. The power corrects this. It
+is measured on the reference pictures at severities spread evenly over 0..T: each picture is scored by mu_t and C_t of
+the others (cross validation), and the power is the largest at which the 90 % interval holds the true severity for 90 %
+of them. This is conformal prediction with the nested sets of one parameter (Vovk et al., "Algorithmic learning in a
+random world", 2005; Gupta et al., "Nested conformal prediction and quantile out-of-bag ensemble methods", Pattern
+Recognition 127, 2022), so it holds on average over severities and pictures, also where phi is not normal.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def calibrated(simulated: Simulated) -> Likelihood:
         own = fold == k
         scores.append(_normal(knots, at_knots[:, ~own]).scores(held_out[:, own].flatten(0, 1)))
         truth.append(levels[:, own].flatten())
-    return _normal(knots, at_knots)._replace(power=_honest(torch.cat(scores), torch.cat(truth), len(fold)))
+    return _normal(knots, at_knots)._replace(power=_calibrated_power(torch.cat(scores), torch.cat(truth), len(fold)))
 
 
 def interpolated(knots: Tensor, values: Tensor, levels: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _normal(knots: Tensor, found: Tensor) -> Likelihood:
     return Likelihood(mu, torch.linalg.cholesky(C))
 
 
-def _honest(scores: Tensor, truth: Tensor, pictures: int) -> float:
+def _calibrated_power(scores: Tensor, truth: Tensor, pictures: int) -> float:
     """Return the largest power at which intervals hold `truth` (n,) for 90 % of the pictures with `scores` (n, T + 1).
 
     Where no power does, as where most of the pictures are alike at all severities, it is the one that holds most.

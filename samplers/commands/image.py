@@ -42,7 +42,7 @@ class ImageOptions(RestorationOptions):
             option: name of the option that named it, for messages.
 
         Raises:
-            UsageError: for anything that the user can mend.
+            UsageError: for anything that the user can correct.
         """
         work = self.load_work()
         picture = opened(path, option)

@@ -13,8 +13,8 @@ what D makes of an image, the restorer meets what it was trained on, and z is th
 
 Each may add a Gaussian jitter of standard deviation sigma to x_T, the "broken symmetry" of Bansal et al. (arXiv
 2208.09392, 2022, section 5), who take 0.002. z knows about it: it is estimated again from the jittered x_T, so wherever
-the degradation can be solved for z (noise, interpolation) a walk with fixed z stays on its own trajectory; where it
-cannot, only x_T carries the jitter.
+the degradation can be solved for z (noise, interpolation) Algorithm 2 with fixed z starts on its own trajectory; where
+it cannot, only x_T carries the jitter.
 
 A prior is saved with a model by its name and JSON arguments, and rebuilt from them together with runtime objects: D, a
 source of images, a device.

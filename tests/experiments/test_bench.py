@@ -36,11 +36,11 @@ def test_every_case_is_measured_and_both_sides_agree(tmp_path, capsys):
     ("bench", "rival", "package"),
     [(training, "lucidrains", "denoising_diffusion_pytorch"), (sampling, "diffusers", "diffusers")],
 )
-def test_contenders_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
+def test_processes_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
     out = tmp_path / "result.json"
     bench.main(["--quick", "--threads", str(torch.get_num_threads()), "--out", str(out)])
     (net,) = json.loads(out.read_text())["networks"]
-    rows = {row["contender"]: row for row in net["contenders"]}
+    rows = {row["process"]: row for row in net["processes"]}
     assert "ours, float32" in rows
     assert (f"{rival}, float32" in rows) == bool(find_spec(package))
     for title, row in rows.items():
@@ -48,7 +48,7 @@ def test_contenders_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
         assert 0 < row["of_peak"] < 2
         assert row["peak_mib"] > 0
         assert rows["ours, float32"]["forward_flops"] == pytest.approx(row["forward_flops"], rel=0.15), title
-    assert [row["contender"] for row in net.get("outside", [])] == ["ours, float32"] * (bench is sampling)
+    assert [row["process"] for row in net.get("outside", [])] == ["ours, float32"] * (bench is sampling)
     for no_sync in net["differences"].values():
         assert all(value > 0 for value in no_sync.values())
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
@@ -85,7 +85,7 @@ def test_operations_are_those_counted_by_hand(side):
     assert matched(lambda width: Untimed(nn.Conv2d(3, width, 1)), 2 * 3 * 19 * side**2, 3, side) == 20
 
 
-def test_a_contender_that_fails_says_why():
+def test_a_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"odd one failed:(.|\n)*ZeroDivisionError"):
         interleaved([BenchCase("odd one", broken, BenchConfig(UNetConfig(), 1))], 1)
 

@@ -31,7 +31,7 @@ from samplers import (
 SIZE = 8
 faces = DrawnFaces(SIZE)
 TO_MEAN = {"T": 4, "kernel_size": 5, "padding_mode": "circular", "mean_at_T": True}
-NAMES = {"grid.png", "trajectories.png", "walks.gif", "starts.png", "metrics.json", "prior.json"}
+NAMES = {"grid.png", "trajectories.png", "trajectories.gif", "starts.png", "metrics.json", "prior.json"}
 
 
 def model(D):
@@ -88,9 +88,9 @@ def test_from_blur_with_a_fitted_color(blurred, capsys):
     alike = metrics["diversity_from_one_start"]
     assert alike["0.0"] == 0 < 0.01 < alike["0.1"]
     assert metrics["prior_report"]["floor"] < 0.1
-    with Image.open(folder / "grid.png") as grid, Image.open(folder / "walks.gif") as walks:
+    with Image.open(folder / "grid.png") as grid, Image.open(folder / "trajectories.gif") as film:
         assert grid.size[0] > 2 * 96
-        assert walks.format == "GIF"
+        assert film.format == "GIF"
     printed = capsys.readouterr().out
     assert "pairwise RMSE from one start: 0.000 with jitter 0, " in printed
     assert "prior low_resolution:" in printed

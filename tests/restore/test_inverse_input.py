@@ -178,8 +178,8 @@ def test_tiles_of_a_convolutional_network_are_the_whole_image():
     ("name", "arguments", "message"),
     [
         ("snow", {}, "needs a linear inverse, and 'snow' is not affine; use inverse_input=None"),
-        ("gaussian_noise", {}, "R(x_t, t) is not told the z that it draws"),
-        ("inpaint", {"center": "random"}, "R(x_t, t) is not told the z that it draws"),
+        ("gaussian_noise", {}, "R(x_t, t) does not know its z"),
+        ("inpaint", {"center": "random"}, "R(x_t, t) does not know its z"),
     ],
 )
 def test_degradations_without_a_known_inverse_are_refused(name, arguments, message):

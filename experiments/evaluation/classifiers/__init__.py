@@ -1,1 +1,1 @@
-"""Image classifiers, whose features and recognition rates measure generated images, and those that come along."""
+"""Image classifiers, whose features and recognition rates measure generated images; one of digits is included."""

@@ -1,4 +1,4 @@
-"""Classifiers in folders without executable content, by path or by the name of one that comes along.
+"""Classifiers in folders without executable content, by path or by the name of an included one.
 
 classifier.json      the configuration, the names of the classes, and how it was trained
 weights.safetensors  the weights in float16
@@ -36,7 +36,7 @@ class TrainedClassifier(NamedTuple):
 
 
 def classifier_names() -> tuple[str, ...]:
-    """Return the names of the classifiers that come along, in alphabetical order.
+    """Return the names of the included classifiers, in alphabetical order.
 
     >>> "mnist" in classifier_names()
     True
@@ -71,7 +71,7 @@ def load_classifier(source: str | Path) -> TrainedClassifier:
     """Return a classifier in float32 on the CPU.
 
     Args:
-        source: the name of one that comes along, or a folder that `save_classifier` wrote.
+        source: the name of an included one, or a folder that `save_classifier` wrote.
 
     Raises:
         FileNotFoundError: if there is neither.

@@ -5,7 +5,7 @@
     efficientnet_lite0   1280 features and 1000 ImageNet logits of EfficientNet-Lite0 (Tan and Le, 2019); its weights
                          come with the extra `features`, so it needs no download
     thumbnail            the pixels of 8 x 8 thumbnails: color and coarse shape only, no network
-    mnist_classifier     128 features and 10 class logits of the classifier of digits that comes along
+    mnist_classifier     128 features and 10 class logits of the included classifier of digits
     classifier           one that experiments/classifier.py trained, `classifier:folder=runs/classifier`
     any network          `Classifier(net, name)`
     any function         `FunctionFeatures(function, name)`

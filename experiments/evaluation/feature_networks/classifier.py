@@ -68,17 +68,17 @@ _load = functools.cache(load_classifier)
 
 @FEATURE_NETWORKS.register("mnist_classifier")
 class MNISTClassifier(StoredClassifier):
-    """The classifier of digits of 32 pixels that comes along."""
+    """The included classifier of digits of 32 pixels."""
 
     @property
     def source(self) -> str:
-        """The name of the one that comes along."""
+        """The name of the included one."""
         return "mnist"
 
 
 @FEATURE_NETWORKS.register("classifier")
 class OwnClassifier(StoredClassifier):
-    """A classifier of one's own.
+    """A classifier that experiments/classifier.py trained.
 
     Args:
         folder: folder that experiments/classifier.py wrote.

@@ -42,7 +42,7 @@ def cached_weights(file: str, weights: str | None, user: str) -> Path:
 
     Args:
         file: name of the file in torch's cache of checkpoints.
-        weights: a path of one's own, or None for the cache.
+        weights: path of the file; None for torch's cache.
         user: name of the part that needs the weights, for the message.
 
     Raises:

@@ -70,7 +70,7 @@ class Metric(Serializable):
         raise NotImplementedError(f"{type(self).__name__} does not define observe(x, other)")
 
     def compute(self, rows: Tensor, reference: Tensor | None = None) -> float:
-        """Return the number that rows (n, K), and those of a reference set, amount to."""
+        """Return the value of the metric, from rows (n, K) and, where it needs them, those of a reference set."""
         raise NotImplementedError(f"{type(self).__name__} does not define compute(rows, reference)")
 
     def interval(self, rows: Tensor, reference: Tensor | None = None, seed: int = 0) -> Interval | None:
@@ -101,7 +101,7 @@ class PairedMetric(Metric):
         raise NotImplementedError(f"{type(self).__name__} does not define per_image(x, truth)")
 
     def reduce(self, values: Tensor) -> Tensor:
-        """Return the number that (..., n) numbers of images amount to, (...)."""
+        """Return the value (...) of the set, from (..., n) numbers of its images."""
         return values.mean(-1)
 
     def observe(self, x: Tensor, other: Tensor | None) -> Tensor:
