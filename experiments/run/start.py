@@ -28,7 +28,7 @@ def start_run(
         description: the text at the top of `--help`.
 
     Raises:
-        UsageError: for anything that the user can mend.
+        UsageError: for anything that the user can correct.
     """
     config, explicit = parse(model, presets, argv, f"{program}.py", description)
     folder = choose_folder(config, program)
