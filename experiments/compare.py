@@ -177,7 +177,7 @@ def main(argv: Sequence[str]) -> None:
     from experiments.evaluation.accumulate import tensor_sha256
     from experiments.evaluation.evaluator import Evaluation
     from experiments.evaluation.tables import render_evaluation
-    from experiments.report.comparison import comparison_page
+    from experiments.report.comparison_page import comparison_page
     from experiments.report.page import write_report
     from experiments.run.environment import describe_environment
 

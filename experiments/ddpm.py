@@ -84,104 +84,41 @@ class Config(TrainerOptions, DiffusionOptions):
 
 
 HO: dict[str, Any] = {
-    **{"loss": "l2", "lr_schedule": "constant", "max_grad_norm": None, "flip": None, "oversize": 1.0},
-    **{
-        "ema_decay": 0.9999,
-        "ema_every": 1,
-        "ema_start": 0,
-        "size": 32,
-        "patch_size": 1,
-        "dropout": 0.1,
-        "norm_groups": 32,
-    },
-    **{"log_every": 100, "save_every": 1000},
-}
+    "loss": "l2", "lr_schedule": "constant", "max_grad_norm": None, "flip": None, "oversize": 1.0,
+    "ema_decay": 0.9999, "ema_every": 1, "ema_start": 0, "size": 32, "patch_size": 1, "dropout": 0.1,
+    "norm_groups": 32, "log_every": 100, "save_every": 1000,
+}  # fmt: skip
 PRESETS: dict[str, Mapping[str, Any]] = {
     "demo": {
-        **{
-            "size": 32,
-            "model_channels": 48,
-            "channel_mult": (1, 2),
-            "patch_size": 2,
-            "attention_resolutions": (8,),
-            "steps": 1500,
-        },
-        **{"batch_size": 32, "loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8},
+        "size": 32, "model_channels": 48, "channel_mult": (1, 2), "patch_size": 2, "attention_resolutions": (8,),
+        "steps": 1500, "batch_size": 32, "loss": "l2", "ema_decay": 0.995, "samples": 16, "bound_images": 8,
     },
     # A UNet of the same resolutions and attention as the tutorial's, which has 64 to 512 channels.
     "mnist": {
-        **{
-            **HO,
-            "data": "mnist",
-            "resize": "pad",
-            "model_channels": 64,
-            "channel_mult": (1, 2, 4, 8),
-            "num_res_blocks": 2,
-        },
-        **{
-            "attention_resolutions": (16,),
-            "num_heads": 8,
-            "optimizer": "adam:lr=2e-5",
-            "batch_size": 64,
-            "steps": 70_312,
-        },
+        **HO, "data": "mnist", "resize": "pad", "model_channels": 64, "channel_mult": (1, 2, 4, 8),
+        "num_res_blocks": 2, "attention_resolutions": (16,), "num_heads": 8, "optimizer": "adam:lr=2e-5",
+        "batch_size": 64, "steps": 70_312,
     },
     # About an hour of one CPU core, at 100 images a second: patches of 2 pixels, and a rate that falls at the end.
     "mnist-small": {
-        **{
-            **HO,
-            "data": "mnist",
-            "resize": "pad",
-            "patch_size": 2,
-            "model_channels": 48,
-            "channel_mult": (1, 2, 2),
-            "num_res_blocks": 1,
-            "attention_resolutions": (8,),
-            "num_heads": 4,
-            "norm_groups": 8,
-            "dropout": 0.0,
-        },
-        **{
-            "optimizer": "adam:lr=1e-3",
-            "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25",
-            "max_grad_norm": 1.0,
-            "batch_size": 32,
-            "steps": 11_000,
-        },
-        **{"ema_decay": 0.999, "ema_start": 100, "precision": "bfloat16", "save_every": 500, "bound_images": 16},
+        **HO, "data": "mnist", "resize": "pad", "patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 2),
+        "num_res_blocks": 1, "attention_resolutions": (8,), "num_heads": 4, "norm_groups": 8, "dropout": 0.0,
+        "optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25",
+        "max_grad_norm": 1.0, "batch_size": 32, "steps": 11_000, "ema_decay": 0.999, "ema_start": 100,
+        "precision": "bfloat16", "save_every": 500, "bound_images": 16,
     },
     "cifar10": {
-        **{
-            **HO,
-            "data": "cifar10",
-            "flip": True,
-            "model_channels": 128,
-            "channel_mult": (1, 2, 2, 2),
-            "num_res_blocks": 2,
-        },
-        **{
-            "attention_resolutions": (16,),
-            "num_heads": 1,
-            "optimizer": "adam:lr=2e-4",
-            "lr_schedule": "constant:warmup=5000",
-        },
-        **{"max_grad_norm": 1.0, "batch_size": 128, "steps": 800_000},
+        **HO, "data": "cifar10", "flip": True, "model_channels": 128, "channel_mult": (1, 2, 2, 2),
+        "num_res_blocks": 2, "attention_resolutions": (16,), "num_heads": 1, "optimizer": "adam:lr=2e-4",
+        "lr_schedule": "constant:warmup=5000", "max_grad_norm": 1.0, "batch_size": 128, "steps": 800_000,
     },
-}
+}  # fmt: skip
 QUICK: dict[str, Any] = {
-    **{
-        "model_channels": 32,
-        "channel_mult": (1, 2, 2),
-        "num_res_blocks": 1,
-        "attention_resolutions": (8,),
-        "num_heads": 4,
-        "norm_groups": 8,
-        "dropout": 0.0,
-    },
-    **{"optimizer": "adam:lr=1e-3", "lr_schedule": "cosine:warmup=100", "max_grad_norm": 1.0, "batch_size": 64},
-    **{"steps": 5000, "ema_decay": 0.999},
-    **{"precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8},
-}
+    "model_channels": 32, "channel_mult": (1, 2, 2), "num_res_blocks": 1, "attention_resolutions": (8,),
+    "num_heads": 4, "norm_groups": 8, "dropout": 0.0, "optimizer": "adam:lr=1e-3",
+    "lr_schedule": "cosine:warmup=100", "max_grad_norm": 1.0, "batch_size": 64, "steps": 5000, "ema_decay": 0.999,
+    "precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:

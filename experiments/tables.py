@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from experiments.evaluation.evaluator import Evaluation, Evaluator
     from experiments.evaluation.patterns import PatternResult
     from experiments.evaluation.reproduction import Measurement
-    from experiments.report.tables import MeasuredTask
+    from experiments.report.paper_tables import MeasuredTask
 
 __all__ = ["Config", "main"]
 
@@ -183,7 +183,7 @@ def run_task(name: str, task: TaskConfig, data: Datasets, folder: Path, evaluato
 def finished(folder: Path) -> MeasuredTask | None:
     """Return what a finished task measured, or None if it is not finished."""
     from experiments.evaluation.reproduction import load_measurement
-    from experiments.report.tables import MeasuredTask
+    from experiments.report.paper_tables import MeasuredTask
 
     if not (folder / "measured.json").is_file():
         return None
@@ -241,7 +241,7 @@ def main(argv: Sequence[str]) -> None:
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     from experiments.evaluation.evaluator import Evaluator
     from experiments.report.page import write_report
-    from experiments.report.tables import patterns_text, tables_page, task_text
+    from experiments.report.paper_tables import patterns_text, tables_page, task_text
     from experiments.run.environment import describe_environment
     from restore.distributed import get_world_size
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
-from experiments.bench.comparison import compare, faster, installed, versions
+from experiments.bench.library_comparison import compare, faster, installed, versions
 from experiments.bench.precision_error import of_trajectory
 from experiments.bench.process import BenchCase, BenchConfig, BenchProcess, interleaved
 from experiments.bench.report import parser, table

@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import asdict, replace
 from typing import Any
 
-from experiments.bench.comparison import compare, faster, installed, versions
+from experiments.bench.library_comparison import compare, faster, installed, versions
 from experiments.bench.precision_error import of_step
 from experiments.bench.process import BenchCase, BenchConfig, interleaved
 from experiments.bench.report import parser, table

@@ -184,8 +184,11 @@ class TrainOptions(Options):
         from restore.weightings import WEIGHTINGS
 
         registries: dict[str, Registry[Any]] = {
-            **{"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "loss": LOSSES},
-            **{"timesteps": TIMESTEPS, "weighting": WEIGHTINGS},
+            "optimizer": OPTIMIZERS,
+            "lr_schedule": LR_SCHEDULES,
+            "loss": LOSSES,
+            "timesteps": TIMESTEPS,
+            "weighting": WEIGHTINGS,
         }
         return {name: make_component(registry, getattr(self, name), name) for name, registry in registries.items()}
 

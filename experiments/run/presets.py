@@ -34,32 +34,17 @@ __all__ = ["DEMO", "LABELED_DIGITS", "PAPER_NETWORK", "PAPER_TRAINING", "PRESETS
 Values = Mapping[str, Any]
 
 PAPER_TRAINING: Values = {
-    **{
-        "loss": "l1",
-        "steps": 700_000,
-        "batch_size": 64,
-        "micro_batch_size": 32,
-        "optimizer": "adam:lr=2e-5",
-        "lr_schedule": "constant",
-    },
-    **{"max_grad_norm": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000},
-    **{"eval_images": 1000, "log_every": 100, "save_every": 1000},
-}
+    "loss": "l1", "steps": 700_000, "batch_size": 64, "micro_batch_size": 32, "optimizer": "adam:lr=2e-5",
+    "lr_schedule": "constant", "max_grad_norm": None, "ema_decay": 0.995, "ema_every": 10, "ema_start": 2000,
+    "eval_images": 1000, "log_every": 100, "save_every": 1000,
+}  # fmt: skip
 PAPER_NETWORK: Values = {
-    "model_channels": 64,
-    "channel_mult": (1, 2, 4, 8),
-    "num_res_blocks": 2,
-    "attention_resolutions": (16,),
-    "patch_size": 1,
-    "norm_groups": 32,
-}
+    "model_channels": 64, "channel_mult": (1, 2, 4, 8), "num_res_blocks": 2, "attention_resolutions": (16,),
+    "patch_size": 1, "norm_groups": 32,
+}  # fmt: skip
 DDPM_UNET: Values = {
-    **PAPER_NETWORK,
-    "model_channels": 128,
-    "channel_mult": (1, 2, 2, 2),
-    "num_heads": 1,
-    "dropout": 0.1,
-}
+    **PAPER_NETWORK, "model_channels": 128, "channel_mult": (1, 2, 2, 2), "num_heads": 1, "dropout": 0.1,
+}  # fmt: skip
 
 # MNIST with its classes, and a border of two black pixels, which makes its pictures 32 pixels wide.
 LABELED_DIGITS: Values = {"data": "mnist", "resize": "pad", "oversize": 1.0, "labels": "folders"}
@@ -68,16 +53,16 @@ CIFAR10: Values = {**PAPER_TRAINING, **DDPM_UNET, "data": "cifar10", "size": 32}
 CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 128}
 
 PHOTO: Values = {
-    **{"data": "photographs", "size": 64, "resize": "none", "flip": True, "rotate": True, "channels": "3"},
-    **{"model_channels": 64, "channel_mult": (1, 2), "num_res_blocks": 2, "attention_resolutions": (), "num_heads": 1},
-    **{"norm_groups": 8, "patch_size": 2, "loss": "l1", "steps": 20_000, "batch_size": 16, "precision": "bfloat16"},
-    **{"optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=300,decay=0.2", "max_grad_norm": 1.0},
-    **{"ema_decay": 0.999, "ema_every": 1, "ema_start": 300, "log_every": 50, "save_every": 250, "sample_steps": 5},
-}
+    "data": "photographs", "size": 64, "resize": "none", "flip": True, "rotate": True, "channels": "3",
+    "model_channels": 64, "channel_mult": (1, 2), "num_res_blocks": 2, "attention_resolutions": (), "num_heads": 1,
+    "norm_groups": 8, "patch_size": 2, "loss": "l1", "steps": 20_000, "batch_size": 16, "precision": "bfloat16",
+    "optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=300,decay=0.2", "max_grad_norm": 1.0,
+    "ema_decay": 0.999, "ema_every": 1, "ema_start": 300, "log_every": 50, "save_every": 250, "sample_steps": 5,
+}  # fmt: skip
 PHOTO_NOISE: Values = {"T": 75, "schedule": {"name": "linear_sigma", "arguments": {"sigma_max": 150 / 255}}}
 PHOTO_BLUR: Values = {
-    **{"T": 50, "cumulative_sigma": tuple(round(0.08 * t, 2) for t in range(1, 51)), "padding_mode": "symmetric"},
-}
+    "T": 50, "cumulative_sigma": tuple(round(0.08 * t, 2) for t in range(1, 51)), "padding_mode": "symmetric",
+}  # fmt: skip
 
 DIGIT_BLUR: Values = {"T": 20, "sigmas": "constant:sigma=7", "kernel_size": 11, "padding_mode": "circular"}
 TINY_BLUR: Values = {"T": 50, "sigmas": "cifar10", "kernel_size": 11}
@@ -85,8 +70,8 @@ FACE_BLUR: Values = {"T": 200, "sigmas": "exponential:rate=0.01", "kernel_size":
 SMALL_HOLE: Values = {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"}
 FACE_HOLE: Values = {"T": 100, "sigmas": "incremental:step=0.2"}
 TO_MEAN: Values = {
-    **{"T": 300, "sigmas": "exponential:rate=0.01", "kernel_size": 27, "padding_mode": "circular", "mean_at_T": True}
-}
+    "T": 300, "sigmas": "exponential:rate=0.01", "kernel_size": 27, "padding_mode": "circular", "mean_at_T": True,
+}  # fmt: skip
 
 
 def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> Values:
@@ -94,17 +79,10 @@ def _preset(base: Values, degradation: str, arguments: Values, **more: Any) -> V
 
 
 DEMO: Values = {
-    **{
-        "size": 32,
-        "model_channels": 48,
-        "channel_mult": (1, 2),
-        "patch_size": 2,
-        "attention_resolutions": (8,),
-        "steps": 600,
-        "batch_size": 32,
-    },
-    **{"degradation": "blur", "degradation_args": {"T": 20, "sigmas": "cifar10", "kernel_size": 11}},
-}
+    "size": 32, "model_channels": 48, "channel_mult": (1, 2), "patch_size": 2, "attention_resolutions": (8,),
+    "steps": 600, "batch_size": 32, "degradation": "blur",
+    "degradation_args": {"T": 20, "sigmas": "cifar10", "kernel_size": 11},
+}  # fmt: skip
 PRESETS: dict[str, Values] = {
     "mnist-blur": _preset(MNIST, "blur", DIGIT_BLUR),
     "mnist-inpaint": _preset(MNIST, "inpaint", SMALL_HOLE, quantize_input=True),
@@ -130,25 +108,12 @@ PRESETS: dict[str, Values] = {
 }
 
 QUICK: Values = {
-    **{
-        "model_channels": 48,
-        "channel_mult": (1, 2),
-        "num_res_blocks": 2,
-        "num_heads": 4,
-        "norm_groups": 8,
-        "dropout": 0.0,
-    },
-    **{
-        "loss": "l1",
-        "steps": 2000,
-        "batch_size": 32,
-        "micro_batch_size": None,
-        "optimizer": "adam:lr=1e-3",
-        "lr_schedule": "cosine:warmup=50",
-    },
-    **{"max_grad_norm": 1.0, "ema_decay": 0.99, "ema_every": 1, "ema_start": 100, "precision": "bfloat16"},
-    **{"eval_images": 128, "sample_steps": 20, "log_every": 20, "save_every": 250},
-}
+    "model_channels": 48, "channel_mult": (1, 2), "num_res_blocks": 2, "num_heads": 4, "norm_groups": 8,
+    "dropout": 0.0, "loss": "l1", "steps": 2000, "batch_size": 32, "micro_batch_size": None,
+    "optimizer": "adam:lr=1e-3", "lr_schedule": "cosine:warmup=50", "max_grad_norm": 1.0, "ema_decay": 0.99,
+    "ema_every": 1, "ema_start": 100, "precision": "bfloat16", "eval_images": 128, "sample_steps": 20,
+    "log_every": 20, "save_every": 250,
+}  # fmt: skip
 
 
 def shrink(preset: Values) -> Values:
