@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from degrade.files import replace_file
 from experiments.evaluation.feature_networks import FeatureNetwork
 from experiments.evaluation.metrics.base import Metric, check_finite
 from restore.distributed import SingleProcess
@@ -132,8 +133,5 @@ def reference_rows(
     if parts[0].logits is not None:
         rows["logits"] = torch.cat([part.logits.cpu() for part in parts if part.logits is not None]).contiguous()
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        save_file(rows, partial)
-        partial.replace(file)
+        replace_file(file, save(rows))
     return rows

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from degrade import Source
+from degrade.files import replace_file
 from degrade.random import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.accumulate import Rows
@@ -147,11 +148,10 @@ def save_measurement(path: Path, measured: Measurement) -> None:
     tensors = {f"rows/{name}/{key}": v for name, own in measured.rows.items() for key, v in own.items()}
     tensors |= {f"reference//{key}": v for key, v in measured.reference.items()}
     tensors |= {f"pictures/{name}/": v for name, v in measured.pictures.items()}
-    partial = path.with_suffix(".partial")
     # A safetensors file keeps no order: the order of the sets is part of the names.
     order = {name: i for i, name in enumerate(tensors)}
-    save_file({f"{order[name]:03d}/{name}": v.detach().cpu().contiguous() for name, v in tensors.items()}, partial)
-    partial.replace(path)
+    numbered = {f"{order[name]:03d}/{name}": v.detach().cpu().contiguous() for name, v in tensors.items()}
+    replace_file(path, save(numbered))
 
 
 def load_measurement(path: Path) -> Measurement:

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from degrade.command_line import Options, UsageError, validated
+from degrade.files import replace_file
 from experiments.run.options import RunOptions
 
 if TYPE_CHECKING:
     from restore import DatasetInfo, Trainer
 
-__all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_config", "write_json", "write_text"]
+__all__ = ["choose_folder", "create_run_dir", "read_log", "resume_run", "stored_config", "write_json"]
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -196,17 +197,7 @@ def resume_run(folder: Path, training: Trainer, data: DatasetInfo | None = None)
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: under another name, synchronized to disk, then renamed."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    replace_file(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def read_log(path: Path, before: int | None = None) -> list[dict[str, Any]]:

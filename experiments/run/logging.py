@@ -19,8 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from degrade.command_line import UsageError
+from degrade.files import replace_file
 from degrade.optional import require
-from experiments.run.folder import read_log, write_text
+from experiments.run.folder import read_log
 from experiments.run.options import TrainOptions
 from restore import StepStats, Trainer
 
@@ -50,7 +51,8 @@ class TrainingLogger:
         self.writer: Any = None
         if self.reports:
             with _writing(self.path):
-                write_text(self.path, "".join(json.dumps(row) + "\n" for row in read_log(self.path, self.first)))
+                rows = read_log(self.path, self.first)
+                replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
             if options.tensorboard:
                 self.writer = _make_writer(folder / "tensorboard", self.first)
 

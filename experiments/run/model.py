@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import torch
 
 from degrade import get
 from degrade.command_line import UsageError, validated
+from degrade.files import read_json_object
 from experiments.data.datasets import Datasets, load_data, load_examples
 from experiments.data.options import ExampleOptions
 from restore import CheckpointConfig, Restorer, latest, load
@@ -67,7 +67,7 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
         if is_model(checkpoint):  # results are written beside those of runs, not into the installed package
             run = Path("runs") / checkpoint.name
-        stored = _stored(run / "config.json")
+        stored = read_json_object(run / "config.json")
         data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
         other = data.partners if data else None
         if live and other is None:
@@ -79,15 +79,6 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         return Model(load(source.model, device, **runtime), specification, run, data, other)
     except (OSError, ValueError) as error:
         raise UsageError(f"--model {source.model}: {error}") from None
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """Return the configuration of a run, empty if it has none."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _data(

@@ -13,11 +13,13 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
 from degrade.frozen import frozen
 
-__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "fsync_dir", "verify", "write"]
+__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "fsync_dir", "hash_tensors", "verify", "write"]
 
 CHECKSUMS = "checksums.json"
 File = tuple[str, bytes | memoryview]  # name and content
@@ -74,6 +76,19 @@ def fsync_dir(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hash_tensors(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, in hexadecimal digits, of a text and of tensors by name: names and values, in their order.
+
+    >>> hash_tensors("a", {"x": torch.zeros(2)}) == hash_tensors("b", {"x": torch.zeros(2)})
+    False
+    """
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def verify(folder: Path, names: Iterable[str], contents: bool = True) -> None:

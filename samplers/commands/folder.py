@@ -13,13 +13,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError
+from degrade.files import read_json_object, replace_file
 from degrade.optional import require
-from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, replace_file, result_suffix
+from samplers.commands.restoration import RestorationOptions, Work, before_after, encode, result_suffix
 
 if TYPE_CHECKING:
     from restore import BaseRestorer
@@ -55,7 +56,7 @@ class RestoreFolder(RestorationOptions):
             raise UsageError(f"{source} holds no pictures; name a folder of pictures")
         work = self.load_work()
         wanted = {"model": fingerprint(work.R), "options": self.model_dump(mode="json", include=SAME)}
-        record = read_record(target / RECORD)
+        record = read_json_object(target / RECORD)
         failed = skipped = 0
         names = results([(file.relative_to(source), result_suffix(file, work.R)) for file in files])
         for file, name in require("tqdm", "a progress bar").tqdm(
@@ -94,13 +95,9 @@ class RestoreFolder(RestorationOptions):
 
 def fingerprint(R: BaseRestorer) -> str:
     """Return the SHA-256 of the weights of a model and of its degradation."""
-    import torch
+    from restore.checkpoint.integrity import hash_tensors
 
-    digest = hashlib.sha256(repr(R.degradation).encode())
-    for name, value in R.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return hash_tensors(repr(R.degradation), R.state_dict())
 
 
 def results(files: Sequence[tuple[Path, str]]) -> list[str]:
@@ -112,12 +109,3 @@ def results(files: Sequence[tuple[Path, str]]) -> list[str]:
     stems = Counter(file.with_suffix("") for file, _ in files)
     short = [file.with_suffix("") if stems[file.with_suffix("")] == 1 else file for file, _ in files]
     return [f"{file.as_posix()}{suffix}" for file, (_, suffix) in zip(short, files)]
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the record of what is finished; an empty one if there is none that can be read."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import Field, model_validator
 
 from degrade.command_line import UsageError
+from degrade.files import replace_file
 from degrade.optional import require
 from samplers.choices import PriorKind
 from samplers.commands.options import Count, ModelOptions, image_shape
-from samplers.commands.restoration import encode, replace_file
+from samplers.commands.restoration import encode
 
 if TYPE_CHECKING:
     import torch

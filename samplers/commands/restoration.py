@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,6 @@ __all__ = [
     "before_after",
     "encode",
     "opened",
-    "replace_file",
     "result_suffix",
     "severity_message",
     "tile_progress",
@@ -215,14 +213,6 @@ def tile_progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield show
     finally:
         bar.close()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, in place of an earlier one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def opened(path: str | Path, option: str) -> Any:

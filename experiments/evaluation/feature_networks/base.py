@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from degrade.registry import Registry
 from degrade.serializable import Serializable
+from restore.checkpoint.integrity import hash_tensors
 
 __all__ = ["FEATURE_NETWORKS", "FeatureNetwork", "FeatureRows", "FunctionFeatures", "make_feature_network", "to_unit"]
 
@@ -46,11 +46,7 @@ class FeatureNetwork(Serializable):
     @property
     def fingerprint(self) -> str:
         """A hash of name, arguments and weights: equal fingerprints compute equal features."""
-        digest = hashlib.sha256(f"{self.name}{self.arguments}".encode())
-        for name, tensor in self._weights().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return hash_tensors(f"{self.name}{self.arguments}", self._weights())
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the weights that take part in the fingerprint."""
