@@ -30,6 +30,10 @@ class Batch(NamedTuple):
         """Return the degraded batch, by the closed form."""
         return self.D(self.x0, self.t, self.z)
 
+    def change(self) -> Tensor:
+        """Return the change of the degraded batch from its levels to the ones before."""
+        return self.D.delta(self.x0, self.t, self.t - 1, self.z)
+
     def naive(self) -> Callable[[], Tensor]:
         """Return a function that returns the degraded batch, by the naive loop."""
         loop = loop_of(self.D, self.x0)
@@ -55,7 +59,8 @@ class Case:
     side: int = 128
     images: int = 32
     aim: int | None = None  # how many times faster than the naive loop a training batch should be
-    trajectory: bool = False  # whether the naive loop is short enough to time it over a whole trajectory
+    # How many times faster than the naive loop a whole trajectory should be; None where the loop takes too long.
+    trajectory_aim: float | None = None
 
     def batch(self, device: torch.device, seed: int = 0) -> Batch:
         """Return a training batch; on a device of the same kind, always the same one."""
@@ -76,16 +81,16 @@ GENERATION = {"T": 300, "kernel_size": 27, "padding_mode": "circular", "mean_at_
 CASES = (
     Case("blur, CelebA", "blur", {"T": 200, "kernel_size": 15}, aim=200),
     Case("blur, generation", "blur", GENERATION, aim=5000),
-    Case("blur, CIFAR", "blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}, 32, aim=100, trajectory=True),
-    Case("inpaint, CelebA", "inpaint", {"T": 100, "sigmas": "incremental:step=0.2"}, trajectory=True),
+    Case("blur, CIFAR", "blur", {"T": 50, "sigmas": "cifar10", "kernel_size": 11}, 32, aim=100, trajectory_aim=1),
+    Case("inpaint, CelebA", "inpaint", {"T": 100, "sigmas": "incremental:step=0.2"}, trajectory_aim=4.5),
     Case(
         "inpaint, CIFAR",
         "inpaint",
         {"T": 50, "sigmas": "incremental:step=0.1", "center": "random"},
         32,
-        trajectory=True,
+        trajectory_aim=4.5,
     ),
-    Case("pixelate, CelebA", "pixelate", {"T": 4}, trajectory=True),
-    Case("pixelate, CIFAR", "pixelate", {"T": 3}, 32, trajectory=True),
+    Case("pixelate, CelebA", "pixelate", {"T": 4}, trajectory_aim=1),
+    Case("pixelate, CIFAR", "pixelate", {"T": 3}, 32, trajectory_aim=1),
     Case("snow, CIFAR", "snow", {"T": 200, "strength": 3}, 32),
 )

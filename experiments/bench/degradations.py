@@ -5,28 +5,38 @@
 One training batch is degraded by the closed form and by the loop of `experiments.bench.naive`, in turn in one run: the
 loop applies level after level up to max(t), stacks them all and picks one per image. Every number is measured at the
 size it stands for, none is extrapolated. Columns: median milliseconds of both and their ratio, with the aim; time at
-t = T over time at t = 1; growth of a fresh process in its first batch; the largest difference of the two results. A
-second table follows a whole trajectory, Algorithm 2's D(x0, t - 1) - D(x0, t) for t = T..1 at a fixed x0, where the
+t = T over time at t = 1; time of `delta`, a change of level, over that of one application; growth of a fresh process in
+its first batch; the largest difference of the two results.
+
+A second table follows a whole trajectory, Algorithm 2's D(x0, t - 1) - D(x0, t) for t = T..1 at a fixed x0, where the
 loop takes T^2 steps; it leaves out what would take the loop an hour, and snow, whose levels do not build on each other.
+A third compares the blur of one image of 1,024 pixels with the same blur by products of matrices. A fourth is the share
+of every degradation in the steps of the network of the demo (`experiments.bench.shares`).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from degrade.functional import wave_transform
 from experiments.bench.cases import CASES, Batch, Case
 from experiments.bench.measure import clock, in_turn, peak_mib, ratio
 from experiments.bench.report import machine, parser, table, write_report
+from experiments.bench.shares import measure_shares, share_table
 
 __all__ = ["main"]
 
-BUDGET = 120.0  # seconds of timing per case, though not less than two rounds
+BUDGET = 20.0  # seconds of timing per case, though not less than two rounds
+LARGE, LARGE_AIM = 1024, 4  # pixels of the side of a large image, and how many times faster than matrices
 HEAD = (
     "case",
     "batch",
@@ -35,22 +45,30 @@ HEAD = (
     "times",
     "aim",
     "t=T/t=1",
+    "delta/D",
     "MiB ours",
     "MiB naive",
     "difference",
     "rounds",
 )
-REVERSE_HEAD = ("trajectory", "steps ours", "steps naive", "ours ms", "naive ms", "times")
+REVERSE_HEAD = ("trajectory", "steps ours", "steps naive", "ours ms", "naive ms", "times", "aim")
+LARGE_HEAD = ("blur of one image", "pixels", "times faster than matrices", "delta", "aim", "delta/D", "difference")
 
 
 def timed(batch: Batch, repeats: int) -> dict[str, Any]:
     """Return the costs of both sides for one training batch, and how far their results are apart."""
     device = batch.x0.device
-    naive = batch.naive()
+    naive, found = batch.naive(), batch.x0
     (batch._replace(t=batch.t.clamp(max=2))).naive()()  # warm, without an hour's work
+
+    def loop() -> None:
+        nonlocal found
+        found = naive()
+
     batch.ours()
-    ours_s, naive_s = in_turn([(batch.ours, 5), (naive, 1)], repeats, BUDGET, device)
-    last, pairs = ratio(batch.at(batch.D.T).ours, batch.at(1).ours, 40 * repeats, BUDGET / 8, device)
+    ours_s, naive_s = in_turn([(batch.ours, 5), (loop, 1)], repeats, BUDGET, device)
+    last, pairs = ratio(batch.at(batch.D.T).ours, batch.at(1).ours, 40 * repeats, BUDGET / 16, device)
+    change, _ = ratio(batch.change, batch.ours, 20 * repeats, BUDGET / 16, device)
     return {
         "largest_t": int(batch.t.max()),
         "ours_ms": 1e3 * median(ours_s),
@@ -59,7 +77,8 @@ def timed(batch: Batch, repeats: int) -> dict[str, Any]:
         "rounds": len(naive_s),
         "last_over_first": last,
         "last_over_first_pairs": pairs,
-        "difference": (batch.ours() - naive()).abs().max().item(),
+        "delta_over_apply": change,
+        "difference": (batch.ours() - found).abs().max().item(),
     }
 
 
@@ -94,12 +113,34 @@ def measured(case: Case, repeats: int, threads: int, device: torch.device) -> di
         **shape,
         **timed(batch, repeats),
         **peaks,
-        "trajectory": reverse_costs(batch) if case.trajectory else None,
+        "trajectory": reverse_costs(batch) | {"aim": case.trajectory_aim} if case.trajectory_aim else None,
     }
 
 
-def summary(cases: list[dict[str, Any]]) -> str:
-    """Return both tables."""
+def large_costs(padding_mode: str, side: int, repeats: int, device: torch.device) -> dict[str, Any]:
+    """Return how much faster the blur of one large image is than products of matrices, for images and for changes."""
+    case = Case("blur", "blur", {"T": 50, "padding_mode": padding_mode}, side, 1)
+    fast, dense = case.batch(device), case.batch(device)  # each with tables of its own
+
+    def by_matrices(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        least: dict[str, Any] = dict.fromkeys(("LEAST_FOURIER", "LEAST_FOLDED", "LEAST_COSINE"), side + 1)
+        patched: Callable[[], Tensor] = patch.multiple(wave_transform, **least)(work)
+        return patched
+
+    pairs = 5 * repeats
+    return {
+        "padding_mode": padding_mode,
+        "side": side,
+        "times_faster": ratio(by_matrices(dense.ours), fast.ours, pairs, BUDGET / 8, device)[0],
+        "times_faster_delta": ratio(by_matrices(dense.change), fast.change, pairs, BUDGET / 8, device)[0],
+        "delta_over_apply": ratio(fast.change, fast.ours, pairs, BUDGET / 8, device)[0],
+        "difference": (fast.ours() - by_matrices(dense.ours)()).abs().max().item(),
+    }
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Return the tables."""
+    cases = report["cases"]
     rows = [
         (
             f"{c['case']}, T = {c['arguments']['T']}",
@@ -109,6 +150,7 @@ def summary(cases: list[dict[str, Any]]) -> str:
             f"{c['times_faster']:,.1f}",
             f"{c['aim']:,}" if c["aim"] else "-",
             f"{c['last_over_first']:.3f}",
+            f"{c['delta_over_apply']:.2f}",
             f"{c['peak_ours_mib']:.1f}",
             f"{c['peak_naive_mib']:,.1f}",
             f"{c['difference']:.1e}",
@@ -116,13 +158,18 @@ def summary(cases: list[dict[str, Any]]) -> str:
         )
         for c in cases
     ]
-    found = [(f"{c['case']}, T = {c['arguments']['T']}", c["trajectory"]) for c in cases if c["trajectory"]]
     reverse_rows = [
-        (title, *(f"{w[k]:,}" for k in ("ours_steps", "naive_steps")), f"{w['ours_ms']:.1f}", f"{w['naive_ms']:,.1f}",
-         f"{w['times_faster']:,.1f}")
-        for title, w in found
+        (f"{c['case']}, T = {c['arguments']['T']}", *(f"{w[k]:,}" for k in ("ours_steps", "naive_steps")),
+         f"{w['ours_ms']:.1f}", f"{w['naive_ms']:,.1f}", f"{w['times_faster']:,.1f}", str(w["aim"]))
+        for c in cases if (w := c["trajectory"])
     ]  # fmt: skip
-    return f"{table(HEAD, rows)}\n\n{table(REVERSE_HEAD, reverse_rows)}"
+    large_rows = [
+        (c["padding_mode"], str(c["side"]), f"{c['times_faster']:.1f}", f"{c['times_faster_delta']:.1f}",
+         str(LARGE_AIM), f"{c['delta_over_apply']:.2f}", f"{c['difference']:.1e}")
+        for c in report["large"]
+    ]  # fmt: skip
+    tables = (table(HEAD, rows), table(REVERSE_HEAD, reverse_rows), table(LARGE_HEAD, large_rows))
+    return "\n\n".join([*tables, share_table(report["shares"])])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -132,12 +179,16 @@ def main(argv: list[str] | None = None) -> None:
     options = command.parse_args(argv)
     torch.set_num_threads(options.threads)
     report: dict[str, Any] = {"quick": options.quick, **machine(options.device)}
-    report["cases"] = []
+    report |= {"cases": [], "large": []}
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for case in tqdm(CASES, disable=None):
             small = case.small() if options.quick else case
             report["cases"].append(measured(small, options.repeats, options.threads, options.device))
-    write_report(report, summary(report["cases"]), "degradations", options)
+        for padding_mode in ("circular", "symmetric", "reflect"):
+            side = 64 if options.quick else LARGE
+            report["large"].append(large_costs(padding_mode, side, options.repeats, options.device))
+    report["shares"] = measure_shares(options.quick, options.repeats, options.device)
+    write_report(report, summary(report), "degradations", options)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+import degrade
+from experiments import celeba_to_afhq
 from experiments.bench import degradations, network, sampling, training
+from experiments.bench import shares as step_shares
 from experiments.bench.cases import CASES
 from experiments.bench.flops import forward_flops, matched
 from experiments.bench.process import BenchCase, BenchConfig, interleaved
@@ -27,9 +30,22 @@ def test_every_case_is_measured_and_both_sides_agree(tmp_path, capsys):
         assert min(case["ours_ms"], case["naive_ms"], case["last_over_first"]) > 0
         assert min(case["peak_ours_mib"], case["peak_naive_mib"]) >= 0
     assert {"date", "torch", "device", "cores", "threads"} < set(report)
+    assert [large["padding_mode"] for large in report["large"]] == ["circular", "symmetric", "reflect"]
+    assert all(large["difference"] < 1e-5 < large["times_faster"] for large in report["large"])
+    shares = report["shares"]
+    assert tuple(shares["rows"]) == degrade.names()
+    for row in shares["rows"].values():
+        assert row["of_step"] == pytest.approx((row["draw_ms"] + row["apply_ms"]) / shares["step_ms"])
+        assert row["of_call"] == pytest.approx(row["algorithm2_ms"] / shares["call_ms"])
     printed = capsys.readouterr().out
-    assert all(case.title in printed for case in CASES)
+    assert all(title in printed for title in [*(case.title for case in CASES), *degrade.names()])
     assert printed.splitlines()[-1] == str(out)
+
+
+def test_shares_are_those_of_the_network_of_the_demo():
+    demo = celeba_to_afhq.Config(**celeba_to_afhq.PRESETS["demo"])
+    assert demo.build_network(channels=3, T=demo.T).config == step_shares.NETWORK
+    assert (step_shares.BATCH, demo.precision) == (demo.batch_size, "bfloat16")
 
 
 @pytest.mark.parametrize(
