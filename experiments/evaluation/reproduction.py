@@ -22,8 +22,9 @@ from degrade.random import seeded_generator
 from experiments.data.images import InMemoryImages
 from experiments.evaluation.accumulate import Rows
 from experiments.evaluation.choices import InputPrecision
-from experiments.evaluation.comparison import DIRECT, Comparison, ComparisonOptions
+from experiments.evaluation.comparison import DIRECT
 from experiments.evaluation.evaluator import Evaluation, Evaluator
+from experiments.evaluation.restoration import ALGORITHMS, compare_algorithms, restored_images
 from restore import BaseRestorer
 from samplers import GenerateOptions, Prior, generate_images
 
@@ -37,7 +38,6 @@ __all__ = [
     "unseen_images",
 ]
 
-ALGORITHMS = ("algorithm1", "algorithm2")
 SHOWN = 6  # images of each set that are kept to be shown
 
 
@@ -86,19 +86,10 @@ def measure_restoration(
         input_precision: `8bit` rounds the degraded images, `float32` does not.
         seed: seed of the degradation and of the noise of samplers.
     """
-    n = min(steps or R.degradation.T, R.degradation.T)
-    batch_size = evaluator.batch_size
-    shared = ComparisonOptions(ALGORITHMS, (n,), None, input_precision, severities=0, batch_size=batch_size, seed=seed)
-    comparison = Comparison({"R": R}, x0, evaluator, shared)
-    methods = [method for method in comparison.methods(R, x0) if method.steps in (None, n)]
-    observed = comparison.observe([("R", method) for method in methods])
-    names = {method.row: method.sampler or method.row for method in methods}
-    R_counted, part = comparison.restorers["R"], slice(0, SHOWN)
-    restored = {
-        names[method.row]: comparison.restore(R_counted, method, part, comparison.start)[0] for method in methods
-    }
-    pictures = {"truth": x0[part], **restored}
-    return Measurement({names[row]: found for row, found in observed.rows.items()}, evaluator.reference(x0), pictures)
+    comparison, methods = compare_algorithms(R, x0, evaluator, steps, input_precision, seed)
+    rows = comparison.observe([("R", method) for method in methods]).rows
+    pictures = {"truth": x0[:SHOWN], **restored_images(comparison, methods, SHOWN)}
+    return Measurement(rows, evaluator.reference(x0), pictures)
 
 
 def measure_generation(

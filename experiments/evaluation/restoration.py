@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from degrade import Source, expand_level, map_params
+from degrade import Source, expand_level
 from degrade.random import seeded_generator
 from degrade.rendering import spaced_levels
 from experiments.data.examples import take_examples
 from experiments.evaluation.choices import InputPrecision
+from experiments.evaluation.comparison import Comparison, ComparisonOptions, Method
 from experiments.evaluation.evaluator import Evaluation, Evaluator
-from experiments.evaluation.linear import has_linear_inverse, linear_inverse, to_input_precision
 from experiments.evaluation.strips import image_rows, save_rows
 from experiments.evaluation.tables import render_evaluation
 from restore import BaseRestorer
-from restore.conditions import Example, draw_params
-from samplers import Algorithm1, Algorithm2, Sampler, direct, sample, spaced_timesteps
+from restore.conditions import Cond, Example
+from samplers import spaced_timesteps
 
-__all__ = ["RestorationEvaluator", "table"]
+__all__ = ["ALGORITHMS", "RestorationEvaluator", "compare_algorithms", "restored_images", "table"]
 
 METRICS = ("rmse", "psnr", "ssim", "frechet_distance")
-SAMPLERS: dict[str, Sampler] = {"Algorithm 1": Algorithm1(), "Algorithm 2": Algorithm2()}
+ALGORITHMS = ("algorithm1", "algorithm2")
+
+
+def compare_algorithms(
+    R: BaseRestorer,
+    examples: Tensor | tuple[Tensor, Cond],
+    evaluator: Evaluator,
+    steps: int | None = None,
+    input_precision: InputPrecision = "8bit",
+    seed: int = 0,
+) -> tuple[Comparison, list[Method]]:
+    """Return the comparison of the rows without a sampler and of Algorithms 1 and 2, from severity T, and its methods.
+
+    Args:
+        R: the restorer.
+        examples: clean images that training has not seen; see `Comparison`.
+        evaluator: measures; its batch size is that of the restorer, too.
+        steps: sampling steps, at most T; None for T.
+        input_precision: `8bit` rounds the degraded images to 256 levels, as a file does; `float32` does not.
+        seed: seed of the degradation and of the noise of samplers.
+    """
+    n, batch_size = min(steps or R.degradation.T, R.degradation.T), evaluator.batch_size
+    options = ComparisonOptions(ALGORITHMS, (n,), None, input_precision, severities=0, batch_size=batch_size, seed=seed)
+    comparison = Comparison({"R": R}, examples, evaluator, options)
+    methods = [method for method in comparison.methods(R, comparison.x0) if method.steps in (None, n)]
+    return comparison, [method._replace(row=method.sampler or method.row) for method in methods]
+
+
+def restored_images(comparison: Comparison, methods: Sequence[Method], n: int) -> dict[str, Tensor]:
+    """Return the first n images (n, C, H, W), or as many as there are, as each method restores them, by its row."""
+    n, size = min(n, len(comparison.x0)), comparison.options.batch_size
+    parts = [slice(first, min(first + size, n)) for first in range(0, n, size)]
+    R, start = comparison.restorers["R"], comparison.start
+    return {m.row: torch.cat([comparison.restore(R, m, part, start)[0] for part in parts]) for m in methods}
 
 
 class RestorationEvaluator:
@@ -51,44 +83,29 @@ class RestorationEvaluator:
         input_precision: InputPrecision = "float32",
     ) -> None:
         self.D, self.R, self.unseen = R.degradation, R, unseen
-        self.device, self.seed, self.batch, self.input_precision = R.device, seed, batch, input_precision
+        self.seed, self.batch, self.input_precision = seed, batch, input_precision
         self.times = spaced_timesteps(self.D.T, min(steps or self.D.T, self.D.T))
+
+    def compared(self, n: int) -> tuple[Comparison, list[Method]]:
+        """Return the comparison on the first n unseen images, or on as many as there are, and its methods."""
+        examples = take_examples(self.unseen, n, seeded_generator(self.R.device, self.seed, "restoration"))
+        evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
+        return compare_algorithms(self.R, examples, evaluator, len(self.times) - 1, self.input_precision, self.seed)
 
     def images(self, n: int) -> Example:
         """Return the first n unseen images, or as many as there are, with a z and the conditions of each."""
-        generator = seeded_generator(self.device, self.seed, "restoration")
-        return draw_params(self.D, take_examples(self.unseen, n, generator), generator)
-
-    def restored(self, examples: Example) -> dict[str, Tensor]:
-        """Return the images as degraded to severity T and as restored from there by each way, (N, C, H, W) each."""
-        x0, z, cond = examples
-        T = expand_level(self.D.T, x0)
-        x_T = to_input_precision(self.D(x0, T, z), self.input_precision)
-        linear = ("linear inverse",) if has_linear_inverse(self.D) else ()
-        made: dict[str, list[Tensor]] = {name: [] for name in ("degraded", *linear, "direct", *SAMPLERS)}
-        for first in tqdm(range(0, len(x0), self.batch), "measuring", disable=None, leave=False):
-            part = slice(first, first + self.batch)
-            x_part, z_part = x_T[part], map_params(lambda v, part=part: v[part], z)  # type: ignore[misc]
-            R = self.R.with_cond(**{name: value[part] for name, value in cond.items()}) if cond else self.R
-            made["degraded"].append(x_part)
-            for name in linear:
-                made[name].append(linear_inverse(self.D, x_part, T[part], z_part, self.input_precision))
-            made["direct"].append(direct(R, x_part, self.D.T))
-            for name, step in SAMPLERS.items():
-                made[name].append(sample(R, step, x_part, z_part, self.times))
-        return {name: torch.cat(parts) for name, parts in made.items()}
+        comparison, _ = self.compared(n)
+        return Example(comparison.x0, comparison.z, comparison.cond)
 
     def measure(self, n: int) -> dict[str, Any]:
         """Return the evaluation of n restored images, or of as many as there are, with differences to `direct`."""
-        examples = self.images(n)
-        evaluator = Evaluator(METRICS, batch_size=self.batch, seed=self.seed)
-        x0 = examples.x0
-        evaluation = evaluator.evaluate(self.restored(examples), truth=x0, reference=x0, baseline="direct")
+        comparison, methods = self.compared(n)
+        observed = comparison.observe([("R", method) for method in methods])
         return {
             "severity": self.D.T,
             "input_precision": self.input_precision,
             "steps": len(self.times) - 1,
-            "evaluation": evaluation.to_dict(),
+            "evaluation": comparison.evaluate(observed.rows).to_dict(),
         }
 
     def forward_strip(self, path: Path, n: int = 5) -> Path:
@@ -100,8 +117,8 @@ class RestorationEvaluator:
 
     def restoration_strip(self, path: Path, n: int = 8) -> Path:
         """Save rows of the truth, what is left of it, and what each way makes of that."""
-        examples = self.images(n)
-        columns = {"truth": examples.x0, **self.restored(examples)}
+        comparison, methods = self.compared(n)
+        columns = {"truth": comparison.x0, **restored_images(comparison, methods, n)}
         return save_rows(path, image_rows(columns, f"t = {self.D.T}"))
 
 

@@ -18,10 +18,9 @@ from degrade.rendering import spaced_levels
 from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Value
 from experiments.evaluation.linear import to_input_precision
+from experiments.evaluation.strips import visited_states
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Slider, Table
 from restore import BaseRestorer
-from samplers import parse_sampler, trajectory
-from samplers.loop import inference_mode
 
 __all__ = ["evaluation_table", "provenance_blocks", "restoration_blocks"]
 
@@ -91,9 +90,7 @@ def restoration_blocks(
     degraded = [_grid(D(x0, expand_level(t, x0), z)) for t in levels]
     x_T = to_input_precision(D(x0, expand_level(times[0], x0), z), input_precision)
     generator = seeded_generator(x0.device, 0, "report")
-    with inference_mode(R):
-        visits = trajectory(R, parse_sampler(sampler), x_T, z, times, generator)
-        visited = {times[0]: x_T} | {visit.s: visit.x_s.clone() for visit in visits}
+    visited = visited_states(R, sampler, x_T, z, times, generator)
     shown = [times[k] for k in spaced_levels(len(times) - 1, min(MAX_LEVELS, len(times)))]
     path = [_grid(visited[t]) for t in shown]
     return [

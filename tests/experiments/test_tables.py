@@ -200,7 +200,7 @@ def test_a_training_that_is_cut_goes_on_and_measures_the_same(excerpt, tmp_path,
         def cut(*args):
             raise KeyboardInterrupt
 
-        patch.setattr(tables, "measure_restoration", cut)
+        patch.setattr("experiments.evaluation.reproduction.measure_restoration", cut)
         assert make(tmp_path, "--tasks", "mnist-pixelate") == 130
     capsys.readouterr()
     assert make(tmp_path, "--tasks", "mnist-pixelate") == 0

@@ -56,7 +56,7 @@ def test_a_run_on_gray_digits_leaves_everything_it_promises(tmp_path, capsys):
     assert said.splitlines()[-1] == str(out / "report.html")
     measured = json.loads((out / "metrics.json").read_text())
     assert (measured["evaluation"]["images"], measured["severity"], measured["steps"]) == (3, 3, 3)
-    rows = {"degraded", "linear inverse", "direct", "Algorithm 1", "Algorithm 2"}
+    rows = {"degraded", "linear inverse", "direct", "algorithm1", "algorithm2"}
     assert set(measured["evaluation"]["rows"]) == rows
     assert "3 unseen images, restored from severity 3" in said
     specification = restore.read_checkpoint_config(restore.latest(out / "model"))
@@ -122,7 +122,7 @@ def test_every_registered_degradation_is_built_and_tried(name):
     assert (D.name, D.T) == (name, 2)
 
 
-def test_with_an_oracle_every_walk_ends_at_the_truth_and_only_the_degraded_is_off():
+def test_with_an_oracle_every_trajectory_ends_at_the_truth_and_only_the_degraded_is_off():
     D = degrade.make("inpaint", T=6, sigmas="incremental:step=0.5", center="random")
     truth = {}
 
