@@ -70,7 +70,7 @@ class DegradationOptions(DataOptions):
     )
     coupling: Coupling = Field("optimal", description="pairs of faces and animals: independent or by optimal transport")
     sampler: str = Field(
-        "algorithm2-fixed", description=f"sampler of the animation: {', '.join(TRANSLATION_SAMPLERS)}, or any other"
+        "algorithm2", description=f"sampler of the animation: {', '.join(TRANSLATION_SAMPLERS)}, or any other"
     )
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: 20, or T if that is less)")
     eval_images: int = Field(48, ge=2, description="number of images in the evaluation")
@@ -130,7 +130,7 @@ class Config(TrainerOptions, DegradationOptions):
 # How the shipped model was trained.
 FACES: dict[str, Any] = {
     **{"patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 4), "precision": "bfloat16"},
-    **{"steps": 8000, "optimizer": "adam:lr=6e-4", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25"},
+    **{"steps": 4600, "optimizer": "adam:lr=6e-4", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25"},
     **{"ema_decay": 0.999, "ema_start": 200, "log_every": 100},
 }
 # A short training from random weights.

@@ -232,7 +232,7 @@ def test_a_start_that_does_not_fit_is_one_line(arguments, message, installed, tm
 def test_the_preset_of_the_shipped_model_is_its_recipe():
     config, training = (made := Config(**celeba_to_afhq.PRESETS[celeba_to_afhq.MODEL])), made.training(0)
     assert (config.size, config.patch_size, config.model_channels, config.channel_mult) == (64, 2, 48, (1, 2, 4))
-    assert (training.steps, training.batch_size, training.optimizer) == (8000, 16, Adam(lr=6e-4))
+    assert (training.steps, training.batch_size, training.optimizer) == (4600, 16, Adam(lr=6e-4))
     assert training.ema == EMAConfig(0.999, update_every=1, update_after=200)
 
 
