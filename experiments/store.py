@@ -23,7 +23,7 @@ from typing import Literal
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError, explicit_values, run_main, validated
-from experiments.data.options import DataOptions
+from experiments.data.options import PictureOptions
 from experiments.run.options import Count
 
 __all__ = ["Config", "main"]
@@ -31,7 +31,7 @@ __all__ = ["Config", "main"]
 PROGRAM = "store.py"
 
 
-class Config(DataOptions):
+class Config(PictureOptions):
     """Store."""
 
     source: CliPositionalArg[str] = Field(description="folder, zip, name of a torchvision set, or hf:NAME_OR_FOLDER")

@@ -26,7 +26,7 @@ from experiments.data.examples import Examples
 from experiments.data.hf import PREFIX, from_datasets
 from experiments.data.images import InMemoryImages, WindowedImages
 from experiments.data.labels import class_names, read_labels, to_numbers
-from experiments.data.options import DataOptions, ExampleOptions, LabelOptions
+from experiments.data.options import DataOptions, ExampleOptions, LabelOptions, PictureOptions
 from experiments.data.packed import PackedImages
 from experiments.data.store import StoredImages, is_store
 from experiments.data.stored import open_stores
@@ -230,7 +230,7 @@ def _in_torchvision(name: str) -> bool:
     return name in TORCHVISION and not Path(name).exists()
 
 
-def read_split(options: DataOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
+def read_split(options: PictureOptions, name: str, seed: int, option: str, second: str | None = None) -> Split:
     """Return the pictures of a folder, a zip or a set of a library, with a second picture each if `second` is given.
 
     Raises:

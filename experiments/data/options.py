@@ -13,17 +13,12 @@ from restore.value_range import ValueRange
 if TYPE_CHECKING:
     from experiments.data.decoding import ResizePolicy
 
-__all__ = ["DataOptions", "ExampleOptions", "LabelOptions"]
+__all__ = ["DataOptions", "ExampleOptions", "LabelOptions", "PictureOptions", "SourceOptions"]
 
 
-class DataOptions(Options):
-    """Data."""
+class PictureOptions(Options):
+    """Pictures."""
 
-    data: str = Field(
-        "drawn",
-        description="drawn, drawn-animals, a folder, a zip, a store (store.py), hf:NAME_OR_FOLDER of the library"
-        f" `datasets`, or one of {', '.join(TORCHVISION)}",
-    )
     download: bool = Field(False, description="download the data set with torchvision")
     data_dir: str = Field("data", description="folder of torchvision's data")
     resize: Literal["crop", "pad", "none"] = Field(
@@ -35,8 +30,6 @@ class DataOptions(Options):
         OVERSIZE,
         description="pictures are kept this factor larger than --size, and training takes random windows; 1 for none",
     )
-    flip: bool | None = Field(None, description="mirror half of the training images (default: if they have color)")
-    rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
     channels: str = Field(
         "auto",
         pattern=r"^(auto|[1-9]\d*)$",
@@ -44,13 +37,8 @@ class DataOptions(Options):
     )
     value_range: tuple[float, ...] = Field(
         (),
-        description="LOW,HIGH: values in the files that become -1 and 1, for 16-bit or"
-        " floating-point files of any number"
-        " of channels; none for 8-bit pictures",
-    )
-    data_device: Literal["auto", "device", "host"] = Field(
-        "auto",
-        description="memory that holds the images: device, host (each batch is copied), or auto: device if they fit",
+        description="LOW,HIGH: values in the files that become -1 and 1, for 16-bit or floating-point files of any"
+        " number of channels; none for 8-bit pictures",
     )
 
     @field_validator("value_range")
@@ -63,7 +51,7 @@ class DataOptions(Options):
         return value
 
     @model_validator(mode="after")
-    def _check_channels(self) -> DataOptions:
+    def _check_channels(self) -> PictureOptions:
         if not self.value_range and self.channels not in ("auto", "1", "3"):
             raise ValueError(f"--channels {self.channels} needs --value-range LOW,HIGH; 8-bit pictures have 1 or 3")
         return self
@@ -75,6 +63,26 @@ class DataOptions(Options):
         values = ValueRange(*self.value_range) if self.value_range else None
         channels = None if self.channels == "auto" else int(self.channels)
         return ResizePolicy(size, self.resize, self.oversize, channels, values)
+
+
+class SourceOptions(Options):
+    """Data."""
+
+    data: str = Field(
+        "drawn",
+        description="drawn, drawn-animals, a folder, a zip, a store (store.py), hf:NAME_OR_FOLDER of the library"
+        f" `datasets`, or one of {', '.join(TORCHVISION)}",
+    )
+    flip: bool | None = Field(None, description="mirror half of the training images (default: if they have color)")
+    rotate: bool = Field(False, description="turn training images by a random multiple of 90 degrees")
+    data_device: Literal["auto", "device", "host"] = Field(
+        "auto",
+        description="memory that holds the images: device, host (each batch is copied), or auto: device if they fit",
+    )
+
+
+class DataOptions(PictureOptions, SourceOptions):
+    """Data, and how pictures are read."""
 
 
 class LabelOptions(DataOptions):
