@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
-from degrade.image_io import open_image, pil_to_tensor, to_pil_like
+from degrade.image_io import open_image, pil_to_tensor, to_pil_image, to_pil_like
 from degrade.optional import require
 from restore.value_range import ValueRange
 
-__all__ = ["ARRAY_SUFFIX", "Pictures", "open_picture", "picture_size", "read_pictures"]
+__all__ = ["ARRAY_SUFFIX", "Pictures", "new_picture", "open_picture", "picture_size", "read_pictures"]
 
 MAX_VALUE = 16.0  # nonnegative numbers above this are in another unit than [-1, 1]
 ARRAY_SUFFIX = ".npy"
@@ -104,6 +104,29 @@ def read_pictures(image: Any, value_range: ValueRange | None = None) -> Pictures
     if shaped.ndim != 4 or not shaped.numel():
         raise ValueError(f"image has the shape {tuple(source.shape)}; it needs {needed}, none of them 0")
     return Pictures(_in_unit(shaped, value_range), image, value_range)
+
+
+def new_picture(x: Tensor, value_range: ValueRange | None = None) -> Any:
+    """Return an image that was made, in the unit of the data of its model.
+
+    Args:
+        x: (C, H, W) in [-1, 1].
+        value_range: the values that -1 and 1 stand for; None for 8-bit pictures.
+
+    Returns:
+        A Pillow image in gray or RGB for 1 or 3 channels of 8-bit pictures. Else a numpy array (H, W), or (H, W, C) of
+        several channels, in float32: the values of the range, or those of `x` without one.
+
+    >>> new_picture(torch.zeros(1, 4, 4)).mode, new_picture(torch.zeros(3, 4, 4)).mode
+    ('L', 'RGB')
+    >>> new_picture(torch.zeros(2, 1, 1), ValueRange(200.0, 300.0)).tolist()
+    [[[250.0, 250.0]]]
+    """
+    if value_range is None and len(x) in (1, 3):
+        picture = to_pil_image(x)
+        return picture.getchannel(0) if len(x) == 1 else picture
+    like = require("numpy", "making an array").empty(x.shape[1:] if len(x) == 1 else (*x.shape[1:], len(x)), "float32")
+    return Pictures(x[None], like, value_range).to_given_type(x[None])
 
 
 def open_picture(path: str | Path) -> Any:

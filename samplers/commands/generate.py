@@ -149,15 +149,16 @@ class Generate(GenerationOptions):
 
     The prior is the one saved with the model. Where there is none, or another is asked for with --prior, it is fitted
     to the clean pictures in --data, which a degradation that leaves nothing of an image does not need. The images are
-    written to the folder --out, each as a PNG file and all of them in grid.png, in place of earlier ones. Image i
-    depends on the seed and on i alone.
+    written to the folder --out in place of earlier ones: each as a PNG file, or as a .npy file of float32 values for a
+    model that was trained on values in a range or on another number of channels than 1 or 3; and all in grid.png.
+    Image i depends on the seed and on i alone.
     """
 
     def run(self) -> None:
         """Generate and write them; print the path of the grid."""
         import torch
 
-        from degrade.image_io import to_pil_image
+        from samplers.applications.pictures import ARRAY_SUFFIX, new_picture
         from samplers.generation import GenerateOptions, generate
 
         R = self.load_model(self.torch_device())
@@ -169,7 +170,9 @@ class Generate(GenerationOptions):
             for numbers, x_0 in generate(self.guide(R), sampler, prior, self.images, options):
                 images.append(x_0.cpu())
                 for i, x in zip(numbers, images[-1]):
-                    replace_file(folder / f"{i:0{digits}}.png", encode(to_pil_image(x)))
+                    picture = new_picture(x, R.value_range)
+                    suffix = ".png" if hasattr(picture, "getbands") else ARRAY_SUFFIX
+                    replace_file(folder / f"{i:0{digits}}{suffix}", encode(picture, suffix))
                 bar.update(len(x_0))
         replace_file(folder / "grid.png", encode(grid(torch.cat(images))))
         print(folder / "grid.png")

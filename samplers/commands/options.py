@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from restore import BaseRestorer
+    from restore.value_range import ValueRange
 
 __all__ = ["Count", "DeviceOptions", "ModelOptions", "image_shape", "read_pictures_of"]
 
@@ -76,18 +77,25 @@ class ModelOptions(DeviceOptions, Command):
         """Return at most `most` pictures (n, C, S, S) of the folder --data, of the size of R; None without --data.
 
         Raises:
-            UsageError: if the folder holds no two pictures, or the size of R's images is not known.
+            UsageError: if the folder holds no two pictures, or one of other channels, or the size of R's images is not
+                known.
         """
         if self.data is None:
             return None
+        import torch
+
         shape = image_shape(R)
         if shape is None:
             raise UsageError(f"--data {self.data}: the size of the model's images is not known; leave --data out")
-        _, side, _ = shape
-        found = read_pictures_of(Path(self.data), side, most)
+        channels, side, _ = shape
+        found = read_pictures_of(Path(self.data), side, most, R.value_range)
+        other = [x.shape[0] for x in found if R.value_range and x.shape[0] != channels]
+        if other:
+            raise UsageError(f"--data {self.data} holds a picture of {other[0]} channels; the model's have {channels}")
         if len(found) < 2:
             raise UsageError(f"--data {self.data} holds {len(found)} pictures; name a folder with two or more")
-        return (found.mean(1, keepdim=True) if R.image_channels == 1 else found).to(R.device)
+        x0 = torch.stack(found).to(R.device)
+        return x0.mean(1, keepdim=True) if channels == 1 else x0
 
 
 def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:
@@ -97,18 +105,37 @@ def image_shape(R: BaseRestorer) -> tuple[int, int, int] | None:
     return None if side is None else (R.image_channels or 3, side, side)
 
 
-def read_pictures_of(folder: Path, side: int, most: int) -> Tensor:
-    """Return the middle squares (n, 3, side, side) of at most `most` pictures of a folder; what is none is skipped."""
-    import torch
+def read_pictures_of(folder: Path, side: int, most: int, value_range: ValueRange | None = None) -> list[Tensor]:
+    """Return the middle squares of at most `most` pictures of a folder, scaled to `side`; what is none is skipped.
+
+    Args:
+        folder: the folder.
+        side: side of the squares in pixels.
+        most: largest number of pictures.
+        value_range: the values that become -1 and 1, in arrays (.npy) as well; None for 8-bit pictures.
+
+    Returns:
+        Images (C, side, side) in [-1, 1], of 3 channels without a range.
+    """
+    from torch.nn.functional import interpolate
 
     from degrade.image_io import load_image, picture_files
+    from samplers.applications.pictures import ARRAY_SUFFIX, read_pictures
+
+    def read(file: Path) -> Tensor:
+        if value_range is None:
+            return load_image(file, side)
+        x = read_pictures(file, value_range).x.float()
+        height, width = x.shape[2:]
+        least = min(height, width)
+        top, left = (height - least) // 2, (width - least) // 2
+        return interpolate(x[..., top : top + least, left : left + least], [side, side], mode="area")[0]
 
     def readable() -> Iterator[Tensor]:
-        for file in picture_files(folder):
+        for file in picture_files(folder, [ARRAY_SUFFIX] if value_range else []):
             try:
-                yield load_image(file, side)
+                yield read(file)
             except ValueError:
                 continue
 
-    found = [x for x, _ in zip(readable(), range(most))]
-    return torch.stack(found) if found else torch.zeros(0, 3, side, side)
+    return [x for x, _ in zip(readable(), range(most))]

@@ -14,6 +14,7 @@ import degrade
 from restore import DatasetInfo, TrainConfig, Trainer, export_model, load, save
 from restore.models import catalog
 from restore.value_range import ValueRange
+from samplers import FitOptions, GenerateOptions, fit_prior, generate_images
 from samplers.__main__ import main
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.console import main as console
@@ -205,6 +206,34 @@ def test_images_are_generated_from_a_prior_that_is_fitted_here(here, capsys):
     assert capsys.readouterr().out.splitlines() == ["generated/grid.png", "colors/grid.png"]
     with Image.open("colors/0.png") as one, Image.open("colors/1.png") as other:
         assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() > 0
+
+
+def test_images_are_generated_in_the_unit_of_the_data(here, capsys):
+    """A model of five channels in a range writes arrays of such values, a model of gray pictures gray files."""
+    degradation = degrade.make("mask_to_color", T=3, sigmas="incremental:step=2")
+    for name, channels, value_range in (("fields", 5, ValueRange(200.0, 300.0)), ("gray", 1, None)):
+        training = Trainer(trained(channels, degradation).train(), TrainConfig(steps=1, batch_size=2))
+        save(here / name, training, data=DatasetInfo(name, 1, value_range=value_range))
+    (here / "given").mkdir()
+    values = np.random.default_rng(0).uniform(220, 260, (3, 20, 16, 5)).astype(np.float32)
+    for i, field in enumerate(values):
+        np.save(f"given/{i}.npy", field)
+    common = ["--images", "2", "--device", "cpu", "--sampler", "algorithm2"]
+    asked = ["--data", "given", "--prior", "uniform_color"]
+    assert main(["generate", "--model", "fields", *asked, *common]) == 0
+    R, clean = load("fields"), torch.from_numpy(values).permute(0, 3, 1, 2)[:, :, 2:18] / 50 - 5
+    prior = fit_prior(R.degradation, clean, "uniform_color", FitOptions(n=2000, jitter=0.002))
+    expected = generate_images(R, "algorithm2", prior, 2, GenerateOptions(batch_size=16))
+    for i, x in enumerate(expected):
+        found = np.load(f"generated/{i}.npy")
+        assert (found.dtype, found.shape) == (np.float32, (16, 16, 5))
+        np.testing.assert_allclose(found, (x.clamp(-1, 1) * 50 + 250).permute(1, 2, 0).numpy(), atol=1e-3)
+    np.save("given/gray.npy", values[0, :, :, 0])
+    assert main(["generate", "--model", "fields", *asked, *common]) == 2
+    assert "--data given holds a picture of 1 channels; the model's have 5" in capsys.readouterr().err
+    assert main(["generate", "--model", "gray", "--out", "digits", *common]) == 0
+    with Image.open("digits/0.png") as written:
+        assert (written.mode, written.size) == ("L", (16, 16))
 
 
 @pytest.mark.parametrize("command", [["samplers"], ["degradations"], ["check", "decolor", "T=4"]])
