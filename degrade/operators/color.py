@@ -17,23 +17,13 @@ from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.levels import LevelTables, per_level
+from degrade.functional.luma import LUMA, luma
 from degrade.functional.proximal import damped
 from degrade.registry import register
 
-__all__ = ["LUMA", "Decolor", "luma"]
+__all__ = ["Decolor"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-LUMA = (0.299, 0.587, 0.114)
-
-
-def luma(x: Tensor) -> Tensor:
-    """Return the luma (B, 1, H, W) of red, green and blue (B, 3, H, W).
-
-    >>> luma(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)).item()
-    0.29899999499320984
-    """
-    return sum(w * x[:, c : c + 1] for c, w in enumerate(LUMA))  # type: ignore[return-value]
 
 
 @register("decolor")

@@ -2,17 +2,15 @@
 
     x_t = J(x0, q_t),    t = 1..T;    x_0 = x0
 
-J codes an image with quality q and decodes it: conversion to YCbCr, color at half size, cosine transform of 8 x 8
-blocks, division by a table of quantization steps, rounding, and the inverse of all of these. Quality q multiplies the
-standard table by S(q) = 50 / q for q < 50 and 2 - q / 50 otherwise. Every level multiplies the steps by the same
-factor:
+J codes an image with quality q and decodes it (`degrade.functional.jpeg_codec`): conversion to YCbCr, color at half
+size, cosine transform of 8 x 8 blocks, division by a table of quantization steps, rounding, and the inverse of all of
+these. Quality q multiplies the standard table by S(q) = 50 / q for q < 50 and 2 - q / 50 otherwise. Every level
+multiplies the steps by the same factor:
 
     S(q_t) = S(start_quality)^(1 - u) S(end_quality)^u,    u = (t - 1) / (T - 1)
 
 Equal differences of q would not be equal changes of the image: q = 10 and 20 differ much, q = 80 and 90 little. J is
-the differentiable codec of kornia (Reich et al., arXiv 2309.06978, 2023, after Shin and Song, 2017), which replaces
-rounding by a function with a derivative; it is not linear in x0. Images whose sides are not multiples of 16 are padded
-and cropped by kornia. The cost does not depend on t.
+not linear in x0, and has a derivative. The cost does not depend on t.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade.base import Degradation, NumLevels, Params
-from degrade.functional.levels import LevelTables
-from degrade.optional import require
+from degrade.functional.jpeg_codec import Coefficients, cosine_matrix, decode, encode, quantization_steps
+from degrade.functional.levels import LevelTables, compute_dtype
 from degrade.registry import register
 
 __all__ = ["Jpeg"]
@@ -33,22 +31,16 @@ __all__ = ["Jpeg"]
 Quality = Annotated[float, Field(ge=1, le=99)]
 
 
-def _steps(quality: Tensor) -> Tensor:
+def _stretch(quality: float) -> float:
     """Return S(q), how much quality q stretches the standard table; 1 at q = 50."""
-    return torch.where(quality < 50, 50 / quality, 2 - quality / 50)
-
-
-def _quality(steps: Tensor) -> Tensor:
-    """Return q with S(q) = steps."""
-    return torch.where(steps > 1, 50 / steps, 100 - 50 * steps)
+    return 50 / quality if quality < 50 else 2 - quality / 50
 
 
 @register("jpeg")
 class Jpeg(Degradation):
-    """JPEG compression with quality `start_quality` at t = 1 down to `end_quality` at t = T; needs kornia.
+    """JPEG compression with quality `start_quality` at t = 1 down to `end_quality` at t = T.
 
-    Images have 1 or 3 channels. z is None. kornia checks the values of the qualities on the host, so that a call waits
-    for the GPU, and `torch.func.vmap` and the device `meta` are not supported.
+    Images have 1 or 3 channels. z is None.
 
     Args:
         T: number of levels, at least 1.
@@ -66,11 +58,10 @@ class Jpeg(Degradation):
     end_quality: Quality = 2.0
 
     def precompute(self) -> LevelTables:
-        """Return the table of qualities, 100 at level 0, where it is not used."""
-        require("kornia.enhance", self.name)
+        """Return the table of quantization steps (T + 1, 2, 8, 8), where level 0 is not used, and the DCT."""
         u = torch.linspace(1, 0, self.T, dtype=torch.float64).flip(0)  # with T = 1 it is the last quality that counts
-        first, last = _steps(torch.tensor([self.start_quality, self.end_quality], dtype=torch.float64))
-        return LevelTables(torch.cat([torch.full_like(u[:1], 100), _quality(first ** (1 - u) * last**u)]))
+        stretch = _stretch(self.start_quality) ** (1 - u) * _stretch(self.end_quality) ** u
+        return LevelTables(quantization_steps(torch.cat([stretch[:1], stretch])), constants=(cosine_matrix(),))
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return the image coded and decoded with quality q_t, and x0 itself at t = 0.
@@ -78,12 +69,24 @@ class Jpeg(Degradation):
         Raises:
             ValueError: if x0 has neither 1 nor 3 channels.
         """
-        from kornia.enhance import jpeg_codec_differentiable
+        return self._decoded(self._encoded(x0), x0, t)
 
+    def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
+        """Return D(x0, s) - D(x0, t), of coefficients that no level changes."""
+        coefficients = self._encoded(x0)
+        return self._decoded(coefficients, x0, s) - self._decoded(coefficients, x0, t)
+
+    def _encoded(self, x0: Tensor) -> Coefficients:
         if x0.shape[1] not in (1, 3):
             raise ValueError(f"{self.name}: x0 has {x0.shape[1]} channels; JPEG codes 1 or 3")
-        if not len(x0):  # which kornia refuses
-            return x0
-        (quality,) = self.tables.gather(t, x0)
-        coded = jpeg_codec_differentiable((x0.expand(-1, 3, -1, -1) + 1) / 2, quality.flatten())
-        return torch.where(t.view(-1, 1, 1, 1) > 0, 2 * coded[:, : x0.shape[1]] - 1, x0)
+        return encode(x0, self._cosines(x0))
+
+    def _decoded(self, coefficients: Coefficients, x0: Tensor, t: Tensor) -> Tensor:
+        (steps,) = self.tables.gather(t, x0)
+        coded = decode(coefficients, steps, self._cosines(x0))
+        return torch.where(t.view(-1, 1, 1, 1) > 0, coded[:, :, : x0.shape[2], : x0.shape[3]], x0)
+
+    def _cosines(self, x0: Tensor) -> Tensor:
+        assert isinstance(self.tables, LevelTables)
+        _, constants = self.tables.convert(x0.device, compute_dtype(x0.dtype))
+        return constants[0]

@@ -25,7 +25,7 @@ from torch.nn.functional import interpolate, pad
 
 from degrade.base import Degradation, NumLevels, Params, check_param_tuple
 from degrade.functional.levels import LevelTables
-from degrade.operators.color import luma
+from degrade.functional.luma import luma
 from degrade.random import Generators, rand, randn
 from degrade.registry import register
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from degrade import Source
 from degrade.command_line import UsageError
-from degrade.operators.color import luma
+from degrade.functional.luma import luma
 from degrade.random import Generators, seeded_generator
 from experiments.data.archives import Split, from_path, from_torchvision
 from experiments.data.constants import TORCHVISION

@@ -90,8 +90,8 @@ def test_draw_depends_on_its_generator_alone(name, arguments):
 
 
 EVERY = [next(case for case in CASES if case[0] == name) for name in dict(CASES)]
-# kornia's JPEG reads values and its motion kernels are changed in place, which neither transform allows.
-WITHOUT_KORNIA = [case for case in EVERY if case[0] not in ("jpeg", "motion_blur")]
+# kornia changes its motion kernels in place, which vmap does not allow.
+WITHOUT_KORNIA = [case for case in EVERY if case[0] != "motion_blur"]
 
 
 @pytest.mark.parametrize(("name", "arguments"), EVERY, ids=str)
@@ -129,7 +129,7 @@ def test_vmap_is_a_batch(name, arguments):
         torch.func.vmap(lambda x, t: D(x, t, z))(several, levels + 1)
 
 
-@pytest.mark.parametrize(("name", "arguments"), [case for case in EVERY if case[0] != "jpeg"], ids=str)
+@pytest.mark.parametrize(("name", "arguments"), EVERY, ids=str)
 def test_shapes_are_found_without_data(name, arguments):
     D, x0, t, z = start(name, arguments)
     x0, t = x0.to("meta"), t.to("meta")
