@@ -143,6 +143,14 @@ def test_every_public_name_exists(package):
             assert len(listed) == len(set(listed))
 
 
+@pytest.mark.parametrize("package", LIBRARY)
+def test_no_public_name_is_that_of_a_module(package):
+    """Importing the module would put it in the place of what is imported at its first use."""
+    modules = {file.split("/")[1].removesuffix(".py") for file in SOURCES if file.startswith(f"{package}/")}
+    assert "lazy" in modules or package != "degrade"
+    assert not set(importlib.import_module(package).__all__) & modules
+
+
 def test_public_names_of_experiments_exist():
     assert everywhere(unbound, "experiments") == {}
 
