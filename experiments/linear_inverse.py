@@ -5,7 +5,9 @@
 
 The degradations are those of the presets of train.py for images of 32 pixels, at their last severity, and Gaussian
 noise at a severity that leaves something of an image. Each is measured twice: on degraded images as computed in
-float32, and rounded to 8 bits, as a file holds them. Every number comes with its 95 % interval over the images.
+float32, and rounded to 8 bits, as a file holds them. With --steps, rows of Algorithm 1 and 2 are added, which use the
+linear inverse as their restorer, for each of these numbers of steps (`restore.linear_inverse` says what to expect).
+Every number comes with its 95 % interval over the images.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field
 
-from degrade.command_line import UsageError, explicit_values, run_main, validated
+from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
 from experiments.data.options import DataOptions
 from experiments.evaluation.choices import InputPrecision
 from experiments.run.folder import write_json
@@ -45,6 +47,7 @@ class Config(DataOptions, DeviceOptions):
 
     size: Count = Field(32, description="side of the images in pixels")
     images: int = Field(500, ge=2, description="number of images")
+    steps: IntList = Field((), description="numbers of steps of Algorithms 1 and 2 that use the inverse, as 2,50")
     out: str = Field("linear-inverse.json", description="file of the results")
 
 
@@ -58,7 +61,9 @@ def settings(channels: int) -> list[tuple[Degradation, int]]:
     return [*((D, D.T) for D in found), (make("gaussian_noise", **NOISE), NOISE_SEVERITY)]
 
 
-def measure(D: Degradation, severity: int, x0: Tensor, seed: int) -> dict[InputPrecision, Evaluation]:
+def measure(
+    D: Degradation, severity: int, x0: Tensor, seed: int, steps: Sequence[int] = ()
+) -> dict[InputPrecision, Evaluation]:
     """Return the table of degraded images and linear inverses for each precision of the input.
 
     Args:
@@ -66,11 +71,13 @@ def measure(D: Degradation, severity: int, x0: Tensor, seed: int) -> dict[InputP
         severity: 1..T.
         x0: (N, C, H, W) clean images.
         seed: seed of what D draws and of the intervals.
+        steps: numbers of steps, at most `severity` of them, of trajectories with the linear inverse.
     """
     from degrade import expand_level
     from degrade.random import seeded_generator
     from experiments.evaluation.evaluator import Evaluator
-    from experiments.evaluation.linear import linear_inverse, to_input_precision
+    from experiments.evaluation.linear import linear_inverse, linear_restorer, to_input_precision
+    from samplers import sample, spaced_timesteps
 
     t = expand_level(severity, x0)
     z = D.draw(x0, [seeded_generator(x0.device, seed, "degraded", i) for i in range(len(x0))])
@@ -78,6 +85,11 @@ def measure(D: Degradation, severity: int, x0: Tensor, seed: int) -> dict[InputP
     for precision in get_args(InputPrecision):
         x_t = to_input_precision(D(x0, t, z), precision)
         rows = {"degraded": x_t, "linear inverse": linear_inverse(D, x_t, t, z, precision)}
+        R = linear_restorer(D, x_t, z, precision)
+        for count in sorted({min(n, severity) for n in steps}):
+            for sampler in ("algorithm1", "algorithm2"):
+                end = sample(R, sampler, x_t, R.z, spaced_timesteps(severity, count))
+                rows[f"{sampler}, {count} steps"] = end
         found[precision] = Evaluator(METRICS, seed=seed).evaluate(rows, truth=x0, baseline="degraded")
     return found
 
@@ -99,7 +111,7 @@ def main(argv: Sequence[str]) -> None:
     tables = []
     for D, severity in settings(data.channels):
         with torch.inference_mode():
-            found = measure(D, severity, x0, config.seed)
+            found = measure(D, severity, x0, config.seed, config.steps)
         for precision, evaluation in found.items():
             tables.append(
                 {

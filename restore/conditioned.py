@@ -20,7 +20,10 @@ Cov[x0 | x_t] = (b_t^2 / a_t) J. The first three need an affine D_y; `gradient` 
 `projection` makes sense around a restorer of another degradation than noise: it then keeps the answers of a cold
 restorer consistent with the picture at hand.
 
-A conditioned restorer is a restorer, so every sampler of this project can use it. (DDNM: Wang et al.,
+A conditioned restorer is a restorer, so every sampler of this project can use it. Those that draw much of the noise
+again do best, `ancestral:variance=constant` (see `samplers.applications.conditioning`). With it, `proximal` is DDRM
+(Kawar et al., arXiv 2201.11793, eq. 7 and 8) with a gradual change from the prediction to the measurement, where DDRM
+has an abrupt one at sigma_t = noise / s, s the singular value of A. (DDNM: Wang et al.,
 arXiv 2212.00490. DiffPIR: Zhu et al., arXiv 2305.08995. PiGDM: Song et al., ICLR 2023. DPS: Chung et al., arXiv
 2209.14687.)
 """
@@ -106,6 +109,9 @@ register_rule = RULES.register
 class Projection(Rule):
     """Replace what the measurement determines, and keep the prediction where it determines nothing.
 
+    The noise of y comes back in every step, amplified by up to spread / (2 noise), so a noisy y wants `proximal`: for a
+    blur with noise of 0.02 it reaches 22.6 dB, where this rule has 17.1 (`experiments/results/deepinv.json`).
+
     Args:
         spread: standard deviation that images have, in the units of images in [-1, 1].
     """
@@ -124,10 +130,11 @@ class Proximal(Rule):
     """Weigh the prediction against the measurement by the noise that x_t still holds.
 
     Args:
-        weight: lambda, the weight of the prediction; larger values trust the restorer more.
+        weight: lambda, the weight of the prediction; larger values trust the restorer more. With 1, the prediction has
+            the error (b_t / a_t)^2 I, the noise in x_t.
     """
 
-    weight: Positive = 7.0
+    weight: Positive = 1.0
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
         """Return prox(x0_hat) with the weight lambda noise^2 / q_t."""
@@ -198,8 +205,8 @@ class Conditioned(WrappedRestorer):
         rule: how the two are combined: a rule, or a text such as "proximal" or "proximal:weight=3".
 
     Raises:
-        ValueError: if the noise is not positive, y is no batch of images, the degradation is not affine and the rule
-            needs that, or R is not a noise model and the rule needs that.
+        ValueError: if the noise is not positive, y is no batch of images, the z that was drawn is not known, the
+            degradation is not affine and the rule needs that, or R is not a noise model and the rule needs that.
 
     >>> import degrade
     >>> from restore import FunctionRestorer
@@ -240,6 +247,11 @@ class Conditioned(WrappedRestorer):
         if m.y.ndim != 4 or m.t.shape not in ((1,), m.y.shape[:1]):
             found = f"y {tuple(m.y.shape)} and t {tuple(m.t.shape)}"
             raise ValueError(f"the measurement has {found}; it needs images (B, C, H, W) and severities (B,) or (1,)")
+        if m.degradation.random and m.z is None:
+            raise ValueError(
+                f"{m.degradation.name} drew something in this picture (its z) that is not known: give z, or arguments"
+                " that draw none"
+            )
         if rule.affine and not m.degradation.affine:
             name = m.degradation.name
             raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'gradient'")

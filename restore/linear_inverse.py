@@ -14,9 +14,24 @@ What `noise` has to be depends on where x_t comes from:
 | computed in float32, never rounded               | 1e-6 to 1e-5                                          |
 | on its way down in a sampler                     | errors of the predictions before it; larger           |
 | a_t x0 + b_t eps, with z = 0 in place of the eps | b_t, a value for every severity: a table of T + 1     |
+
 The fine detail of a large photograph is much weaker than `spread`, which holds for all frequencies alike, so a blurred
 photograph wants a larger noise than its rounding: 0.01 to 0.03 for a Gaussian of 1 to 3 pixels. With the default, the
 rounding error is amplified and the result can be further from the image than x_t.
+
+**In a sampler** it knows x_t and t, not where the trajectory began. With g_t the gain of a wave under blur and rho =
+(noise / spread)^2, a step of Algorithm 2 multiplies its amplitude by
+
+    1 + (g_s - g_t) g_t / (g_t^2 + rho),    many short steps from T to 0 by  ((1 + rho) / (g_T^2 + rho))^(1/2)
+
+where one prediction multiplies by g_T / (g_T^2 + rho). A wave that the blur has erased, g_T = 0, holds rounding errors
+only. One prediction leaves it at 0. Algorithm 2 takes the error that a step has amplified for a part of the image at
+the next one, until it is as large as `spread`. So restore from 8 bits by one prediction or by Algorithm 1, which does
+not amplify it. For blur on CIFAR-10, T = 50, from 8 bits, RMSE is .138 degraded, .090 after one prediction, .093 after
+50 steps of Algorithm 1, and .097 and .213 after 2 and 50 steps of Algorithm 2; from float32, .066 and at last .064
+(`python experiments/linear_inverse.py --data cifar10.zip --images 100 --steps 2,50`). For inpainting, .117 degraded
+becomes .082 after one prediction and .121 after 50 steps of Algorithm 2. A single larger noise for all waves helps
+in part only (.096 for blur with ten times that of rounding).
 """
 
 from __future__ import annotations

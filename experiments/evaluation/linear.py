@@ -8,13 +8,15 @@ For an image that was turned into another one, whose z is that other image, ther
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, quantize_8bit
 from degrade.constants import ROUNDING_NOISE
 from experiments.evaluation.choices import InputPrecision
+from restore import LinearInverse
 
-__all__ = ["INPUT_NOISE", "has_linear_inverse", "linear_inverse", "to_input_precision"]
+__all__ = ["INPUT_NOISE", "has_linear_inverse", "linear_inverse", "linear_restorer", "to_input_precision"]
 
 # Standard deviation of the error of x_t: of rounding to 8 bits, or of computing in float32.
 INPUT_NOISE: dict[InputPrecision, float] = {"8bit": ROUNDING_NOISE, "float32": 5e-6}
@@ -44,11 +46,17 @@ def linear_inverse(D: Degradation, x_t: Tensor, t: Tensor, z: Params, precision:
     >>> torch.allclose(linear_inverse(D, x_t, t, None, "float32"), x_t, atol=1e-4)
     True
     """
+    found: Tensor = linear_restorer(D, x_t, z, precision)(x_t, t)
+    return found
+
+
+def linear_restorer(D: Degradation, like: Tensor, z: Params, precision: InputPrecision) -> LinearInverse:
+    """Return the linear inverse of images (B, C, H, W) like these, whose precision is `precision`, as a restorer."""
     noise = INPUT_NOISE[precision]
     if not _is_noise(D):
-        return D.invert(x_t, t, z, noise)
-    b_t = D.coefficients(t, x_t)[1].flatten()
-    return D.invert(x_t, t, x_t.new_zeros(()).expand_as(x_t), (b_t.square() + noise**2).sqrt())
+        return LinearInverse(D, noise, z=z)
+    b = D.coefficients(torch.arange(D.T + 1, device=like.device), like)[1].flatten()
+    return LinearInverse(D, (b.square() + noise**2).sqrt(), z=torch.zeros_like(like[:1]))
 
 
 def _is_noise(D: Degradation) -> bool:

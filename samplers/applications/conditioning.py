@@ -7,14 +7,16 @@ and any sampler goes from there to 0 around `Conditioned(R, measurement, rule)`.
 the whole picture. If R undoes D_y itself, the start is y at t_y, and the rule `projection` holds every prediction to
 what y tells.
 
-The default sampler is `DDPM`: with little or no fresh noise the pattern of the first estimate stays in the picture. On
-crops of two photographs, with a noise model of 750 steps, 20 steps and the rule `proximal`, PSNR in dB is
+The default sampler draws all noise again in every step. What is kept of it carries the pattern of earlier estimates on
+into the picture, and a noise model without a condition then takes that for a part of the image. On crops of 96 x 96
+pixels of four photographs, with a noise model after 2,250 training steps, 20 steps and the rule `proximal`, PSNR in dB:
 
-| sampler        | blur  | pixelate | half of the pixels missing |
-|----------------|-------|----------|----------------------------|
-| `ddim`         | 27.32 | 27.81    | 20.05                      |
-| `ddim:eta=0.5` | 27.49 | 28.15    | 20.70                      |
-| `ddpm`         | 27.91 | 28.81    | 22.92                      |
+| sampler                       | blur  | pixelate | half of the pixels missing |
+|-------------------------------|-------|----------|----------------------------|
+| the picture itself            | 24.23 | 25.34    | 15.75                      |
+| `ddim`                        | 27.77 | 25.17    | 19.31                      |
+| `ddpm`                        | 28.60 | 25.70    | 21.71                      |
+| `ancestral:variance=constant` | 29.56 | 26.74    | 28.50                      |
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ from samplers.applications.picture_sampling import check_table_size
 from samplers.base import Sampler
 from samplers.loop import sample
 from samplers.steps.cold import Algorithm2
-from samplers.steps.diffusion import DDPM
+from samplers.steps.diffusion import Ancestral
 from samplers.timesteps import spaced_timesteps
 
 __all__ = ["MissingPixels", "describe_measurement", "sample_conditioned"]
 
-SAMPLER = DDPM()
+SAMPLER = Ancestral(variance="constant")
 STEPS = 20
 
 
@@ -86,16 +88,12 @@ def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, no
         noise: standard deviation of the error of y.
 
     Raises:
-        ValueError: for a severity that is no such number, or a z that is not known.
+        ValueError: for a severity that is no such number.
     """
     if isinstance(severity, str) and severity == "auto":
         raise ValueError(f"severity is auto; a severity of {D.name} is not estimated here: give it, in 1..{D.T}")
     if isinstance(severity, bool) or not hasattr(severity, "__index__") or not 1 <= severity <= D.T:
         raise ValueError(f"severity is {severity}; {D.name or 'a mask'} has severities 1..{D.T}, whole numbers")
-    if D.random and z is None:
-        raise ValueError(
-            f"{D.name} drew something in this picture (its z) that is not known: give z, or arguments that draw none"
-        )
     z = map_params(lambda part: part.to(y.device).expand(len(y), *part.shape[1:]), z)
     return Measurement(D, y, expand_level(operator.index(severity), y), z, noise)
 

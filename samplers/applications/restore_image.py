@@ -110,7 +110,7 @@ def restore_image(
             severity.
         severity: severity of the picture, in 1..T, or `auto` to estimate it.
         sampler: the sampler that goes from this severity to 0, or its name as in `parse_sampler`; None for R(x, t), or
-            for `DDPM` where a noise model restores what it was not trained on.
+            for `ancestral:variance=constant` where a noise model restores what it was not trained on.
         options: number of steps, mask, size of tiles, reference pictures, progress, what was done to the picture.
         generator: for all that is drawn: noise of a sampler and of simulated pictures.
 

@@ -9,10 +9,16 @@ family
 eta = 1 draws from the posterior q(x_s | x_t, x0_hat), which is DDPM (Ho et al., arXiv 2006.11239, 2020, eq. 6 and 7);
 eta = 0 is DDIM (Song et al., arXiv 2010.02502, 2021, eq. 12 and 16). It is Algorithm 1 with a part of z drawn again.
 Since b_0 = 0 the step to level 0 adds no noise.
+
+Methods that restore by conditioning take the same share in every step, tau = eta^2 (`constant`; DDRM, Kawar et al.,
+arXiv 2201.11793, 2022, eq. 7 with eta = 0.85; DiffPIR, Zhu et al., arXiv 2305.08995, 2023, with zeta = eta^2). Short
+steps of the posterior draw little again, so what x_T held of another image stays in the picture. See
+`samplers.applications.conditioning` for what that is worth.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -29,6 +35,7 @@ __all__ = ["DDIM", "DDPM", "Ancestral"]
 
 Eta = Annotated[float, Field(ge=0, le=1)]
 Variance = Literal["small", "large"]
+AnyVariance = Literal["small", "large", "constant"]
 
 
 @frozen
@@ -42,10 +49,12 @@ class _GaussianSampler(SinglePrediction):
         """Return D(x0_hat, s, z)."""
         return D(x0_hat, at.s, z)
 
-    def _redraw(self, D: Degradation, at: StepInput, z: Tensor, eta: float, variance: Variance) -> Tensor:
+    def _redraw(self, D: Degradation, at: StepInput, z: Tensor, eta: float, variance: AnyVariance) -> Tensor:
         """Return sqrt(1 - tau) z + sqrt(tau) eps, or with the larger variance sqrt(tau) b_t / b_s eps."""
         if not eta:
             return z  # as below, without drawing what tau = 0 would not add
+        if variance == "constant":
+            return math.sqrt(1 - eta**2) * z + eta * randn_like(z, at.generator)
         (a_t, b_t), (a_s, b_s) = D.coefficients(at.t, z), D.coefficients(at.s, z)
         tau = eta**2 * (1 - (a_t * b_s / (a_s * b_t)) ** 2)
         added = tau.sqrt()
@@ -62,14 +71,15 @@ class Ancestral(_GaussianSampler):
     Args:
         eta: 0..1; 1 for DDPM, 0 for DDIM. It multiplies the standard deviation of the added noise, not the variance.
         variance: variance of the added noise: `small` is that of the posterior, b_s^2 tau; `large` is b_t^2 tau, which
-            for neighboring levels and eta = 1 is beta_t (Ho et al., section 3.2). None is added on the step to level 0.
+            for neighboring levels and eta = 1 is beta_t (Ho et al., section 3.2); `constant` is b_s^2 eta^2, a share of
+            the noise that does not depend on the length of the step. None is added on the step to level 0.
 
     >>> Ancestral(eta=0.5)
     Ancestral(eta=0.5, variance='small')
     """
 
     eta: Eta = 1.0
-    variance: Variance = "small"
+    variance: AnyVariance = "small"
 
     def resample_params(self, D: Degradation, at: StepInput, z: Params) -> Params:
         """Return z with a share tau drawn again."""

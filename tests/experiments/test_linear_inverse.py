@@ -11,6 +11,8 @@ import degrade
 from degrade.command_line import UsageError
 from degrade.constants import ROUNDING_NOISE
 from experiments import linear_inverse
+from restore import LinearInverse
+from samplers import sample
 from tests.photographs import photographs
 
 
@@ -44,6 +46,16 @@ def test_numbers_are_those_of_the_images(precision, noise):
     expected = rmse(D.invert(x_t, t, None, noise), x0)
     assert found.value("linear inverse", "rmse") == pytest.approx(expected, rel=1e-4)
     assert expected > 0.005
+
+
+def test_trajectories_are_those_of_the_samplers_with_the_linear_inverse():
+    x0 = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    D, t = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=7), torch.tensor([3, 3, 3])
+    x_t = degrade.quantize_8bit(D(x0, t))
+    found = linear_inverse.measure(D, 3, x0, seed=0, steps=(2, 9))["8bit"]
+    assert list(found.rows)[2:] == [f"algorithm{i}, {n} steps" for n in (2, 3) for i in (1, 2)]
+    ended = sample(LinearInverse(D), "algorithm2", x_t, steps=[3, 2, 1, 0])
+    assert found.value("algorithm2, 3 steps", "rmse") == pytest.approx(rmse(ended, x0), rel=1e-4)
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):

@@ -10,7 +10,7 @@ import degrade
 from degrade import Degradation, expand_level, make
 from restore import BaseRestorer, Conditioned, FunctionRestorer, Measurement
 from restore.conditioned import RULES, Gradient, Projection, PseudoInverse
-from samplers import Algorithm2, Ancestral, sample
+from samplers import Algorithm2, Ancestral, StepInput, sample
 
 SHAPE = (3, 4, 6)
 MEAN, SPREAD, NOISE = 0.2, 0.4, 0.3
@@ -139,6 +139,23 @@ def test_walks_end_at_the_posterior(name):
     assert off < 6 * SPREAD**2 * (2 / n) ** 0.5, off
 
 
+def test_all_noise_drawn_again_is_a_step_of_ddrm_where_pixels_are_known_exactly():
+    """Kawar et al., eq. 8, eta = eta_b = 1: s is 1 or 0 under a mask, so x_s is y + b_s eps or x0_hat + b_s eps."""
+    D = make("inpaint", T=3, sigmas=(1e-3, 1e-3, 1e-3))  # one pixel is lost, entirely
+    y = D(torch.randn(2, *SHAPE, dtype=torch.float64), torch.tensor([3, 3]))
+    lost = D.missing(y, torch.tensor([3, 3]))
+    assert lost.sum() == 2
+    x_t, R = torch.randn(2, *SHAPE, dtype=torch.float64), gaussian(NOISE_MODEL)
+    t, s = torch.tensor([80, 80]), torch.tensor([30, 30])
+    conditioned = Conditioned(R, Measurement(D, y, torch.tensor([3, 3]), noise=1e-9), "projection")
+    at = StepInput(x_t, t, s, generator=torch.Generator().manual_seed(0))
+    found = Ancestral(1.0, "constant").step(conditioned, at).x_s
+    eps = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a_s, b_s = NOISE_MODEL.coefficients(s, x_t)
+    expected = a_s * torch.where(lost, R(x_t, t), y) + b_s * eps
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
 def test_it_walks_with_every_sampler_and_inside_inference_mode():
     m, _, _ = measure("blur")
     z = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -165,6 +182,11 @@ def test_a_cold_restorer_is_held_to_the_picture_by_projection():
         ({"noise": 0.0}, "projection", "noise is 0.0; .*above 0"),
         ({"noise": float("nan")}, "projection", "noise is nan"),
         ({"y": torch.zeros(3, 4, 6)}, "projection", "needs images"),
+        (
+            {"degradation": make("inpaint", T=8, center="random")},
+            "projection",
+            r"inpaint drew something in this picture \(its z\) that is not known: give z, or arguments that draw none$",
+        ),
         (
             {"degradation": make("jpeg", T=3)},
             "proximal",

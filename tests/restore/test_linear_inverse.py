@@ -49,6 +49,23 @@ def test_samplers_walk_with_it(sampler):
     assert (x_T - x0).abs().max() > 0.1  # the walk had something to do
 
 
+def test_steps_of_algorithm2_amplify_the_error_of_an_erased_wave_and_algorithm1_does_not():
+    """By the square root of (1 + rho) / (g_T^2 + rho), in the limit of short steps; the noise grows to `spread`."""
+    T, noise, spread = 2000, 0.01, 0.5
+    totals = torch.linspace(0, 8, T + 1)[1:].double()
+    D = degrade.make("blur", T=T, cumulative_sigma=totals.tolist(), padding_mode="circular")
+    n = torch.arange(8, dtype=torch.float64)
+    error = noise * torch.cos(torch.pi * n).expand(1, 1, 8, 8)  # alone at the Nyquist frequency of the rows
+    g_T = torch.exp(-((8 * torch.pi) ** 2) / torch.tensor(2.0).double())
+    rho = (noise / spread) ** 2
+    R = LinearInverse(D, noise, spread)
+    amplified = sample(R, "algorithm2", error)
+    torch.testing.assert_close(amplified, error * ((1 + rho) / (g_T**2 + rho)) ** 0.5, rtol=0.05, atol=0)
+    assert amplified.abs().max() > 0.9 * spread
+    assert direct(R, error, T).abs().max() < 1e-9
+    assert sample(R, "algorithm1", error).abs().max() < 1e-9
+
+
 @pytest.mark.parametrize("name", ["inpaint", "motion_blur"])
 def test_what_is_random_is_given_once_for_a_batch_or_an_image(name):
     arguments = {"T": 4, "center": "random"} if name == "inpaint" else {"T": 4, "kernel_size": 3}

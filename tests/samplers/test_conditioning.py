@@ -231,6 +231,7 @@ def test_the_command_restores_any_degradation_with_a_noise_model_and_linearly(he
         ("--model noise --degradation decolor", "severity is auto"),
         ("--model noise --degradation jpeg --severity 3", "use the rule 'gradient'"),
         ("--model noise --degradation motion_blur --severity 3", "motion_blur drew something"),
+        ("--model noise --degradation inpaint --degradation-args center=random --severity 3", "inpaint drew something"),
         (f"--model cold {DECOLOR}", "needs a restorer of Gaussian noise"),
     ],
 )

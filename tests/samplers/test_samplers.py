@@ -108,6 +108,20 @@ def test_eta_multiplies_the_standard_deviation(T, data):
     torch.testing.assert_close(x_s, expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("s", [0, 1, 30, 39])
+@pytest.mark.parametrize("eta", [0.0, 0.85, 1.0])
+def test_a_constant_share_of_the_noise_is_drawn_again_however_short_the_step(eta, s):
+    """Kawar et al., eq. 7, where nothing was measured: mean x0 + sqrt(1 - eta^2) b_s z, deviation eta b_s."""
+    D = degrade.make("gaussian_noise", T=40, schedule="cosine")
+    x0, _, x_t = start(D)
+    (a_t, b_t), (a_s, b_s) = (D.coefficients(torch.tensor([t]), x0) for t in (40, s))
+    eps = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    expected = a_s * x0 + b_s * ((1 - eta**2) ** 0.5 * (x_t - a_t * x0) / b_t + eta * eps)
+    at = StepInput(x_t, torch.full((2,), 40), torch.full((2,), s), None, torch.Generator().manual_seed(3))
+    walked = Ancestral(eta, "constant").step(FunctionRestorer(lambda x, t: x0, D), at)
+    torch.testing.assert_close(walked.x_s, expected, **EXACT)
+
+
 class Drift(degrade.Degradation):
     """x + t e with a fixed image e: the degradation of the paper's argument for Algorithm 2."""
 
