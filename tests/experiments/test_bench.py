@@ -11,7 +11,7 @@ from torch import nn
 
 import degrade
 from experiments import celeba_to_afhq
-from experiments.bench import degradations, network, sampling, training
+from experiments.bench import degradations, inverse_cost, network, sampling, training
 from experiments.bench import shares as step_shares
 from experiments.bench.cases import CASES
 from experiments.bench.flops import forward_flops, matched
@@ -99,6 +99,14 @@ def test_operations_are_those_counted_by_hand(side):
     by_hand = 2 * side**2 * 9 * 3 * 5 + 2 * (side // 2) ** 2 * 5 * 3
     assert forward_flops(Untimed(net), 3, side) == by_hand
     assert matched(lambda width: Untimed(nn.Conv2d(3, width, 1)), 2 * 3 * 19 * side**2, 3, side) == 20
+
+
+def test_the_cost_of_an_inverse_counts_every_case_in_applications(tmp_path):
+    inverse_cost.main(["--sizes", "16", "--rounds", "1", "--out", str(tmp_path / "cost.json")])
+    rows = {row["case"]: row for row in json.loads((tmp_path / "cost.json").read_text())["rows"]}
+    assert set(rows) == set(inverse_cost.CASES)
+    assert all(min(row[key] for key in ("apply_ms", "adjoint", "prox", "invert")) > 0 for row in rows.values())
+    assert rows["motion_blur, reflect"]["invert"] > 10 * rows["motion_blur, circular"]["invert"]
 
 
 def test_a_process_that_fails_says_why():
