@@ -3,7 +3,6 @@ from degrade.fitting.fit import DegradationFit, FittingOptions, fit_degradation
 from degrade.fitting.intervals import FittedValue
 from degrade.functional.quantization import quantize_8bit
 from degrade.laws import LawError, LawResult, check, measure
-from degrade.linear_probe import ProbeResult, linear_probe
 from degrade.operators.blur import Blur
 from degrade.operators.color import Decolor
 from degrade.operators.compose import Compose
@@ -14,6 +13,7 @@ from degrade.operators.motion_blur import MotionBlur
 from degrade.operators.noise import AffinePath, GaussianNoise
 from degrade.operators.pixelate import Pixelate
 from degrade.operators.snow import Snow
+from degrade.probe import ProbeResult, linear_probe
 from degrade.random import Generators, Source
 from degrade.registry import from_dict, get, make, names, register
 from degrade.serializable import runtime_field

@@ -7,7 +7,7 @@ import torch
 
 import degrade
 from degrade.functional.quantization import quantize_8bit
-from degrade.linear_probe import held_out_r2
+from degrade.probe import held_out_r2
 from experiments.data.drawn import DrawnFaces
 
 
