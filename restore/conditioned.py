@@ -148,7 +148,9 @@ class PseudoInverse(Rule):
     """Follow the gradient of log p(y | x_t) for Gaussian p(x0 | x_t), through the derivative of the restorer.
 
     Args:
-        spread: standard deviation that images have, in the units of images in [-1, 1].
+        spread: standard deviation that images have, in the units of images in [-1, 1]. Where neighbors are
+            alike, it has to be larger: with the exact restorer of a Gaussian field that has the spectrum of
+            photographs, 0.5 diverges and 2 does not (`experiments/bench/deepinv_comparison.py` has the field).
     """
 
     spread: Positive = 0.5
@@ -173,7 +175,9 @@ class Gradient(Rule):
 
     Args:
         scale: length of the step; 1 is the step of a Gaussian p(x0 | x_t) where A A^T is the identity.
-        spread: standard deviation that images have, in the units of images in [-1, 1].
+        spread: standard deviation that images have, in the units of images in [-1, 1]. Where neighbors are
+            alike, it has to be larger: with the exact restorer of a Gaussian field that has the spectrum of
+            photographs, 0.5 diverges and 2 does not (`experiments/bench/deepinv_comparison.py` has the field).
     """
 
     affine: ClassVar[bool] = False
