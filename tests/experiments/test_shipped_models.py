@@ -6,16 +6,20 @@ The bounds are far from what the cards report, and are met by no untrained or mi
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
 import torch
 
 import restore
+from degrade.demo_image import demo_image
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from experiments.evaluation.feature_networks import make_feature_network
 from restore.models.catalog import find_model, model_names
+from samplers import sample
 
-NAMES = ("faces-from-animals",)
+NAMES = ("faces-from-animals", "mnist-ddpm", "photo-noise")
 MOST_BYTES = 30e6
 
 
@@ -49,3 +53,23 @@ def test_faces_come_back_from_half_way():
     with torch.inference_mode():
         x_0 = R(R.degradation(x0, t, z), t)
     assert psnr(x_0, x0) > 24.5  # RMSE 0.06 in [0, 1]
+
+
+@pytest.mark.parametrize(("sigma", "gain"), [(15, 5), (50, 9)])
+def test_noise_in_a_picture_goes(sigma, gain):
+    R = restore.load("photo-noise")
+    x0 = demo_image(128)[None]
+    t = torch.tensor([sigma])
+    x_t = R.degradation(x0, t, R.degradation.draw(x0, torch.Generator().manual_seed(0)))
+    with torch.inference_mode():
+        x_0 = R(x_t, t)
+    assert psnr(x_t, x0) == pytest.approx(20 * math.log10(255 / sigma), abs=0.1)
+    assert psnr(x_0, x0) > psnr(x_t, x0) + gain
+
+
+def test_digits_are_of_the_class_that_was_asked_for():
+    label = torch.arange(10).repeat(2)
+    R = restore.load("mnist-ddpm").with_cond(label=label)
+    digits = sample(R, "ddim", torch.randn(20, 1, 32, 32, generator=torch.Generator().manual_seed(0)), steps=20)
+    logits = make_feature_network("mnist_classifier")(digits).logits
+    assert (logits.argmax(1) == label).float().mean() >= 0.75
