@@ -9,6 +9,7 @@ from degrade.operators.compose import Compose
 from degrade.operators.interpolation import Interpolation
 from degrade.operators.jpeg import Jpeg
 from degrade.operators.masking import Inpaint, MaskToColor
+from degrade.operators.missing_pixels import MissingPixels
 from degrade.operators.motion_blur import MotionBlur
 from degrade.operators.noise import AffinePath, GaussianNoise
 from degrade.operators.pixelate import Pixelate
@@ -35,6 +36,7 @@ __all__ = [
     "LawError",
     "LawResult",
     "MaskToColor",
+    "MissingPixels",
     "MotionBlur",
     "NumLevels",
     "Params",

@@ -57,6 +57,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
         {"T": 3, "cumulative_sigma": [0.5, 2, 8], "padding_mode": "circular", "mean_at_T": True},
     ],
     "inpaint": [{}, {"T": 20, "sigmas": "incremental:step=0.1", "center": "random"}, {"T": 3, "sigmas": [1, 4, 2]}],
+    "missing_pixels": [{}, {"T": 1, "share_at_T": 0.5}, {"T": 6, "share_at_T": 0.8}],
     "mask_to_color": [
         {},
         {"T": 10, "sigmas": "incremental:step=0.5", "outside_in": False},
@@ -116,6 +117,7 @@ CASES_ON_SHAPES = [
     ("blur", {"T": 9, "padding_mode": "symmetric"}, (1, 5, 1)),
     ("inpaint", {"T": 9, "center": "random"}, (2, 13, 9)),
     ("inpaint", {"T": 9}, (1, 1, 7)),
+    ("missing_pixels", {"T": 9}, (2, 13, 9)),
     ("mask_to_color", {"T": 9, "color": [0.1, -0.5, 1.0]}, (3, 9, 13)),
     ("pixelate", {"T": 4}, (3, 16, 48)),
     ("pixelate", {"T": 3, "allow_uneven": True, "filter": "area"}, (2, 13, 9)),

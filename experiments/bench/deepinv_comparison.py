@@ -39,12 +39,11 @@ from pydantic import Field
 from torch import Tensor
 
 import degrade
-from degrade import expand_level
+from degrade import MissingPixels, expand_level
 from degrade.command_line import Options, UsageError, explicit_values, run_main, validated
 from degrade.functional.conjugate_gradient import conjugate_gradient
 from restore import Conditioned, FunctionRestorer, Measurement
 from samplers import sample, spaced_timesteps
-from samplers.applications.conditioning import MissingPixels
 
 __all__ = ["Config", "main"]
 
@@ -197,12 +196,12 @@ def operators(dinv: Any, x0: Tensor, seed: int) -> dict[str, tuple[Measurement, 
     d = torch.arange(KERNEL) - KERNEL // 2
     row = torch.exp(-(d**2) / (2 * WIDTH**2))
     kernel = (row[:, None] * row / row.sum() ** 2)[None, None]
-    hole = torch.rand(1, 1, SIDE, SIDE, generator=generator) < 0.5
+    known = torch.rand(1, 1, SIDE, SIDE, generator=generator) >= 0.5
     size, error = tuple(x0.shape[1:]), {"noise_model": dinv.physics.GaussianNoise(NOISE / 2)}
     found = {}
     for name, D, z, physics in (
         ("blur", blur, None, dinv.physics.BlurFFT(size, kernel, **error)),
-        ("missing pixels", MissingPixels(), hole, dinv.physics.Inpainting(size, (~hole[0]).float(), **error)),
+        ("missing pixels", MissingPixels(T=1), known, dinv.physics.Inpainting(size, known[0].float(), **error)),
     ):
         t = expand_level(1, x0)
         z = None if z is None else z.expand(len(x0), -1, -1, -1)

@@ -1,6 +1,6 @@
 """Restoration of a picture by a restorer that was trained on another degradation: `restore.conditioned` on a picture.
 
-    y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation, or a mask
+    y = D_y(x0, t_y, z_y) + noise      the picture, D_y being any registered degradation
     x_T = D(v, T, z)                   the start, with D what R undoes, z as D draws it, v = D_y.invert(y) or y
 
 and any sampler goes from there to 0 around `Conditioned(R, measurement, rule)`. R may work in tiles: D_y is applied to
@@ -22,15 +22,12 @@ pixels of four photographs, with a noise model after 2,250 training steps, 20 st
 from __future__ import annotations
 
 import operator
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from degrade import Degradation, Params, expand_level, map_params
-from degrade.base import NumLevels
-from degrade.frozen import frozen
-from degrade.random import Generators, rand
+from degrade.random import Generators
 from restore import BaseRestorer, Conditioned, Measurement, Rule
 from restore.tiling import reflect_pad
 from samplers.applications.picture_sampling import check_table_size
@@ -40,41 +37,10 @@ from samplers.steps.cold import Algorithm2
 from samplers.steps.diffusion import Ancestral
 from samplers.timesteps import spaced_timesteps
 
-__all__ = ["MissingPixels", "describe_measurement", "sample_conditioned"]
+__all__ = ["describe_measurement", "sample_conditioned"]
 
 SAMPLER = Ancestral(variance="constant")
 STEPS = 20
-
-
-@frozen
-class MissingPixels(Degradation):
-    """Single pixels are missing: x_1 = 0 where z is true, x0 elsewhere; z (B, 1, H, W) bool.
-
-    >>> D, hole = MissingPixels(), torch.tensor([[[[True, False]]]])
-    >>> D(torch.ones(1, 3, 1, 2), torch.tensor([1]), hole)[0, 0].tolist()
-    [[0.0, 1.0]]
-    """
-
-    T: NumLevels = 1
-
-    affine: ClassVar[bool] = True
-    position_dependent: ClassVar[bool] = True
-
-    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
-        """Return a mask (B, 1, H, W) that misses each pixel with probability 1/2."""
-        return rand((len(x0), 1, *x0.shape[2:]), x0, generator) < 0.5
-
-    def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
-        """Return x0, with 0 where it is missing."""
-        return torch.where(self.missing(x0, t, z), 0, x0)
-
-    def missing(self, x: Tensor, t: Tensor, z: Any = None) -> Tensor:
-        """Return z, from level 1 on."""
-        mask: Tensor = z & (t > 0).view(-1, 1, 1, 1)
-        return mask
-
-    def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
-        return (~self.missing(x, t, z)).to(x.dtype)
 
 
 def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, noise: float) -> Measurement:
@@ -93,7 +59,7 @@ def describe_measurement(D: Degradation, y: Tensor, severity: Any, z: Params, no
     if isinstance(severity, str) and severity == "auto":
         raise ValueError(f"severity is auto; a severity of {D.name} is not estimated here: give it, in 1..{D.T}")
     if isinstance(severity, bool) or not hasattr(severity, "__index__") or not 1 <= severity <= D.T:
-        raise ValueError(f"severity is {severity}; {D.name or 'a mask'} has severities 1..{D.T}, whole numbers")
+        raise ValueError(f"severity is {severity}; {D.name} has severities 1..{D.T}, whole numbers")
     z = map_params(lambda part: part.to(y.device).expand(len(y), *part.shape[1:]), z)
     return Measurement(D, y, expand_level(operator.index(severity), y), z, noise)
 

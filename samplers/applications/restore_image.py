@@ -6,7 +6,7 @@
                 drawn once; R alone works in tiles. If no output pixel of R depends on a pixel further away than a
                 quarter of the overlap of two tiles, the result does not depend on the tiles
     conditioned a restorer of Gaussian noise restores what any other known degradation has done, from noise
-                (`samplers.applications.conditioning`); a mask is such a degradation for it
+                (`samplers.applications.conditioning`); for it a mask is the z of `missing_pixels`
     mask        another restorer is given missing pixels as 0, as `inpaint` sets them. Its answer is taken there only
 
 A network for gray images restores the channels of a color picture one by one; a network for color is given a gray
@@ -24,11 +24,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import Degradation, Params, expand_level
+from degrade import Degradation, MissingPixels, Params, expand_level
 from degrade.constants import ROUNDING_NOISE
 from degrade.random import Generators
 from restore import RULES, BaseRestorer, Measurement, Rule
-from samplers.applications.conditioning import MissingPixels, describe_measurement, sample_conditioned
+from samplers.applications.conditioning import describe_measurement, sample_conditioned
 from samplers.applications.picture_sampling import crops, image_size, sample_picture
 from samplers.applications.picture_tiles import OwnPrecision, in_tiles
 from samplers.applications.pictures import read_pictures
@@ -171,7 +171,7 @@ def _measurement(
         if missing is None or not (D.additive and D.gaussian):
             return None
         y, t = torch.where(missing, 0, x), 1 if severity == "auto" else severity
-        return describe_measurement(MissingPixels(), y, t, missing[None, None], options.noise)
+        return describe_measurement(MissingPixels(T=1), y, t, ~missing[None, None], options.noise)
     if missing is not None:
         raise ValueError(f"mask and degradation {options.degradation.name!r} are both given; give one of them")
     return describe_measurement(options.degradation, x, severity, options.z, options.noise)

@@ -50,6 +50,8 @@ from tests.cases import images
         ("inpaint", {"sigmas": "incremental:step=1,offset=0"}, "offset = 0: input should be greater than 0"),
         ("inpaint", {"T": 3, "sigmas": [1.0]}, "sigmas lists 1 values; T = 3 needs 3"),
         ("inpaint", {"center": "left"}, "'middle' or 'random'"),
+        ("missing_pixels", {"share_at_T": 0}, "share_at_T = 0: input should be greater than 0"),
+        ("missing_pixels", {"share_at_T": 1.5}, "share_at_T = 1.5: input should be less than or equal to 1"),
         ("mask_to_color", {"color": [0.0, 2.0, 0.0]}, "2.0: input should be less than or equal to 1"),
         ("pixelate", {"filter": "nearest"}, "'bicubic', 'bilinear' or 'area'"),
         ("pixelate", {"T": 2, "sizes": [0.5, 1.5]}, "1.5: input should be less than or equal to 1"),
@@ -99,6 +101,7 @@ def test_refused_when_the_image_is_seen(name, arguments, shape, message):
 
 RANDOM = [
     ("inpaint", {"center": "random"}, "a tuple of tensors ((2,), (2,))"),
+    ("missing_pixels", {}, "a tensor of shape (2, 1, 12, 16)"),
     ("mask_to_color", {}, "a tensor of shape (2, 3)"),
     ("snow", {}, "a tuple of tensors ((2, 12, 16), (2,))"),
     ("gaussian_noise", {}, "a tensor of shape (2, 3, 12, 16)"),

@@ -11,7 +11,6 @@ from PIL import Image
 
 import degrade
 from degrade import expand_level
-from degrade.laws import measure
 from restore import (
     Conditioned,
     FunctionRestorer,
@@ -23,7 +22,6 @@ from restore import (
 )
 from restore.conditioned import RULES
 from samplers.__main__ import main
-from samplers.applications.conditioning import MissingPixels
 from samplers.applications.restore_image import RestoreOptions, restore_image
 from samplers.loop import sample
 from tests.photographs import photo
@@ -105,14 +103,28 @@ def test_an_oracle_of_independent_pixels_restores_what_is_known_and_its_mean_els
         assert found.t == 1
 
 
-def test_a_mask_is_an_affine_degradation():
-    results = measure(MissingPixels(), X0.expand(2, -1, -1, -1))
-    assert [result.law for result in results if not result.passed] == ["rebuilding"]  # it has no name
-    hole = torch.rand(2, 1, 6, 8, generator=torch.Generator().manual_seed(0)) < 0.5
-    x, y = torch.randn(2, 2, 3, 6, 8, dtype=torch.float64)
-    t = torch.tensor([1, 0])
-    expected = torch.where(hole & (t > 0).view(-1, 1, 1, 1), x, (y + 0.3 * x) / 1.3)
-    torch.testing.assert_close(MissingPixels().prox(x, y, t, hole, 0.3), expected)
+@pytest.mark.parametrize("rule", RULES.names())
+@pytest.mark.parametrize("sampler", [None, "ddim:eta=0.7"])
+def test_a_mask_is_a_measurement_like_any_other(rule, sampler):
+    """The restorer sees two pixels at a time, so that what is known changes what is missing."""
+    x0 = torch.rand(2, 3, 9, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    hole = torch.rand(9, 11, generator=torch.Generator().manual_seed(1)) < 0.4
+    D = degrade.make("missing_pixels", T=7, share_at_T=0.5)
+
+    def restored(severity, x, **options):
+        R = FunctionRestorer(lambda x_t, t: shrinking()(x_t, t) + 0.3 * shrinking()(x_t, t).roll(1, 3), NOISE)
+        return restore_image(
+            R, x, severity, sampler, RestoreOptions(5, rule=rule, **options), torch.Generator().manual_seed(3)
+        ).image
+
+    y = torch.where(hole, 0, x0)
+    for z in (~hole, (~hole).double()):
+        assert torch.equal(D(x0, torch.tensor([1, 7]), z.expand(2, 1, 9, 11)), y)
+        for severity in (1, 7):
+            measured = restored(severity, y, degradation=D, z=z[None, None])
+            expected = torch.where(hole, measured, x0)
+            assert torch.equal(restored("auto", x0, mask=hole), expected)
+    assert (expected[..., hole] - restored("auto", 0 * x0, mask=hole)[..., hole]).abs().max() > 0.1
 
 
 def test_a_cold_restorer_is_held_to_the_picture_by_projection():
@@ -165,7 +177,7 @@ JPEG, SNOW, MASK = degrade.make("jpeg", T=5), degrade.make("snow", T=5), torch.z
         (NOISE, "auto", {"degradation": BLUR}, "severity is auto; .* give it, in 1..8"),
         (NOISE, 3, {"degradation": SNOW, "rule": "gradient"}, "snow drew something .* give z"),
         (NOISE, 3, {"degradation": BLUR, "mask": MASK}, "mask and degradation 'blur' are both given"),
-        (NOISE, 3, {"mask": MASK}, "severity is 3; a mask has severities 1..1"),
+        (NOISE, 3, {"mask": MASK}, "severity is 3; missing_pixels has severities 1..1"),
         (NOISE, 3, {"degradation": BLUR, "sampler": "bridge"}, "bridge"),
         (BLUR, 3, {"degradation": BLUR}, "rule 'proximal' needs a restorer of Gaussian noise, and .* restores 'blur'"),
     ],
