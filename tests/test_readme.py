@@ -34,6 +34,7 @@ SMALL = {
     "ddpm.py": TINY_DDPM,
     "gallery.py": ["--size", "32", "--count", "2"],
     "generate.py": ["--images", "2", "--fit-images", "8", "--sample-steps", "2"],
+    "restorations.py": ["--size", "32", "--steps", "2"],
     "tables.py": ["--tasks", "mnist-pixelate", "--steps", "2", "--images", "4", "--sample-steps", "2"],
     "train.py": TINY_TRAIN,
 }
