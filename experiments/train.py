@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from degrade.command_line import KeyValues, UsageError, run_main
-from degrade.constants import ROUNDING_NOISE
+from degrade.command_line import UsageError, run_main
 from experiments.data.options import ExampleOptions
-from experiments.run.options import Count, TrainerOptions
+from experiments.run.degradation_options import DegradationOptions
+from experiments.run.options import TrainerOptions
 from experiments.run.presets import DEMO, PRESETS, shrink
 from experiments.run.start import start_run
 from restore.choices import Predict
-from samplers.choices import PriorKind
 
 if TYPE_CHECKING:
     import torch
@@ -47,31 +46,15 @@ __all__ = ["Config", "main"]
 PROGRAM = "train"
 
 
-class DegradationOptions(ExampleOptions):
-    """Degradation and sampling."""
+class RestorationOptions(DegradationOptions, ExampleOptions):
+    """What is restored."""
 
-    degradation: str = Field("blur", description="name of the degradation; `python -m degrade list` prints all names")
-    degradation_args: KeyValues = Field(
-        {}, description="arguments of the degradation; they add to those of a preset with the same degradation"
-    )
     partner_data: str | None = Field(
         None, description="images that `interpolation` turns the data into; same values as --data"
     )
     prediction_type: Predict = Field(
         "x0", description="what the network predicts: x0, or eps or v where x_t = a_t x0 + b_t z"
     )
-    prior: PriorKind | None = Field(
-        None, description="prior over x_T, fitted and saved for generation: auto, or a kind of prior"
-    )
-    jitter: float = Field(0.0, ge=0, description="standard deviation of the noise that the prior adds to x_T")
-    inverse_input: bool = Field(
-        False, description="give the network the linear inverse of its input, too; it predicts what is missing in that"
-    )
-    inverse_noise: float = Field(
-        ROUNDING_NOISE, gt=0, description="standard deviation of the error of its input that the linear inverse assumes"
-    )
-    sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
-    eval_images: Count = Field(64, description="number of images in the evaluation")
     quick: bool = Field(False, description="small network and short training: minutes on a CPU")
 
     @classmethod
@@ -90,7 +73,7 @@ class DegradationOptions(ExampleOptions):
         return {**values, "degradation_args": {**(preset.get("degradation_args", {}) if same else {}), **own}}
 
 
-class Config(TrainerOptions, DegradationOptions):
+class Config(TrainerOptions, RestorationOptions):
     """Everything."""
 
 
@@ -167,7 +150,6 @@ def main(argv: Sequence[str]) -> None:
     from experiments.evaluation.restoration import RestorationEvaluator, table
     from experiments.report.content import evaluation_table, restoration_blocks
     from experiments.run.training import Results, TrainingTask, train, write_results
-    from restore import InverseInput
 
     device = config.torch_device()
     data = load_examples(config, config.size, config.seed, device)
@@ -183,7 +165,6 @@ def main(argv: Sequence[str]) -> None:
     def preview(path: Path, R: Restorer) -> Path:
         return study(R).restoration_strip(path)
 
-    inverse_input = InverseInput(config.inverse_noise) if config.inverse_input else None
     prior = fitted(config, D, data)
     task = TrainingTask(
         D,
@@ -192,7 +173,7 @@ def main(argv: Sequence[str]) -> None:
         config.prediction_type,
         preview=preview,
         prior=prior,
-        inverse_input=inverse_input,
+        inverse_input=config.seen_inverse(),
     )
     training, folder = train(config, folder, task, data.channels)
     if training.rank:  # the first process measures and draws

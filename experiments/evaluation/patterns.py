@@ -1,4 +1,4 @@
-"""The patterns that the publication reports, and two questions of ours, each decided by paired differences.
+"""The patterns that the publication reports, and three questions of ours, each decided by paired differences.
 
 A claim says what the difference of one row to another one should be in one metric: `better` or `worse`. The 95 %
 interval of the difference on the same images decides it: confirmed, refuted, or undecided where the interval contains 0
@@ -67,6 +67,11 @@ PATTERNS = (
         "network",
         "The network is better than the linear inverse of the degradation",
         *("linear inverse", "direct", ("frechet_distance", "ssim", "rmse"), "worse"),
+    ),
+    Pattern(
+        "sight of the inverse",
+        "A network that sees the linear inverse of its input restores better, after as many steps",
+        *("with inverse", "without inverse", ("frechet_distance", "ssim", "rmse"), "better"),
     ),
     Pattern(
         "number of levels",

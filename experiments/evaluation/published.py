@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["PUBLISHED", "Published", "ThisProtocol", "protocol_differences", "published_text"]
+__all__ = ["PUBLISHED", "Published", "ThisProtocol", "protocol_differences", "published_rows", "published_text"]
 
 
 class Published(NamedTuple):
@@ -61,10 +61,20 @@ class ThisProtocol(NamedTuple):
     images: int
     features: str
     input_precision: str
+    training_precision: str
     steps: int
     batch_size: int
     network: str
     sample_steps: int
+
+
+def published_rows(task: str) -> dict[str, Published]:
+    """Return the published numbers of a task by row, empty if there are none; sight of the inverse is ours alone.
+
+    >>> published_rows("mnist-blur-inverse")["direct"].rmse
+    0.142
+    """
+    return PUBLISHED.get(task.removesuffix("-inverse"), {})
 
 
 def published_text(found: Published | None, name: str) -> str:
@@ -83,11 +93,12 @@ def published_text(found: Published | None, name: str) -> str:
 def protocol_differences(task: str, ours: ThisProtocol, T: int) -> list[str]:
     """Return, in one line each, where the protocol of a task differs from the published one.
 
-    >>> ours = ThisProtocol("drawn", 16, 256, "thumbnail", "8bit", 150, 16, "UNet, 16 channels", 10)
+    >>> ours = ThisProtocol("drawn", 16, 256, "thumbnail", "8bit", "8bit", 150, 16, "UNet, 16 channels", 10)
     >>> protocol_differences("cifar10-blur", ours, T=50)[0]
     'data: drawn at 16 pixels; published: cifar10 at 32 pixels'
     """
     first = task.partition("-")[0]
+    restores = first != "generation"  # generation starts from a prior: no image is degraded
     name = {"generation": "celeba", "levels": "cifar10"}.get(first, first)
     size = {"celeba": 128}.get(name, 32)
     test_images = {"celeba": "its test images", "mnist": "10,000", "cifar10": "10,000"}[name]
@@ -96,8 +107,8 @@ def protocol_differences(task: str, ours: ThisProtocol, T: int) -> list[str]:
         ("data", f"{ours.data} at {ours.size} pixels", f"{name} at {size} pixels"),
         ("images", f"{ours.images:,}", test_images),
         ("features", ours.features, "inception (FID)"),
-        # Generation starts from a prior: no image is degraded.
-        ("input", ours.input_precision, ours.input_precision if first == "generation" else input_precision),
+        ("input", ours.input_precision, input_precision if restores else ours.input_precision),
+        ("input in training", ours.training_precision, input_precision if restores else ours.training_precision),
         ("training", f"{ours.steps:,} steps of {ours.batch_size} images", "700,000 steps of 64 images"),
         ("network", ours.network, "UNet of DDPM" if name == "cifar10" else "ConvNeXt UNet, 64 channels"),
         ("sampling", f"{ours.sample_steps} steps", f"{T} steps"),

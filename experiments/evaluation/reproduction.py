@@ -1,6 +1,7 @@
 """The evaluation of one task of the paper's tables: sets of images, what the metrics need of them, and some to show.
 
 restoration   degraded, linear inverse, direct, algorithm1, algorithm2, all from the same x_T
+inverse       `direct` of a network that sees the linear inverse beside one that does not; see `inverse_evaluation`
 generation    cold: the starts of the prior with and without jitter; hot: estimated and fixed z
 levels        Algorithm 2 in T levels, one step each; put together with the other T by `levels_evaluation`
 """
@@ -30,6 +31,7 @@ from samplers import GenerateOptions, Prior, generate_images
 
 __all__ = [
     "Measurement",
+    "inverse_evaluation",
     "levels_evaluation",
     "load_measurement",
     "measure_generation",
@@ -132,6 +134,18 @@ def levels_evaluation(measured: Mapping[int, Measurement], evaluator: Evaluator)
     """
     rows = {f"T = {T}": measured[T].rows["algorithm2"] for T in sorted(measured)}
     return evaluator.summarize(rows, next(iter(measured.values())).reference, next(iter(rows)))
+
+
+def inverse_evaluation(without: Measurement, with_inverse: Measurement, evaluator: Evaluator) -> Evaluation:
+    """Return the table of one prediction of two networks, only the second of which sees the linear inverse.
+
+    Args:
+        without: the measurement of the network that sees x_t only.
+        with_inverse: the measurement of the other one, on the same images.
+        evaluator: summarizes.
+    """
+    rows = {"without inverse": without.rows[DIRECT], "with inverse": with_inverse.rows[DIRECT]}
+    return evaluator.summarize(rows, without.reference, "without inverse")
 
 
 def save_measurement(path: Path, measured: Measurement) -> None:

@@ -7,22 +7,23 @@ from typing import Any, NamedTuple
 
 from experiments.evaluation.evaluator import Evaluation, Value
 from experiments.evaluation.patterns import Outcome, PatternResult
-from experiments.evaluation.published import PUBLISHED, Published, published_text
+from experiments.evaluation.published import Published, published_rows, published_text
 from experiments.evaluation.reproduction import Measurement
 from experiments.evaluation.tables import render_evaluation, render_table
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Gallery, Plot, Table
 from experiments.report.content import evaluation_table, provenance_blocks
 from experiments.report.page import Page
 
-__all__ = ["MeasuredTask", "patterns_text", "tables_page", "task_text"]
+__all__ = ["LEVELS_TABLE", "MeasuredTask", "patterns_text", "tables_page", "task_text"]
 
 UNCONFIRMED = "Published numbers in parentheses are not confirmed by a second source."
+LEVELS_TABLE = "Number of severity levels T, equal training"
 SHOWN = 4  # images of each set in a gallery
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "refuted", "undecided")
 
 
 class MeasuredTask(NamedTuple):
-    """A finished task: its `measured.json` and what was observed."""
+    """A finished task, from degraded images of one precision: what describes it and what was observed."""
 
     described: dict[str, Any]
     measured: Measurement
@@ -33,9 +34,9 @@ class MeasuredTask(NamedTuple):
         return [Evaluation.from_dict(values) for values in self.described["evaluations"]]
 
 
-def _published(task: str, evaluation: Evaluation) -> dict[str, dict[str, str]]:
+def _published(task: MeasuredTask, evaluation: Evaluation) -> dict[str, dict[str, str]]:
     """Return the columns of published numbers, empty if there are none for the task."""
-    known = PUBLISHED.get(task, {})
+    known = published_rows(task.described["task"])
     names = {"FID": "fid", "SSIM": "ssim", "RMSE": "rmse"}
     columns = {
         f"published {heading}": {row: published_text(known.get(row), name) for row in evaluation.rows}
@@ -47,7 +48,7 @@ def _published(task: str, evaluation: Evaluation) -> dict[str, dict[str, str]]:
 def task_text(name: str, task: MeasuredTask) -> str:
     """Return the table of a task as text."""
     evaluation = task.evaluations[0]
-    lines = [render_evaluation(evaluation, f"{name}, {evaluation.images} images:", _published(name, evaluation))]
+    lines = [render_evaluation(evaluation, f"{name}, {evaluation.images} images:", _published(task, evaluation))]
     lines += [f"differs in {line}" for line in task.described["protocol_differences"]]
     return "\n".join(lines)
 
@@ -69,7 +70,7 @@ def _outcome(found: PatternResult) -> str:
 def tables_page(
     described: Mapping[str, Any],
     done: Mapping[str, MeasuredTask],
-    over_levels: Evaluation | None,
+    compared: Mapping[str, Evaluation],
     patterns: Sequence[PatternResult],
 ) -> Page:
     """Return the page.
@@ -77,7 +78,7 @@ def tables_page(
     Args:
         described: configuration and environment.
         done: the finished tasks by name.
-        over_levels: the table of the numbers of levels, or None.
+        compared: the tables of rows of several tasks, by name.
         patterns: patterns with their outcomes.
     """
     scale = described["configuration"]["scale"]
@@ -88,10 +89,10 @@ def tables_page(
         f" {found.count('undecided')} undecided."
     )
     blocks: list[Block] = [_patterns_table(patterns), _overview(done)]
-    if over_levels is not None:
-        blocks.append(evaluation_table("Number of severity levels T, equal training", over_levels))
+    blocks += [evaluation_table(name, evaluation) for name, evaluation in compared.items()]
+    if LEVELS_TABLE in compared:
         alt = "metrics over the number of severity levels"
-        blocks.append(Plot("Over T", "Bars: 95 % intervals.", plot_levels(over_levels), alt))
+        blocks.append(Plot("Over T", "Bars: 95 % intervals.", plot_levels(compared[LEVELS_TABLE]), alt))
     for name, task in done.items():
         blocks += _task_blocks(name, task)
     if described["left_out"]:
@@ -128,7 +129,7 @@ def _overview(done: Mapping[str, MeasuredTask]) -> Table:
     rows: list[list[Cell]] = []
     for name, task in done.items():
         for row, values in task.evaluations[0].rows.items():
-            known: Published | None = PUBLISHED.get(name, {}).get(row)
+            known: Published | None = published_rows(task.described["task"]).get(row)
             ours: list[Cell] = [values.get(key, Value(None)).value for key in columns]
             published: list[Cell] = [published_text(known, key) or None for key in ("fid", "ssim", "rmse")]
             rows.append([name, row, *ours, *published])
@@ -147,7 +148,7 @@ def _task_blocks(name: str, task: MeasuredTask) -> list[Block]:
     differences = "; ".join(task.described["protocol_differences"])
     differs = f"differs in {differences}" if differences else "is the published one"
     blocks: list[Block] = [
-        evaluation_table(name, evaluation, _published(name, evaluation)),
+        evaluation_table(name, evaluation, _published(task, evaluation)),
         Gallery(f"{name}: images", f"The protocol {differs}.", shown, captions),
     ]
     if "degraded" in pictures:

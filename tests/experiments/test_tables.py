@@ -16,6 +16,7 @@ from experiments.evaluation.patterns import PATTERNS, decide, decide_all
 from experiments.evaluation.published import PUBLISHED, ThisProtocol, protocol_differences
 from experiments.evaluation.reproduction import (
     Measurement,
+    inverse_evaluation,
     levels_evaluation,
     load_measurement,
     save_measurement,
@@ -49,9 +50,7 @@ def pattern(name):
 
 def test_published_numbers_belong_to_tasks_and_their_rows():
     assert set(PUBLISHED) < set(TASKS)
-    ours = {"generation-mask", "generation-pixelate", "cifar10-blur-inverse", "cifar10-pixelate-inverse"}
-    ours |= {"photo-noise", "photo-blur"}
-    assert set(PRESETS) - ours < set(TASKS)
+    assert set(PRESETS) - {"generation-mask", "generation-pixelate", "photo-noise", "photo-blur"} < set(TASKS)
     for task, rows in PUBLISHED.items():
         assert task.startswith("generation") or set(rows) == {"degraded", "direct", "algorithm2"}
     # The publication's own pattern holds in its numbers where they are confirmed.
@@ -62,10 +61,10 @@ def test_published_numbers_belong_to_tasks_and_their_rows():
 
 
 def test_only_what_differs_from_the_published_protocol_is_named():
-    same = ThisProtocol("cifar10", 32, 10_000, "inception", "float32", 700_000, 64, "UNet of DDPM", 50)
+    same = ThisProtocol("cifar10", 32, 10_000, "inception", "float32", "float32", 700_000, 64, "UNet of DDPM", 50)
     differs = lambda task, T=50: " ".join(protocol_differences(task, same, T))  # noqa: E731
     assert "data" not in differs("cifar10-blur")
-    assert differs("cifar10-inpaint").count("published") == differs("cifar10-blur").count("published") + 1
+    assert differs("cifar10-inpaint").count("published") == differs("cifar10-blur").count("published") + 2
     assert "input: float32; published: 8bit" in differs("cifar10-inpaint")
     assert "input" not in differs("generation-noise")
     assert "sampling: 50 steps; published: 200 steps" in differs("cifar10-snow", T=200)
@@ -122,6 +121,26 @@ def test_levels_are_compared_with_the_smallest_t_on_the_same_images():
     assert decide(pattern("number of levels"), {"levels": [over]}).outcome == "confirmed"
 
 
+def test_sight_of_the_inverse_is_decided_by_one_prediction_on_the_same_images():
+    evaluator, x0 = Evaluator(["rmse"]), images(12, 3, 12, 12)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0), dtype=x0.dtype)
+    without, seen = (
+        Measurement({"direct": evaluator.observe(x0 + size * noise, x0)}, evaluator.reference(x0), {})
+        for size in (0.2, 0.1)
+    )
+    found = inverse_evaluation(without, seen, evaluator)
+    assert list(found.rows) == ["without inverse", "with inverse"]
+    assert decide(pattern("sight of the inverse"), {"a": [found]}).outcome == "confirmed"
+    assert (
+        decide(pattern("sight of the inverse"), {"a": [inverse_evaluation(seen, without, evaluator)]}).outcome
+        == "refuted"
+    )
+    # The two differ in the sight of the inverse alone.
+    plain, other = (task_config(name, "small", {}) for name in ("cifar10-blur", "cifar10-blur-inverse"))
+    assert plain.model_copy(update={"inverse_input": True}) == other
+    assert other.quantize_input
+
+
 def test_measurements_are_stored_in_their_order(tmp_path):
     rows = {name: {"rmse": torch.rand(3, 1), "features": torch.rand(3, 2)} for name in ("linear inverse", "a", "T = 5")}
     measured = Measurement(
@@ -146,21 +165,25 @@ def test_every_unseen_image_is_measured_once():
 def excerpt(tmp_path_factory):
     """Two tasks of the tiny tables with a handful of steps."""
     out = tmp_path_factory.mktemp("tables")
-    assert make(out, "--tasks", "mnist-pixelate,generation-noise") == 0
+    assert make(out, "--tasks", "mnist-pixelate,mnist-pixelate-inverse,generation-noise") == 0
     return out
 
 
 def test_a_task_is_trained_measured_and_described(excerpt):
     written = json.loads((excerpt / "tables.json").read_text())
-    assert list(written["tasks"]) == ["mnist-pixelate", "generation-noise"]
-    task, generation = written["tasks"].values()
+    keys = [f"{name}, {p}" for name in ("mnist-pixelate", "mnist-pixelate-inverse") for p in ("8bit", "float32")]
+    assert list(written["tasks"]) == [*keys, "generation-noise"]
+    task, exact, _, _, generation = written["tasks"].values()
+    assert (task["protocol"]["input_precision"], exact["protocol"]["input_precision"]) == ("8bit", "float32")
+    assert task["evaluations"][0]["rows"]["degraded"] != exact["evaluations"][0]["rows"]["degraded"]
+    assert [list(table["rows"]) for table in written["compared"].values()] == [["without inverse", "with inverse"]] * 2
     assert list(task["evaluations"][0]["rows"]) == ["degraded", "linear inverse", "direct", "algorithm1", "algorithm2"]
     assert [evaluation["baseline"] for evaluation in task["evaluations"]] == ["direct", "algorithm1"]
     assert list(generation["evaluations"][0]["rows"]) == ["fixed z", "estimated z"]
     assert (task["data"]["name"], task["data"]["images"], len(task["data"]["sha256"])) == ("drawn", 6, 64)
     assert "data: drawn at 16 pixels; published: mnist at 32 pixels" in task["protocol_differences"]
     assert (written["configuration"]["seed"], "torch" in written["environment"]["versions"]) == (0, True)
-    measured = load_measurement(excerpt / "tasks" / "mnist-pixelate" / "measured.safetensors")
+    measured = load_measurement(excerpt / "tasks" / "mnist-pixelate" / "8bit.safetensors")
     assert {len(rows["rmse"]) for rows in measured.rows.values()} == {6}
     assert measured.pictures["truth"].shape == (6, 1, 16, 16)  # digits are gray, and so are faces in their place
     differences = task["evaluations"][0]["differences"]["algorithm2"]["rmse"]["value"]
@@ -178,7 +201,7 @@ def test_the_page_holds_tables_patterns_and_pictures(excerpt):
 
 def test_finished_tasks_are_not_repeated(excerpt, capsys, monkeypatch):
     before = (excerpt / "tables.json").read_text()
-    monkeypatch.setattr("experiments.run.training.train", None)  # would fail if it were called
+    monkeypatch.setattr("experiments.run.task_results.train", None)  # would fail if it were called
     assert make(excerpt, "--tasks", "mnist-pixelate") == 0
     said = capsys.readouterr()
     assert "mnist-pixelate: finished before" in said.err
@@ -200,7 +223,7 @@ def test_a_training_that_is_cut_goes_on_and_measures_the_same(excerpt, tmp_path,
         def cut(*args):
             raise KeyboardInterrupt
 
-        patch.setattr("experiments.evaluation.reproduction.measure_restoration", cut)
+        patch.setattr("experiments.run.task_results.measure_restoration", cut)
         assert make(tmp_path, "--tasks", "mnist-pixelate") == 130
     capsys.readouterr()
     assert make(tmp_path, "--tasks", "mnist-pixelate") == 0
@@ -208,7 +231,7 @@ def test_a_training_that_is_cut_goes_on_and_measures_the_same(excerpt, tmp_path,
     one, other = (
         json.loads((out / "tasks" / "mnist-pixelate" / "measured.json").read_text()) for out in (excerpt, tmp_path)
     )
-    assert one["evaluations"] == other["evaluations"]
+    assert one["measured"] == other["measured"]
     assert one["data"] == other["data"]
 
 
@@ -223,7 +246,7 @@ def test_tasks_without_their_images_are_left_out_and_named(excerpt, tmp_path, ca
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--tasks cifar10-blurr", "--tasks cifar10-blurr: choose from restoration, generation, levels"),
+        ("--tasks cifar10-blurr", "--tasks cifar10-blurr: choose from restoration, inverse, generation, levels"),
         ("--data imagenet=drawn", "--data imagenet=drawn: name one of mnist, cifar10, celeba"),
         ("--scale large", "--scale large"),
         ("--features vgg", "no feature network is called 'vgg'"),
