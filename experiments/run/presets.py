@@ -118,7 +118,7 @@ PRESETS |= {
 }
 
 QUICK: Values = {
-    "model_channels": 48, "channel_mult": (1, 2), "num_res_blocks": 2, "num_heads": 4, "norm_groups": 8,
+    "model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 2, "num_heads": 4, "norm_groups": 8,
     "dropout": 0.0, "loss": "l1", "steps": 2000, "batch_size": 32, "micro_batch_size": None,
     "optimizer": "adam:lr=1e-3", "lr_schedule": "cosine:warmup=50", "max_grad_norm": 1.0, "ema_decay": 0.99,
     "ema_every": 1, "ema_start": 100, "precision": "bfloat16", "eval_images": 128, "sample_steps": 20,
