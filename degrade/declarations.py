@@ -137,6 +137,13 @@ def _missing(trial: _Trial) -> Iterator[Deviation]:
             return
         change = (D(x0 + step, expand_level(t, x0), z) - D(x0, expand_level(t, x0), z)).abs() * mask
         yield max(0.0, float(change.max()) - step / 2), f"missing, where the image still shows at t = {t}"
+        own_z = D.mask_params(mask)
+        if own_z is not None:
+            again = D.missing(x0, expand_level(1, x0), own_z)
+            yield (
+                (0.0 if torch.equal(again, mask) else math.inf),
+                f"mask_params of what is missing at t = {t}",
+            )
 
 
 def _size_divisor(trial: _Trial) -> Iterator[Deviation]:

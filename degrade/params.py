@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.func import debug_unwrap
+
+if TYPE_CHECKING:
+    from degrade.base import Degradation
 
 __all__ = [
     "NumLevels",
@@ -19,6 +22,7 @@ __all__ = [
     "check_params",
     "expand_level",
     "map_params",
+    "need_params",
 ]
 
 Params = Any  # a tensor, batch first, or a tuple of such, or None: only its degradation knows
@@ -63,6 +67,17 @@ def map_params(function: Callable[[Tensor], Tensor], z: Params) -> Params:
     if isinstance(z, tuple):
         return tuple(map_params(function, part) for part in z)
     return None if z is None else function(z)
+
+
+def need_params(D: Degradation, z: Params) -> Params:
+    """Return z, if it is what D needs for pictures that are degraded already.
+
+    Raises:
+        ValueError: if D has drawn something and z is None, with what can be done.
+    """
+    if D.random and z is None:
+        raise ValueError(f"{D.name} drew something in this picture (its z) that is not known: {D.without_z}")
+    return z
 
 
 def check_params(name: str, z: Params, shape: tuple[int, ...]) -> Tensor:

@@ -24,6 +24,7 @@ class Declarations:
         identifiable: `estimate` finds a z that explains x_t, whatever z is passed to it.
         position_dependent: what happens to a pixel depends on its place in the image, as under a mask.
         bounded: D(x0, t, z) of x0 in [-1, 1] is in [-1, 1] again, but for what a filter overshoots.
+        without_z: what a user can do where the z of a picture is needed and not known, for messages.
 
     >>> import degrade
     >>> D = degrade.make("pixelate", T=3)
@@ -37,6 +38,7 @@ class Declarations:
     identifiable: ClassVar[bool] = False
     position_dependent: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
+    without_z: ClassVar[str] = "give z, or arguments that draw none"
 
     @property
     def size_divisor(self) -> int:
@@ -62,5 +64,13 @@ class Declarations:
             x: (B, C, H, W) images, for their size and device.
             t: (B,) int64 severities.
             z: what `draw` returned for a batch like x.
+        """
+        return None
+
+    def mask_params(self, missing: Tensor) -> Any:
+        """Return the z with which exactly the pixels of a mask are missing from level 1 on; None if there is no such z.
+
+        Args:
+            missing: (B, 1, H, W) bool, true where the image is missing.
         """
         return None

@@ -40,6 +40,7 @@ from torch import Tensor
 from degrade import Degradation, Params, map_params
 from degrade.constants import ROUNDING_NOISE
 from degrade.frozen import frozen
+from degrade.params import need_params
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 from restore.base_restorer import BaseRestorer, WrappedRestorer
@@ -251,11 +252,7 @@ class Conditioned(WrappedRestorer):
         if m.y.ndim != 4 or m.t.shape not in ((1,), m.y.shape[:1]):
             found = f"y {tuple(m.y.shape)} and t {tuple(m.t.shape)}"
             raise ValueError(f"the measurement has {found}; it needs images (B, C, H, W) and severities (B,) or (1,)")
-        if m.degradation.random and m.z is None:
-            raise ValueError(
-                f"{m.degradation.name} drew something in this picture (its z) that is not known: give z, or arguments"
-                " that draw none"
-            )
+        need_params(m.degradation, m.z)
         if rule.affine and not m.degradation.affine:
             name = m.degradation.name
             raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'gradient'")

@@ -42,6 +42,7 @@ from torch import Tensor
 
 from degrade import Degradation, Params, map_params
 from degrade.constants import ROUNDING_NOISE
+from degrade.params import need_params
 from restore.base_restorer import BaseRestorer
 from restore.tiling import reflect_pad
 
@@ -109,7 +110,8 @@ class LinearInverse(BaseRestorer):
     def prepare(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Return the linear inverse, which needs whole images: a cut is no edge of the kind that D continues."""
         noise = self.noise[t] if isinstance(self.noise, Tensor) else self.noise
-        z = map_params(lambda part: part.to(x_t.device).expand(len(x_t), *part.shape[1:]), self.z)
+        z = need_params(self.degradation, self.z)
+        z = map_params(lambda part: part.to(x_t.device).expand(len(x_t), *part.shape[1:]), z)
         height, width = x_t.shape[2:]
         x_t = reflect_pad(x_t, *(-side % self.degradation.size_divisor for side in (height, width)))
         return self.degradation.invert(x_t, t, z, noise=noise, spread=self.spread)[:, :, :height, :width]

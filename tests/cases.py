@@ -56,7 +56,11 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
         {"T": 12, "cumulative_sigma": "geometric", "padding_mode": "symmetric"},
         {"T": 3, "cumulative_sigma": [0.5, 2, 8], "padding_mode": "circular", "mean_at_T": True},
     ],
-    "inpaint": [{}, {"T": 20, "sigmas": "incremental:step=0.1", "center": "random"}, {"T": 3, "sigmas": [1, 4, 2]}],
+    "inpaint": [
+        {},
+        {"T": 20, "sigmas": "incremental:step=0.1", "center": "random"},
+        {"T": 3, "sigmas": [1, 4, 2], "center": [9, 2]},
+    ],
     "missing_pixels": [{}, {"T": 1, "share_at_T": 0.5}, {"T": 6, "share_at_T": 0.8}],
     "mask_to_color": [
         {},
@@ -103,6 +107,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
         {"T": 1, "kernel_size": 3},
         {"T": 6, "kernel_size": 9, "direction": 0.7},
         {"T": 6, "kernel_size": 9, "direction": 0.7, "padding_mode": "circular"},
+        {"T": 2, "kernel_size": 5, "angle": 30.0},
     ],
 }
 
@@ -117,6 +122,7 @@ CASES_ON_SHAPES = [
     ("blur", {"T": 9, "padding_mode": "symmetric"}, (1, 5, 1)),
     ("inpaint", {"T": 9, "center": "random"}, (2, 13, 9)),
     ("inpaint", {"T": 9}, (1, 1, 7)),
+    ("inpaint", {"T": 3, "sigmas": [1, 4, 2]}, (3, 12, 16)),
     ("missing_pixels", {"T": 9}, (2, 13, 9)),
     ("mask_to_color", {"T": 9, "color": [0.1, -0.5, 1.0]}, (3, 9, 13)),
     ("pixelate", {"T": 4}, (3, 16, 48)),

@@ -119,6 +119,11 @@ class Compose(Degradation):
         return any(part.random for part in self.parts)
 
     @property
+    def without_z(self) -> str:  # type: ignore[override]
+        """What can be done about each part that draws something."""
+        return "; ".join(f"of {part.name}, {part.without_z}" for part in self.parts if part.random)
+
+    @property
     def size_divisor(self) -> int:
         """The least common multiple of those of the parts."""
         return math.lcm(*(part.size_divisor for part in self.parts))

@@ -12,6 +12,7 @@ two unpaired sets can be paired in many ways. Two couplings are implemented:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,8 @@ class Interpolation(AffinePath):
     >>> [D(x0, torch.tensor([t]), D.draw(x0)).mean().item() for t in range(5)]
     [-1.0, -0.5, 0.0, 0.5, 1.0]
     """
+
+    without_z: ClassVar[str] = "give z, the partner image, which only a Python program can"
 
     T: NumLevels = 200
     schedule: AnySchedule = Cosine()

@@ -5,7 +5,7 @@
 at d_h rows and d_w columns from the center, which is lost in the first step. The widths s_i in pixels, i = 0..T-1,
 follow a rule (`degrade.functional.sigmas`). Two degradations multiply the pixels by a_t in [0, 1]:
 
-* `inpaint`         x_t = a_t x0,                    a_t = M_t: a hole of mid-gray, in the middle or at a random place
+* `inpaint`         x_t = a_t x0,                    a_t = M_t: a hole of mid-gray, in the middle or at another place
 * `mask_to_color`   x_t = a_t x0 + (1 - a_t) c,      1 - a_t = M_{T - t} from the outside in, or a_t = M_t
 
 M is not a product of a function of d_h and one of d_w. It depends on distances only, so that one table serves every
@@ -30,6 +30,8 @@ from degrade.random import Generators, rand, randint
 from degrade.registry import register
 
 __all__ = ["Inpaint", "Mask", "MaskToColor", "center_index"]
+
+Index = Annotated[int, Field(ge=0)]
 
 
 def center_index(N: int) -> int:
@@ -103,17 +105,17 @@ class Mask(Degradation):
 
 @register("inpaint")
 class Inpaint(Mask):
-    """A mid-gray hole with a soft edge, in the middle of the image or at a random place.
+    """A mid-gray hole with a soft edge, in the middle of the image, at a given place or at a random one.
 
-    z is None for the middle. For random places it is (row offsets in 0..H, column offsets in 0..W), each (B,) int64:
-    the image is a window (H, W) at that offset in a mask of (2 H, 2 W) whose center is row H - 1, column W - 1. The
-    place is the same at every level.
+    z is None unless the place is random. For random places it is (row offsets in 0..H, column offsets in 0..W), each
+    (B,) int64: the image is a window (H, W) at that offset in a mask of (2 H, 2 W) whose center is row H - 1, column
+    W - 1. The place is the same at every level.
 
     Args:
         T: number of levels, at least 1.
         sigmas: the widths of the T factors of the mask in pixels: a rule, such as "incremental:step=0.2", or a list of
             T positive numbers; see `degrade.functional.sigmas`.
-        center: place of the hole: `middle`, or `random` for each image.
+        center: place of the hole: `middle`, `random` for each image, or (row, column), counted from 0.
 
     >>> import torch
     >>> D = Inpaint(T=2, sigmas=(1.0, 1.0))
@@ -122,8 +124,10 @@ class Inpaint(Mask):
     [75.0, 15.0, 0.0, 15.0, 75.0]
     """
 
+    without_z: ClassVar[str] = "give its place, such as center=[20,30] for row 20 and column 30, or z"
+
     T: NumLevels = 100
-    center: Literal["middle", "random"] = "middle"
+    center: Literal["middle", "random"] | tuple[Index, Index] = "middle"
 
     @property
     def random(self) -> bool:
@@ -132,11 +136,11 @@ class Inpaint(Mask):
 
     def max_distance(self, N: int) -> int:
         """Return the largest distance in pixels of any of N pixels from a center."""
-        return N if self.center == "random" else super().max_distance(N)
+        return super().max_distance(N) if self.center == "middle" else N
 
     def draw(self, x0: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor] | None:
         """Return row offsets in 0..H and column offsets in 0..W, each (B,) int64, for random places; else None."""
-        if self.center == "middle":
+        if not self.random:
             return None
         B, _, H, W = x0.shape
         return randint(H + 1, (B,), x0, generator), randint(W + 1, (B,), x0, generator)
@@ -145,7 +149,7 @@ class Inpaint(Mask):
         """Return a_t x0.
 
         Raises:
-            ValueError: if the place is random and z is not two offsets for each image.
+            ValueError: if the place is random and z is not two offsets for each image, or a given one is not inside.
         """
         return self._gain(x0, t, z) * x0
 
@@ -158,6 +162,11 @@ class Inpaint(Mask):
         if self.center == "middle":
             return None
         B, _, H, W = x0.shape
+        if isinstance(self.center, tuple):
+            row, column = self.center
+            if row >= H or column >= W:
+                raise ValueError(f"{self.name}: center is {self.center} and x0 {H} x {W}; it must lie inside")
+            return torch.full((B,), row, device=x0.device), torch.full((B,), column, device=x0.device)
         row_offset, col_offset = check_param_tuple(self.name, z, (B,), (B,))
         return H - 1 - row_offset, W - 1 - col_offset
 
@@ -181,6 +190,8 @@ class MaskToColor(Mask):
     >>> D(x0, torch.tensor([0])).flatten().tolist(), D(x0, torch.tensor([3])).flatten().tolist()
     ([1.0, 1.0, 1.0, 1.0, 1.0], [0.25, 0.25, 0.25, 0.25, 0.25])
     """
+
+    without_z: ClassVar[str] = "give its color, such as color=[0.5,0,-0.5], or z"
 
     T: NumLevels = 750
     sigmas: AnySigmas = Incremental(step=0.05)

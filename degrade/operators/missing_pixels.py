@@ -40,6 +40,7 @@ class MissingPixels(Degradation):
     """
 
     affine: ClassVar[bool] = True
+    without_z: ClassVar[str] = "give a mask of what is missing (--mask on the command line), or z"
 
     T: NumLevels = 100
     share_at_T: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -64,6 +65,10 @@ class MissingPixels(Degradation):
         """Return where pixels are missing at level t, (B, 1, H, W) bool."""
         (share,) = self.tables.gather(t, x)
         return check_params(self.name, z, (len(x), 1, *x.shape[2:])).to(share) < share
+
+    def mask_params(self, missing: Tensor) -> Tensor:
+        """Return the mask itself, true where a pixel is known."""
+        return ~missing
 
     def _gain(self, x: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return 0 where pixels are missing, else 1."""

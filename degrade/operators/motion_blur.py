@@ -4,10 +4,10 @@
 
 The kernel is the line of `kernel_size` taps of kornia, rotated by the angle with bilinear weights, multiplied by a disc
 of diameter l_t with a soft edge one pixel wide, and scaled to sum 1. Only the disc depends on t: the cost does not, and
-l_t need not be an integer. Each image has its own angle z, in degrees, counter-clockwise. `direction` is the slope of
-the weights along the line: 0 for a uniform exposure, 1 and -1 for an exposure that increases or decreases. The module
-is an example of how to wrap an operator of a library: its per-sample parameters become z, and one of its numbers
-becomes the severity.
+l_t need not be an integer. Each image has its own angle z, in degrees, counter-clockwise, unless `angle` gives one.
+`direction` is the slope of the weights along the line: 0 for a uniform exposure, 1 and -1 for an exposure that
+increases or decreases. The module is an example of how to wrap an operator of a library: its per-sample parameters
+become z, and one of its numbers becomes the severity.
 
 Under `circular` borders, the Fourier transform F turns the kernel into the transfer function K,
 
@@ -42,7 +42,7 @@ __all__ = ["MotionBlur"]
 class MotionBlur(Degradation):
     """Blur along a line at a random angle; needs kornia.
 
-    z is the angle of each image, (B,) in degrees, uniform in [0, 360).
+    z is the angle of each image, (B,) in degrees, uniform in [0, 360); None if `angle` is given.
 
     Args:
         T: number of levels, at least 1.
@@ -50,6 +50,7 @@ class MotionBlur(Degradation):
         direction: slope of the weights along the line, in [-1, 1]; 0 for equal weights.
         padding_mode: continuation of the image beyond its borders: `reflect` (a b c b a), or `circular` (a b c a b c),
             whose `adjoint`, `prox` and `invert` cost no more than about two applications, whatever the kernel's size.
+        angle: the angle of all images in degrees, counter-clockwise; None draws one for each image.
 
     >>> D = MotionBlur(T=4, kernel_size=5)
     >>> x0 = torch.eye(9).view(1, 1, 9, 9)
@@ -58,11 +59,18 @@ class MotionBlur(Degradation):
     """
 
     affine: ClassVar[bool] = True
+    without_z: ClassVar[str] = "give its angle in degrees, such as angle=30, or z"
 
     T: NumLevels = 50
     kernel_size: Annotated[int, Field(ge=3)] = 15
     direction: Annotated[float, Field(ge=-1, le=1)] = 0.0
     padding_mode: Literal["reflect", "circular"] = "reflect"
+    angle: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @property
+    def random(self) -> bool:
+        """Whether the angle is drawn."""
+        return self.angle is None
 
     def precompute(self) -> LevelTables:
         """Return the soft discs, (T + 1, kernel_size, kernel_size)."""
@@ -74,9 +82,9 @@ class MotionBlur(Degradation):
         reach = torch.linspace(1, self.kernel_size, self.T + 1, dtype=torch.float64) / 2
         return LevelTables((reach.view(-1, 1, 1) + 0.5 - radius).clamp(0, 1))
 
-    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
-        """Return angles (B,) in degrees, uniform in [0, 360)."""
-        return 360 * rand((len(x0),), x0, generator)
+    def draw(self, x0: Tensor, generator: Generators = None) -> Tensor | None:
+        """Return angles (B,) in degrees, uniform in [0, 360); None if the angle is given."""
+        return 360 * rand((len(x0),), x0, generator) if self.angle is None else None
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return x0 blurred along the angles z.
@@ -114,7 +122,10 @@ class MotionBlur(Degradation):
         """Return k_t for every image, (B, kernel_size, kernel_size)."""
         from kornia.filters import get_motion_kernel2d
 
-        angle = check_params(self.name, z, (len(x0),)).to(x0)
+        if self.angle is None:
+            angle = check_params(self.name, z, (len(x0),)).to(x0)
+        else:
+            angle = x0.new_full((len(x0),), self.angle)
         (disc,) = self.tables.gather(t, x0)
         line = get_motion_kernel2d(self.kernel_size, angle, torch.full_like(angle, self.direction), "bilinear")
         kernels: Tensor = disc * line

@@ -90,6 +90,10 @@ class GaussianNoise(AffinePath):
     schedule: AnySchedule = LinearBeta()
 
     gaussian: ClassVar[bool] = True
+    without_z: ClassVar[str] = (
+        "leave it out, since a model of noise needs no degradation named, and beside another one it is the error of the"
+        " picture, noise (--noise on the command line)"
+    )
 
     def draw(self, x0: Tensor, generator: Generators = None) -> Tensor:
         """Return eps ~ N(0, I), shaped like `x0`."""

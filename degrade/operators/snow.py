@@ -86,6 +86,7 @@ class Snow(Degradation):
     strength: Literal[1, 2, 3, 4] = 4
     fix_brightness: bool = False
 
+    without_z: ClassVar[str] = "take a model that was trained on snow, since no picture tells where its flakes were"
     position_dependent: ClassVar[bool] = True  # a flake falls at its place and at the place opposite to it
 
     def precompute(self) -> LevelTables:

@@ -6,7 +6,7 @@
                 drawn once; R alone works in tiles. If no output pixel of R depends on a pixel further away than a
                 quarter of the overlap of two tiles, the result does not depend on the tiles
     conditioned a restorer of Gaussian noise restores what any other known degradation has done, from noise
-                (`samplers.applications.conditioning`); for it a mask is the z of `missing_pixels`
+                (`samplers.applications.conditioning`); for it a mask is the z of `missing_pixels`, at any level
     mask        another restorer is given missing pixels as 0, as `inpaint` sets them. Its answer is taken there only
 
 A network for gray images restores the channels of a color picture one by one; a network for color is given a gray
@@ -166,15 +166,18 @@ def _measurement(
     D: Degradation, x: Tensor, severity: Any, missing: Tensor | None, options: RestoreOptions
 ) -> Measurement | None:
     """Return what was done to the picture, if that is not what R undoes."""
-    if options.degradation is None:
+    done, z = options.degradation, options.z
+    if done is None:
         RULES.from_dict(options.rule)  # refuses one that does not exist, though none is needed
         if missing is None or not (D.additive and D.gaussian):
             return None
-        y, t = torch.where(missing, 0, x), 1 if severity == "auto" else severity
-        return describe_measurement(MissingPixels(T=1), y, t, ~missing[None, None], options.noise)
+        done = MissingPixels(T=1)
     if missing is not None:
-        raise ValueError(f"mask and degradation {options.degradation.name!r} are both given; give one of them")
-    return describe_measurement(options.degradation, x, severity, options.z, options.noise)
+        z = done.mask_params(missing[None, None])
+        if z is None:
+            raise ValueError(f"mask and degradation {done.name!r} are both given; give one of them")
+        x, severity = torch.where(missing, 0, x), 1 if severity == "auto" else severity
+    return describe_measurement(done, x, severity, z, options.noise)
 
 
 def _read_sampler(sampler: Any, steps: Any) -> Sampler | None:

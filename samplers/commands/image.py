@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from degrade.command_line import CliPositionalArg, UsageError
+from samplers.commands.measurement import LINEAR
 from samplers.commands.restoration import (
     RestorationOptions,
     before_after,
@@ -27,7 +28,11 @@ __all__ = ["ImageOptions", "RestoreImage", "read_mask", "write_new"]
 class ImageOptions(RestorationOptions):
     """Picture."""
 
-    mask: str | None = Field(None, description="file of a picture of the same size, white where the picture is missing")
+    mask: str | None = Field(
+        None,
+        description="file of a picture of the same size, white where the picture is missing; with a model of noise it"
+        " means --degradation missing_pixels",
+    )
 
     @property
     def conditioned(self) -> bool:
@@ -44,6 +49,8 @@ class ImageOptions(RestorationOptions):
         Raises:
             UsageError: for anything that the user can correct.
         """
+        if self.mask is not None and self.model == LINEAR:
+            raise UsageError(f"--mask {self.mask}: --model linear fills in nothing; name a network, or no model")
         work = self.load_work()
         picture = opened(path, option)
         mask = None if self.mask is None else read_mask(self.mask, picture)
@@ -63,11 +70,12 @@ class ImageOptions(RestorationOptions):
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"--out {folder} cannot be written: {reason}; name another folder") from None
-        D = work.degradation or work.R.degradation
-        if mask is not None and D.additive and D.gaussian:
+        own = work.R.degradation
+        if mask is not None and own.additive and own.gaussian:
             print(f"missing pixels filled in by the rule {work.rule.name}")
         else:
-            print(severity_message(restored.severity, self.severity != "auto", D.T))
+            T = (work.degradation or own).T
+            print(severity_message(restored.severity, self.severity != "auto", T))
         print("\n".join(map(str, paths)))
 
 

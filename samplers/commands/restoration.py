@@ -63,7 +63,8 @@ class RestorationOptions(MeasurementOptions):
     )
     out: str = Field("restored", description="folder for the restored pictures")
     severity: int | Literal["auto"] = Field(
-        "auto", description="severity in 1..T of the degradation; auto to estimate it (not possible with --degradation)"
+        "auto",
+        description="severity in 1..T of the degradation; auto to estimate it, with --degradation only from --mask",
     )
     sampler: str = Field(
         "direct", description="direct for one prediction, or a sampler such as algorithm2 or ddim:eta=0.5"

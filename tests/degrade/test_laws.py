@@ -248,6 +248,7 @@ class UnevenFlakes(Flakes):
         (Uneven, {}, "size_divisor = 1, but 17 x 17 is refused"),
         (Liar, {"position_dependent": True, "missing": lambda D, x, t, z=None: x[:, :1] > -9}, "still shows"),
         (Liar, {"position_dependent": True, "missing": lambda D, x, t, z=None: x > -9}, "needs bool"),
+        (degrade.MissingPixels, {"mask_params": lambda D, missing: missing}, "mask_params of what is missing at t = "),
     ],
 )
 def test_a_wrong_declaration_is_caught(base, declared, message):

@@ -47,6 +47,13 @@ def test_it_draws_an_angle_per_image():
     assert 0 <= angles.min() < 10 < 350 < angles.max() < 360
 
 
+def test_an_angle_that_is_given_is_that_of_all_images():
+    x0, t = images(2, 3, 9, 11), torch.tensor([2, 4])
+    drawn, given = (degrade.make("motion_blur", T=4, kernel_size=5, angle=angle) for angle in (None, 30))
+    assert torch.equal(given(x0, t), drawn(x0, t, torch.full((2,), 30.0, dtype=torch.float64)))
+    assert (drawn.random, given.random, given.draw(x0)) == (True, False, None)
+
+
 @pytest.mark.parametrize(
     ("kernel_size", "shape", "z", "message"),
     [

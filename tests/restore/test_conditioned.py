@@ -185,7 +185,7 @@ def test_a_cold_restorer_is_held_to_the_picture_by_projection():
         (
             {"degradation": make("inpaint", T=8, center="random")},
             "projection",
-            r"inpaint drew something in this picture \(its z\) that is not known: give z, or arguments that draw none$",
+            r"inpaint drew something in this picture \(its z\) that is not known: give its place, such as center=",
         ),
         (
             {"degradation": make("jpeg", T=3)},

@@ -175,7 +175,7 @@ JPEG, SNOW, MASK = degrade.make("jpeg", T=5), degrade.make("snow", T=5), torch.z
         (NOISE, 9, {"degradation": BLUR}, "severity is 9; blur has severities 1..8"),
         (NOISE, 3.0, {"degradation": BLUR}, "severity is 3.0; "),
         (NOISE, "auto", {"degradation": BLUR}, "severity is auto; .* give it, in 1..8"),
-        (NOISE, 3, {"degradation": SNOW, "rule": "gradient"}, "snow drew something .* give z"),
+        (NOISE, 3, {"degradation": SNOW, "rule": "gradient"}, "snow drew something .* model that was trained on snow"),
         (NOISE, 3, {"degradation": BLUR, "mask": MASK}, "mask and degradation 'blur' are both given"),
         (NOISE, 3, {"mask": MASK}, "severity is 3; missing_pixels has severities 1..1"),
         (NOISE, 3, {"degradation": BLUR, "sampler": "bridge"}, "bridge"),
@@ -206,6 +206,7 @@ def folder(tmp_path_factory):
 def here(folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 DECOLOR = "--degradation decolor --degradation-args T=6 --severity 4"
@@ -229,6 +230,53 @@ def test_the_command_restores_any_degradation_with_a_noise_model_and_linearly(he
         assert same[np.asarray(hole) == 0].all()
 
 
+RESTORED = {
+    "blur": "",
+    "decolor": "",
+    "inpaint": "--degradation-args center=[10,12] T=10",
+    "jpeg": "--rule gradient",
+    "mask_to_color": "--degradation-args color=[0.5,0,-0.5] T=10",
+    "missing_pixels": "--mask hole.png",
+    "motion_blur": "--degradation-args angle=30",
+    "pixelate": "--degradation-args T=2",
+}
+ASKED = {
+    "compose": ("", "of gaussian_noise, leave it out"),
+    "gaussian_noise": ("", "leave it out, since a model of noise needs no degradation named"),
+    "inpaint": ("--degradation-args center=random", "give its place, such as center=[20,30]"),
+    "interpolation": ("", "give z, the partner image"),
+    "mask_to_color": ("", "give its color, such as color=[0.5,0,-0.5]"),
+    "missing_pixels": ("", "give a mask of what is missing (--mask"),
+    "motion_blur": ("", "give its angle in degrees, such as angle=30"),
+    "snow": ("--rule gradient", "take a model that was trained on snow"),
+}
+
+
+def test_every_degradation_of_the_package_is_restored_or_says_what_to_give(here, capsys):
+    own = {name for name in degrade.names() if degrade.get(name).__module__.startswith("degrade.")}
+    assert RESTORED.keys() | ASKED.keys() == own
+    command = "image photo.png --model noise --device cpu --severity 2 --sample-steps 2 --degradation"
+    for name, arguments in RESTORED.items():
+        assert main([*command.split(), name, *arguments.split(), "--out", name]) == 0, capsys.readouterr().err
+        assert (here / name / "photo-restored.png").exists()
+    capsys.readouterr()
+    for name, (arguments, message) in ASKED.items():
+        assert main([*command.split(), name, *arguments.split()]) == 2, name
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{name} drew something in this picture (its z) that is not known: " in line
+        assert message in line
+
+
+def test_a_mask_alone_and_one_of_missing_pixels_are_the_same(here, capsys):
+    command = "image photo.png --model noise --device cpu --sample-steps 3 --mask hole.png"
+    for arguments in (command, f"{command} --degradation missing_pixels"):
+        assert main(arguments.split()) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[::2] == ["missing pixels filled in by the rule proximal"] * 2
+    one, other = (np.asarray(Image.open(file)) for file in said[1::2])
+    assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -242,8 +290,12 @@ def test_the_command_restores_any_degradation_with_a_noise_model_and_linearly(he
         ("--model noise --degradation decolor --noise 0 --severity 3", "noise is 0"),
         ("--model noise --degradation decolor", "severity is auto"),
         ("--model noise --degradation jpeg --severity 3", "use the rule 'gradient'"),
-        ("--model noise --degradation motion_blur --severity 3", "motion_blur drew something"),
-        ("--model noise --degradation inpaint --degradation-args center=random --severity 3", "inpaint drew something"),
+        ("--model linear --degradation motion_blur --severity 3", "give its angle in degrees, such as angle=30"),
+        (
+            "--model linear --degradation missing_pixels --mask hole.png",
+            "--model linear fills in nothing",
+        ),
+        ("--model noise --degradation decolor --mask hole.png", "mask and degradation 'decolor' are both given"),
         (f"--model cold {DECOLOR}", "needs a restorer of Gaussian noise"),
     ],
 )
