@@ -140,10 +140,8 @@ def _missing(trial: _Trial) -> Iterator[Deviation]:
         own_z = D.mask_params(mask)
         if own_z is not None:
             again = D.missing(x0, expand_level(1, x0), own_z)
-            yield (
-                (0.0 if torch.equal(again, mask) else math.inf),
-                f"mask_params of what is missing at t = {t}",
-            )
+            same = again is not None and torch.equal(again, mask)
+            yield (0.0 if same else math.inf), f"mask_params of what is missing at t = {t}"
 
 
 def _size_divisor(trial: _Trial) -> Iterator[Deviation]:
