@@ -4,19 +4,22 @@
     python experiments/evaluate.py --model runs/photo-blur --data photos.zip --severities 12,25,50 --out photo-blur.json
     python experiments/evaluate.py --model photo-blur --data photos/test --noise-model photo-noise --find-severity
     python experiments/evaluate.py --model photo-noise --data photos/test --images 12 --baseline cbm3d
+    python experiments/evaluate.py --model photo-blur --pairs clean/ blurred/ --data photos/train
 
 Every picture is degraded as the model knows it and restored from that severity: as degraded, by the linear inverse if
 there is one, and by one prediction of the model (direct), in tiles as `degrade-restore image` does. Degraded pictures
 are rounded to 8 bits if the model was trained on such. --data is a folder or a zip of clean pictures of any sizes; of
 one that is split into train and test, test is measured. With --noise-model, a model of Gaussian noise
-restores the same pictures, too; with --find-severity, the model also estimates the severity. The file of the results
-holds means over the pictures with their 95 % intervals, and the differences to `direct`, measured picture by picture.
+restores the same pictures, too; with --find-severity, the model also estimates the severity. With --pairs, pictures are
+restored that something else has degraded, from --severities or from the severity that is estimated of each. The file of
+the results holds means over the pictures with their 95 % intervals, and the differences to `direct`, measured picture
+by picture.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,8 +32,14 @@ from experiments.run.options import Count, DeviceOptions
 from restore.choices import Precision
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from experiments.data.packed import PackedImages
+    from experiments.evaluation.evaluator import Evaluation
+    from experiments.evaluation.pictures import PictureOptions
     from restore import CheckpointConfig, Restorer
+
+    Table = tuple[str, int | None, list[int] | None, Evaluation]
 
 __all__ = ["Config", "main"]
 
@@ -41,7 +50,13 @@ class Config(DeviceOptions):
     """Measurement."""
 
     model: str | None = Field(None, description="name of a model (see `python -m restore list`), or folder of a run")
-    data: str | None = Field(None, description="folder or zip of clean pictures")
+    data: str | None = Field(
+        None,
+        description="folder or zip of clean pictures; with --pairs other ones, by which severities are estimated",
+    )
+    pairs: tuple[str, str] | None = Field(
+        None, description="folders or zips of clean pictures and of degraded ones of the same names"
+    )
     severities: IntList = Field((), description="severities in 1..T (default: each quarter of T)")
     images: Count | None = Field(None, description="number of pictures, the first by name (default: all)")
     input_precision: Literal["auto", "8bit", "float32"] = Field(
@@ -75,8 +90,8 @@ def load_restorer(name: str, option: str, config: Config) -> tuple[Restorer, Che
         raise UsageError(f"{option} {name}: {error}") from None
 
 
-def load_pictures(data: str, images: int | None, channels: int | None) -> PackedImages:
-    """Return the pictures at their own sizes, uint8.
+def load_pictures(data: str, config: Config, channels: int | None, degraded: str | None = None) -> PackedImages:
+    """Return pictures at their own sizes, uint8: clean ones, or with `degraded` both as 2 C channels.
 
     Raises:
         UsageError: if there are none, or 8-bit pictures do not have as many channels as the model.
@@ -85,25 +100,71 @@ def load_pictures(data: str, images: int | None, channels: int | None) -> Packed
     from experiments.data.decoding import ResizePolicy, decode_set
     from experiments.data.packed import PackedImages
 
+    option = "--pairs" if config.pairs and data == config.pairs[0] else "--data"
     try:
         policy = ResizePolicy(1, "none", channels=channels)
     except ValueError as error:
-        raise UsageError(f"--data {data}: the model takes pictures of {channels} channels ({error})") from None
-    pictures = decode_set(held_out(Path(data), "--data")[:images], policy, "--data", data).images
+        raise UsageError(f"{option} {data}: the model takes pictures of {channels} channels ({error})") from None
+    entries = held_out(Path(data), option, Path(degraded) if degraded else None)
+    pictures = decode_set(entries[: config.images], policy, option, data).images
     assert isinstance(pictures, PackedImages)
     return pictures
+
+
+def load_reference(R: Restorer, config: Config) -> Tensor | None:
+    """Return windows of clean pictures by which the severities of --pairs are estimated, or None."""
+    if not (config.pairs and config.data):
+        return None
+    from degrade.random import seeded_generator
+    from experiments.data.variable_size import VariableSizeImages
+    from samplers.applications.picture_sampling import image_size
+    from samplers.commands.restoration import NUM_REFERENCE
+
+    pictures = load_pictures(config.data, config.model_copy(update={"images": None}), R.image_channels)
+    side = image_size(R, min(256, int(pictures.sizes.min())))
+    source = VariableSizeImages(pictures, side, False, R.device)
+    return source(NUM_REFERENCE, seeded_generator(R.device, config.seed, "reference"))
+
+
+def measurements(R: Restorer, pictures: PackedImages, options: PictureOptions, config: Config) -> Iterator[Table]:
+    """Yield (title, severity or None, the severities found, evaluation) of each table.
+
+    Raises:
+        UsageError: for a severity that the model does not know.
+    """
+    from experiments.evaluation.pictures import measure_pairs, measure_pictures
+
+    D = R.degradation
+    quarters = tuple(sorted({max(1, round(D.T * k / 4)) for k in (1, 2, 3, 4)}))
+    for severity in config.severities or ((None,) if config.pairs else quarters):
+        given = "found" if severity is None else f"{severity} of {D.T}"
+        found: list[int] | None = None
+        try:
+            if config.pairs:
+                evaluation, severities = measure_pairs(R, pictures, severity, options)
+                found = severities if severity is None else None
+            else:
+                assert severity is not None
+                evaluation = measure_pictures(R, pictures, severity, options)
+        except ValueError as error:
+            raise UsageError(f"--severities {severity}: {error}") from None
+        title = f"{len(pictures)} pictures, {D.name}, severity {given}, {options.input_precision}:"
+        yield title, severity, found, evaluation
 
 
 def main(argv: Sequence[str]) -> None:
     """Measure, print the tables, write the file."""
     config = validated(Config, explicit_values(Config, argv, PROGRAM, __doc__ or ""))
     from experiments.evaluation.cbm3d import CBM3D
-    from experiments.evaluation.pictures import PictureOptions, measure_pictures
+    from experiments.evaluation.pictures import PictureOptions
     from experiments.evaluation.tables import render_evaluation
     from experiments.run.environment import describe_environment
 
-    if config.model is None or config.data is None:
-        raise UsageError("--model and --data are both needed: a model or the folder of a run, and clean pictures")
+    clean = config.pairs[0] if config.pairs else config.data
+    if config.model is None or clean is None:
+        raise UsageError(
+            "--model and --data (or --pairs) are both needed: a model or the folder of a run, and pictures"
+        )
     R, specification = load_restorer(config.model, "--model", config)
     D = R.degradation
     try:
@@ -111,9 +172,11 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise UsageError(f"--baseline {config.baseline}: {error}") from None
     noise_model = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
-    pictures = load_pictures(config.data, config.images, R.image_channels)
+    pictures = load_pictures(clean, config, R.image_channels, config.pairs[1] if config.pairs else None)
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
+    if config.pairs:
+        precision = "8bit"  # as all files are
     options = PictureOptions(
         precision,
         config.tile_size,
@@ -121,23 +184,18 @@ def main(argv: Sequence[str]) -> None:
         baseline=baseline,
         noise_model=noise_model,
         find_severity=config.find_severity,
+        reference=load_reference(R, config),
     )
-    severities = config.severities or tuple(sorted({max(1, round(D.T * k / 4)) for k in (1, 2, 3, 4)}))
     tables = []
-    for severity in severities:
-        try:
-            evaluation = measure_pictures(R, pictures, severity, options)
-        except ValueError as error:
-            raise UsageError(f"--severities {severity}: {error}") from None
-        tables.append({"severity": severity, "evaluation": evaluation.to_dict()})
-        title = f"{len(pictures)} pictures, {D.name}, severity {severity} of {D.T}, {precision}:"
+    for title, severity, found, evaluation in measurements(R, pictures, options, config):
+        tables.append({"severity": severity, "found": found, "evaluation": evaluation.to_dict()})
         print(render_evaluation(evaluation, title), end="\n\n")
     described = {
         "configuration": config.model_dump(mode="json"),
         "environment": describe_environment(config.torch_device()),
         "degradation": D.to_dict(),
         "trained_steps": specification.step,
-        "data": {"name": config.data, "images": len(pictures), "sha256": pictures.sha256},
+        "data": {"name": clean, "images": len(pictures), "sha256": pictures.sha256},
         "input_precision": precision,
         "tables": tables,
     }

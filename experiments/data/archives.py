@@ -78,17 +78,18 @@ def _listed(path: Path, option: str, second: Path | None, values: bool) -> tuple
     return listing, parts
 
 
-def held_out(path: Path, option: str) -> list[Entry]:
+def held_out(path: Path, option: str, second: Path | None = None) -> list[Entry]:
     """Return the pictures of a folder or zip that are measured on, by name: those held out by its folders, or all.
 
     Args:
         path: path of the folder (searched recursively) or zip.
         option: the option that named the path, for messages.
+        second: folder or zip of second pictures, as in `from_path`.
 
     Raises:
-        UsageError: if there is nothing to read.
+        UsageError: if there is nothing to read, or no name is in both places.
     """
-    listing, parts = _listed(path, option, None, values=False)
+    listing, parts = _listed(path, option, second, values=False)
     return [picture.entry for picture in listing.pictures] if parts is None else parts.validation
 
 

@@ -7,6 +7,7 @@
     found severity   R(x_t, t') with the severity t' that is estimated from x_t alone, if asked for
     direct           R(x_t, t) as `samplers.restore_image` computes it for a user: in tiles, padded to what R divides by
 
+`measure_pairs` does the same for pictures that were degraded by something else, with a severity that is given or found.
 Every picture counts once, whatever its size. Metrics clip images to the range of the data; the images that R is given
 are not clipped.
 """
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade import expand_level
+from degrade import Params, expand_level
 from degrade.random import seeded_generator
 from experiments.data.packed import PackedImages
 from experiments.evaluation.accumulate import Accumulator
@@ -34,9 +35,9 @@ from experiments.evaluation.linear import (
 from experiments.evaluation.metrics.base import make_metric
 from restore import BaseRestorer
 from restore.value_range import ValueRange
-from samplers import RestoreOptions, restore_image
+from samplers import RestorationResult, RestoreOptions, restore_image
 
-__all__ = ["PictureOptions", "measure_pictures"]
+__all__ = ["PictureOptions", "measure_pairs", "measure_pictures"]
 
 METRICS = ("psnr", "ssim")
 
@@ -53,6 +54,7 @@ class PictureOptions:
         baseline: another restorer of the same degradation, which restores the pictures too, without tiles.
         noise_model: a restorer of Gaussian noise that restores the pictures, too, with the degradation known.
         find_severity: whether R also restores them from a severity that it finds by itself.
+        reference: (n, C, S, S) clean pictures by which severities are found, as in `samplers.RestoreOptions`.
     """
 
     input_precision: InputPrecision = "float32"
@@ -61,6 +63,7 @@ class PictureOptions:
     baseline: BaseRestorer | None = None
     noise_model: BaseRestorer | None = None
     find_severity: bool = False
+    reference: Tensor | None = None
 
 
 def measure_pictures(
@@ -83,40 +86,85 @@ def measure_pictures(
     >>> round(measure_pictures(R, gray, 2).value("direct", "psnr"), 2)  # -20 log10(0.1 / 2)
     26.02
     """
-    smallest = int(pictures.sizes.min())
-    evaluator = Evaluator(
-        [name for name in METRICS if make_metric(name).minimum_size <= smallest], batch_size=1, seed=options.seed
-    )
-    sums: dict[str, Accumulator] = {}
+    D, sums = R.degradation, _Sums(pictures, options)
     for i, picture in enumerate(tqdm(pictures, f"severity {severity}", disable=None, leave=False)):
-        x0 = _divided(ValueRange().normalize(picture[None]).to(R.device), R.degradation.size_divisor)
-        for name, x in _restored(R, x0, severity, i, options).items():
-            sums.setdefault(name, evaluator.accumulator()).add(x, x0)
-    return evaluator.summarize({name: own.rows() for name, own in sums.items()}, baseline="direct")
+        x0 = _divided(ValueRange().normalize(picture[None]).to(R.device), D.size_divisor)
+        with torch.inference_mode():
+            z = D.draw(x0, seeded_generator(x0.device, options.seed, "degraded", i))
+            x_t = to_input_precision(D(x0, expand_level(severity, x0), z), options.input_precision)
+        sums.add(_restored(R, x_t.clone(), z, severity, i, options), x0)  # the copy is a tensor that autograd knows
+    return sums.summarize()
 
 
-def _restored(R: BaseRestorer, x0: Tensor, severity: int, number: int, options: PictureOptions) -> dict[str, Tensor]:
-    """Return a picture (1, C, H, W) as degraded, and as restored in each way."""
-    D, t = R.degradation, expand_level(severity, x0)
+def measure_pairs(
+    R: BaseRestorer, pairs: PackedImages, severity: int | None = None, options: PictureOptions = PictureOptions()
+) -> tuple[Evaluation, list[int]]:
+    """Restore pictures that something else has degraded, and return what `measure_pictures` does and their severities.
+
+    Args:
+        R: the restorer; its degradation draws no z that would have to be known.
+        pairs: clean and degraded pictures, uint8, as 2 C channels.
+        severity: 1..T of all pictures; None to find that of each, where 0 counts as 1.
+        options: size of tiles, seed, reference pictures.
+
+    Raises:
+        ValueError: for a severity that is not in 1..T, or pictures that do not suit R.
+    """
+    sums, severities = _Sums(pairs, options), []
+    for i, pair in enumerate(tqdm(pairs, "restoring", disable=None, leave=False)):
+        both = _divided(ValueRange().normalize(pair[None]).to(R.device), R.degradation.size_divisor)
+        x0, x_t = both.chunk(2, 1)
+        t = max(1, _found(R, x_t, i, options).severity.t) if severity is None else severity
+        severities.append(t)
+        sums.add(_restored(R, x_t, None, t, i, options), x0)
+    return sums.summarize(), severities
+
+
+class _Sums:
+    """What the metrics observe of the pictures that each way to restore has made."""
+
+    def __init__(self, pictures: PackedImages, options: PictureOptions) -> None:
+        smallest = int(pictures.sizes.min())
+        metrics = [name for name in METRICS if make_metric(name).minimum_size <= smallest]
+        self.evaluator = Evaluator(metrics, batch_size=1, seed=options.seed)
+        self.sums: dict[str, Accumulator] = {}
+
+    def add(self, restored: dict[str, Tensor], x0: Tensor) -> None:
+        for name, x in restored.items():
+            self.sums.setdefault(name, self.evaluator.accumulator()).add(x, x0)
+
+    def summarize(self) -> Evaluation:
+        return self.evaluator.summarize({name: own.rows() for name, own in self.sums.items()}, baseline="direct")
+
+
+def _restored(
+    R: BaseRestorer, x_t: Tensor, z: Params, severity: int, number: int, options: PictureOptions
+) -> dict[str, Tensor]:
+    """Return a degraded picture (1, C, H, W), and what each way to restore makes of it."""
+    D, t, restored = R.degradation, expand_level(severity, x_t), {"degraded": x_t}
+    known = z is not None or not D.random or D.identifiable
     with torch.inference_mode():
-        z = D.draw(x0, seeded_generator(x0.device, options.seed, "degraded", number))
-        x_t = to_input_precision(D(x0, t, z), options.input_precision)
-        restored = {"degraded": x_t}
-        if has_linear_inverse(D):
+        if known and has_linear_inverse(D):
             restored["linear inverse"] = linear_inverse(D, x_t, t, z, options.input_precision)
         if options.baseline is not None:
             restored["baseline"] = options.baseline(x_t, t)
-    x_t, own = x_t.clone(), RestoreOptions(tile_size=options.tile_size)  # a tensor that autograd knows
     if options.noise_model is not None:
         noise = INPUT_NOISE[options.input_precision]
-        known = RestoreOptions(tile_size=options.tile_size, degradation=D, z=z, noise=noise)
-        generator = seeded_generator(x0.device, options.seed, "sampled", number)
-        found = restore_image(options.noise_model, x_t, severity, options=known, generator=generator)
+        measured = RestoreOptions(tile_size=options.tile_size, degradation=D, z=z, noise=noise)
+        generator = seeded_generator(x_t.device, options.seed, "sampled", number)
+        found = restore_image(options.noise_model, x_t, severity, options=measured, generator=generator)
         restored["noise model"] = found.image
     if options.find_severity:
-        generator = seeded_generator(x0.device, options.seed, "severity", number)
-        restored["found severity"] = restore_image(R, x_t, options=own, generator=generator).image
+        restored["found severity"] = _found(R, x_t, number, options).image
+    own = RestoreOptions(tile_size=options.tile_size)
     return {**restored, "direct": restore_image(R, x_t, severity, options=own).image}
+
+
+def _found(R: BaseRestorer, x_t: Tensor, number: int, options: PictureOptions) -> RestorationResult:
+    """Return a picture restored from the severity that is found from it alone."""
+    own = RestoreOptions(tile_size=options.tile_size, reference=options.reference)
+    generator = seeded_generator(x_t.device, options.seed, "severity", number)
+    return restore_image(R, x_t, options=own, generator=generator)
 
 
 def _divided(x: Tensor, divisor: int) -> Tensor:

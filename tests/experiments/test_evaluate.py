@@ -16,7 +16,7 @@ from degrade.command_line import UsageError
 from degrade.random import seeded_generator
 from experiments import evaluate
 from experiments.data.packed import PackedImages
-from experiments.evaluation.pictures import PictureOptions, measure_pictures
+from experiments.evaluation.pictures import PictureOptions, measure_pairs, measure_pictures
 from restore import FunctionRestorer, InverseInput, Restorer, UNet, UNetConfig
 
 SIZES = ((40, 33), (21, 18), (16, 50))
@@ -155,12 +155,44 @@ def test_the_file_holds_every_severity_of_the_pictures_that_are_held_out(exporte
     assert (written["data"]["images"], written["input_precision"]) == (3, "float32")
 
 
+def test_pictures_that_something_else_has_blurred_are_restored_from_the_severity_that_is_found():
+    D = degrade.make("blur", T=4, cumulative_sigma=(0.5, 1.0, 1.5, 2.0), padding_mode="symmetric")
+    clean = smooth(((32, 32),))
+    x0 = clean[0][None].float() / 127.5 - 1
+    blurred = ((D(x0, torch.tensor([3]))[0] + 1) * 127.5).round().byte()
+    pairs = PackedImages.pack([torch.cat([clean[0], blurred])])
+    R = FunctionRestorer(lambda x, t: x0.expand_as(x), D)  # a perfect R finds the severity that explains the picture
+    found, severities = measure_pairs(R, pairs, options=PictureOptions("8bit", tile_size=64))
+    assert severities == [3]
+    assert list(found.rows) == ["degraded", "linear inverse", "direct"]
+    given, _ = measure_pairs(R, pairs, 3, PictureOptions("8bit", tile_size=64))
+    assert given.rows["linear inverse"] == found.rows["linear inverse"]
+    told = measure_pictures(R, clean, 3, PictureOptions("8bit", tile_size=64))
+    assert given.value("linear inverse", "psnr") == pytest.approx(told.value("linear inverse", "psnr"), abs=1e-5)
+    assert given.value("degraded", "psnr") == pytest.approx(told.value("degraded", "psnr"), abs=1e-5)
+
+
+def test_pairs_are_read_by_name_and_the_file_holds_the_severities(exported, tmp_path):
+    photographs(tmp_path / "clean", smooth())
+    photographs(tmp_path / "noisy", list(smooth())[:2])
+    out, both = tmp_path / "found.json", (tmp_path / "clean", tmp_path / "noisy")
+    run("--model", exported, "--pairs", *both, "--data", tmp_path / "clean", "--out", out)
+    written = json.loads(out.read_text())
+    [table] = written["tables"]
+    assert (table["severity"], written["data"]["images"], written["input_precision"]) == (None, 2, "8bit")
+    assert len(table["found"]) == 2
+    assert all(1 <= t <= 4 for t in table["found"])
+    run("--model", exported, "--pairs", *both, "--severities", "2,3", "--out", out)
+    assert [(t["severity"], t["found"]) for t in json.loads(out.read_text())["tables"]] == [(2, None), (3, None)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--data {0}/set", "--model and --data are both needed"),
+        ("--data {0}/set", "--model and --data (or --pairs) are both needed"),
         ("--model {0}/nowhere --data {0}/set", "--model {0}/nowhere: "),
         ("--model {0}/m --noise-model {0}/nowhere --data {0}/set", "--noise-model {0}/nowhere: "),
+        ("--model {0}/m --pairs {0}/set {0}/nowhere", "{0}/nowhere does not exist"),
         ("--model {0}/m --data {0}/nowhere", "--data {0}/nowhere does not exist"),
         ("--model {0}/m --data {0}/set --severities 5", "--severities 5: "),
         ("--model {0}/m --data {0}/set --tile-size 7", "tile_size is 7; it must be a multiple of 2"),
