@@ -32,8 +32,6 @@ from experiments.run.options import Count, DeviceOptions
 from restore.choices import Precision
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from experiments.data.packed import PackedImages
     from experiments.evaluation.evaluator import Evaluation
     from experiments.evaluation.pictures import PictureOptions
@@ -111,21 +109,6 @@ def load_pictures(data: str, config: Config, channels: int | None, degraded: str
     return pictures
 
 
-def load_reference(R: Restorer, config: Config) -> Tensor | None:
-    """Return windows of clean pictures by which the severities of --pairs are estimated, or None."""
-    if not (config.pairs and config.data):
-        return None
-    from degrade.random import seeded_generator
-    from experiments.data.variable_size import VariableSizeImages
-    from samplers.applications.picture_sampling import image_size
-    from samplers.commands.restoration import NUM_REFERENCE
-
-    pictures = load_pictures(config.data, config.model_copy(update={"images": None}), R.image_channels)
-    side = image_size(R, min(256, int(pictures.sizes.min())))
-    source = VariableSizeImages(pictures, side, False, R.device)
-    return source(NUM_REFERENCE, seeded_generator(R.device, config.seed, "reference"))
-
-
 def measurements(R: Restorer, pictures: PackedImages, options: PictureOptions, config: Config) -> Iterator[Table]:
     """Yield (title, severity or None, the severities found, evaluation) of each table.
 
@@ -159,6 +142,8 @@ def main(argv: Sequence[str]) -> None:
     from experiments.evaluation.pictures import PictureOptions
     from experiments.evaluation.tables import render_evaluation
     from experiments.run.environment import describe_environment
+    from samplers.commands.clean_pictures import clean_pictures
+    from samplers.commands.restoration import NUM_REFERENCE
 
     clean = config.pairs[0] if config.pairs else config.data
     if config.model is None or clean is None:
@@ -173,6 +158,7 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError(f"--baseline {config.baseline}: {error}") from None
     noise_model = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
     pictures = load_pictures(clean, config, R.image_channels, config.pairs[1] if config.pairs else None)
+    reference = clean_pictures(R, config.data, NUM_REFERENCE) if config.pairs else None
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
     if config.pairs:
@@ -184,7 +170,7 @@ def main(argv: Sequence[str]) -> None:
         baseline=baseline,
         noise_model=noise_model,
         find_severity=config.find_severity,
-        reference=load_reference(R, config),
+        reference=reference,
     )
     tables = []
     for title, severity, found, evaluation in measurements(R, pictures, options, config):

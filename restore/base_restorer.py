@@ -83,6 +83,11 @@ class BaseRestorer(nn.Module):
         return None
 
     @property
+    def own_resolution(self) -> bool:
+        """Whether it was trained on windows of pictures at their own resolution, not on scaled pictures."""
+        return False
+
+    @property
     def cond(self) -> dict[str, Tensor]:
         """The conditions that are bound."""
         return {}
@@ -155,6 +160,11 @@ class WrappedRestorer(BaseRestorer):
     def value_range(self) -> ValueRange | None:
         """The values in files that -1 and 1 stand for; None for 8-bit pictures."""
         return self.R.value_range
+
+    @property
+    def own_resolution(self) -> bool:
+        """Whether R was trained on windows of pictures at their own resolution, not on scaled pictures."""
+        return self.R.own_resolution
 
 
 class CondRestorer(WrappedRestorer):

@@ -68,6 +68,7 @@ class Restorer(BaseRestorer):
     """
 
     value_range: ValueRange | None = None  # of the files it was trained on; `restore.load` sets it
+    own_resolution: bool = False  # of the images it was trained on; `restore.load` sets it
 
     def __init__(
         self,

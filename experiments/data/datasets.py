@@ -65,7 +65,8 @@ class Datasets(NamedTuple):
         data = self.training
         if not isinstance(data, WindowedImages | Examples):
             return DatasetInfo(self.name)
-        return DatasetInfo(self.name, len(data), data.sha256, self.value_range, self.classes)
+        windows = isinstance(data.images if isinstance(data, Examples) else data, VariableSizeImages)
+        return DatasetInfo(self.name, len(data), data.sha256, self.value_range, self.classes, windows)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -140,7 +140,8 @@ def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any)
         _fill(net, checkpoint)
         how = config.prediction_type, config.clip_sample
         restorer = Restorer(net, degradation, *how, inverse_input=config.inverse_input)
-        restorer.value_range = config.data.value_range if config.data else None
+        if config.data is not None:
+            restorer.value_range, restorer.own_resolution = config.data.value_range, config.data.own_resolution
         return restorer.eval().requires_grad_(False).to(device)
 
     return _load_newest_valid(folder, read)

@@ -95,6 +95,8 @@ class DatasetInfo:
         sha256: SHA-256 of the training images, in hexadecimal digits; None if it was not computed.
         value_range: the two pixel values that are mapped to -1 and 1; None for 8-bit pictures (0 and 255).
         classes: class names; the condition `label` is an index into them. Empty for data without labels.
+        own_resolution: whether images are windows of pictures at the pictures' own resolution; otherwise pictures are
+            scaled to the size of the images.
 
     >>> str(DatasetInfo("faces.zip", images=10))
     'faces.zip, 10 images'
@@ -107,6 +109,7 @@ class DatasetInfo:
     sha256: str | None = None
     value_range: ValueRange | None = None
     classes: tuple[str, ...] = ()
+    own_resolution: bool = False
 
     def matches(self, other: DatasetInfo) -> bool:
         """Return whether both are the same data in the same units: by fingerprints if both have one, else by name.

@@ -13,7 +13,7 @@ from degrade.command_line import UsageError
 from degrade.files import replace_file
 from degrade.optional import require
 from samplers.choices import PriorKind
-from samplers.commands.options import Count, ModelOptions, image_shape
+from samplers.commands.options import Count, ModelOptions
 from samplers.commands.restoration import encode
 
 if TYPE_CHECKING:
@@ -159,11 +159,12 @@ class Generate(GenerationOptions):
         import torch
 
         from samplers.applications.pictures import ARRAY_SUFFIX, new_picture
+        from samplers.commands.clean_pictures import clean_pictures
         from samplers.generation import GenerateOptions, generate
 
         R = self.load_model(self.torch_device())
         sampler = self.read_sampler(R.degradation)
-        prior = self.find_prior(R, self.clean_pictures(R, self.fit_images))
+        prior = self.find_prior(R, clean_pictures(R, self.data, self.fit_images))
         folder, digits, images = Path(self.out or "generated"), len(str(self.images - 1)), []
         options = GenerateOptions(self.seed, self.batch_size, self.sample_steps)
         with require("tqdm", "a progress bar").tqdm(total=self.images, unit="image", disable=None) as bar:
@@ -186,6 +187,7 @@ def _probes(R: BaseRestorer, kind: str, device: torch.device) -> Tensor:
     """
     import torch
 
+    from samplers.commands.clean_pictures import image_shape
     from samplers.priors.fit import measure_remaining_detail
 
     D, shape = R.degradation, image_shape(R)

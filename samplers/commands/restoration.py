@@ -103,8 +103,10 @@ class RestorationOptions(MeasurementOptions):
 
     def load_reference(self, device: torch.device) -> tuple[BaseRestorer, Tensor | None]:
         """Return the model, and clean pictures of its size where a severity is to be estimated."""
+        from samplers.commands.clean_pictures import clean_pictures
+
         R = self.load_model(device)
-        return R, self.clean_pictures(R, NUM_REFERENCE) if self.severity == "auto" else None
+        return R, clean_pictures(R, self.data, NUM_REFERENCE) if self.severity == "auto" else None
 
     def restore(self, work: Work, picture: Any, mask: Tensor | None, key: str, bar: Any = None) -> RestorationResult:
         """Return a Pillow image restored, in its own mode, and its severity.
