@@ -140,7 +140,7 @@ def test_a_folder_or_zip_of_photographs_keeps_every_pixel_and_measures_on_the_mi
     data = load(shutil.make_archive(str(root), "zip", root) if packed else root, rotate=True)
     kept = [pixels(root / "train" / f"{i}.png") for i in range(3)]
     assert all(torch.equal(a, b) for a, b in zip(data.training.images, kept, strict=False))
-    assert (len(data.training), data.channels, data.spec.images) == (3, 3, 3)
+    assert (len(data.training), data.channels, data.spec.images, data.spec.own_resolution) == (3, 3, 3, True)
     assert data.spec.sha256 == load(root).spec.sha256
     assert "3.png: it has 40 x 15 pixels, fewer than --size 16; --resize pad puts it in a" in capsys.readouterr().err
     (window,) = data.training.at(torch.tensor([2]), generator())
