@@ -1,6 +1,7 @@
 from restore.base_restorer import BaseRestorer, CondRestorer, FunctionRestorer
 from restore.checkpoint.api import latest, load, load_pretrained, resume, save
 from restore.checkpoint.config import CheckpointConfig, ComponentConfig, DatasetInfo, read_checkpoint_config
+from restore.checkpoint.severity import keep_severity_model
 from restore.choices import Precision, Predict
 from restore.conditioned import RULES, Conditioned, Measurement, Rule, register_rule
 from restore.data_order import MapDataset
@@ -62,6 +63,7 @@ __all__ = [
     "export_program",
     "from_diffusers",
     "init_distributed",
+    "keep_severity_model",
     "latest",
     "load",
     "load_pretrained",

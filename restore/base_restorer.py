@@ -7,7 +7,7 @@ Conditions, such as a class or a second image, are keyword arguments of a call: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class BaseRestorer(nn.Module):
     Args:
         degradation: the degradation whose images are restored; it is kept as `R.degradation`.
     """
+
+    severity_model: Mapping[str, Tensor] | None = None  # what `samplers.calibrate_severity` measured; `load` sets it
 
     def __init__(self, degradation: Degradation) -> None:
         super().__init__()
@@ -139,7 +141,7 @@ class WrappedRestorer(BaseRestorer):
 
     def __init__(self, R: BaseRestorer) -> None:
         super().__init__(R.degradation)
-        self.R = R
+        self.R, self.severity_model = R, R.severity_model
 
     @property
     def size_divisor(self) -> int:

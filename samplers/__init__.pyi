@@ -1,6 +1,7 @@
 from samplers.applications.likelihood import VariationalBound, bits_per_dim
 from samplers.applications.restore_image import RestorationResult, RestoreOptions, restore_image
-from samplers.applications.severity import SeverityEstimate, SeverityOptions, estimate_severity
+from samplers.applications.severity import SeverityEstimate, estimate_severity
+from samplers.applications.severity_calibration import SeverityOptions, calibrate_severity
 from samplers.base import Sampler, SinglePrediction, StepInput, StepOutput
 from samplers.generation import GeneratedBatch, GenerateOptions, generate, generate_images, rank_slice
 from samplers.loop import Transition, direct, sample, trajectory
@@ -73,6 +74,7 @@ __all__ = [
     "UniformColor",
     "VariationalBound",
     "bits_per_dim",
+    "calibrate_severity",
     "cumulative_change",
     "direct",
     "equal_change_timesteps",

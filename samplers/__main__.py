@@ -5,6 +5,7 @@
     python -m samplers image photo.jpg --model runs/train-001 --out restored
     python -m samplers folder pictures --model runs/train-001 --out restored
     python -m samplers generate --model runs/train-001 --out generated
+    python -m samplers calibrate --model runs/train-001 --data photos            so that it finds severities by itself
 
 The exit code is 0, 1 when a picture of a folder failed, or 2 for an error of the user, which one line on standard error
 explains.
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 
 from degrade.__main__ import print_classes
 from degrade.command_line import Command, run_commands
+from samplers.commands.calibrate import Calibrate
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
 from samplers.commands.image import RestoreImage
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "image": RestoreImage,
         "folder": RestoreFolder,
         "generate": Generate,
+        "calibrate": Calibrate,
     }
     return run_commands(commands, "python -m samplers", "Restore pictures and generate images.", argv)
 

@@ -3,6 +3,7 @@
 degrade-restore image photo.jpg --model runs/train-001 --out restored
 degrade-restore folder pictures --model runs/train-001 --out restored
 degrade-restore generate --model runs/train-001 --out generated
+degrade-restore calibrate --model runs/train-001 --data photos
 degrade-restore export runs/train-001 --format onnx --out model.onnx
 degrade-restore degradations | samplers | models | info | show | check | fit
 """
@@ -16,6 +17,7 @@ from degrade.command_line import Command, run_commands
 from degrade.fitting.command import FitDegradation
 from restore.__main__ import ExportModel, ListModels, ModelInfo
 from samplers.__main__ import ListSamplers
+from samplers.commands.calibrate import Calibrate
 from samplers.commands.folder import RestoreFolder
 from samplers.commands.generate import Generate
 from samplers.commands.image import RestoreImage
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "image": RestoreImage,
         "folder": RestoreFolder,
         "generate": Generate,
+        "calibrate": Calibrate,
         "degradations": List,
         "samplers": ListSamplers,
         "models": ListModels,

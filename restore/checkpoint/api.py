@@ -43,6 +43,7 @@ from restore.checkpoint.store import (
 from restore.checkpoint.validation import (
     EMA,
     OPTIMIZER,
+    SEVERITY,
     WEIGHTS,
     check_same_restorer,
     check_same_training,
@@ -142,6 +143,8 @@ def load(folder: str | Path, device: torch.device | str = "cpu", **runtime: Any)
         restorer = Restorer(net, degradation, *how, inverse_input=config.inverse_input)
         if config.data is not None:
             restorer.value_range, restorer.own_resolution = config.data.value_range, config.data.own_resolution
+        if (checkpoint / SEVERITY).is_file():
+            restorer.severity_model = read_tensors(checkpoint / SEVERITY)
         return restorer.eval().requires_grad_(False).to(device)
 
     return _load_newest_valid(folder, read)

@@ -17,9 +17,21 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from degrade.files import replace_file
 from degrade.frozen import frozen
 
-__all__ = ["CHECKSUMS", "Checksum", "CorruptCheckpointError", "File", "fsync_dir", "hash_tensors", "verify", "write"]
+__all__ = [
+    "CHECKSUMS",
+    "Checksum",
+    "CorruptCheckpointError",
+    "File",
+    "add",
+    "fsync_dir",
+    "hash_tensors",
+    "listed",
+    "verify",
+    "write",
+]
 
 CHECKSUMS = "checksums.json"
 File = tuple[str, bytes | memoryview]  # name and content
@@ -60,6 +72,24 @@ def write(folder: Path, files: Iterable[File]) -> None:
         _write(folder / name, content)
     _write(folder / CHECKSUMS, _text(checksums))
     fsync_dir(folder)
+
+
+def add(folder: Path, name: str, content: bytes) -> None:
+    """Write one more file into a folder that `write` wrote, or another content of one, with its checksum.
+
+    Raises:
+        CorruptCheckpointError: if the list of checksums cannot be read.
+        OSError: if the disk is full or cannot be written.
+    """
+    checksums = _read_list(folder / CHECKSUMS)
+    checksums[name] = Checksum(len(content), hashlib.sha256(content).hexdigest())
+    replace_file(folder / name, content)
+    replace_file(folder / CHECKSUMS, _text(checksums))
+
+
+def listed(folder: Path, name: str) -> bool:
+    """Return whether a file is among those that were written into a folder."""
+    return name in _read_list(folder / CHECKSUMS)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

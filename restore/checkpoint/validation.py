@@ -23,7 +23,7 @@ from restore.checkpoint.config import (
     network_of,
     read_checkpoint_config,
 )
-from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, verify
+from restore.checkpoint.integrity import CHECKSUMS, CorruptCheckpointError, listed, verify
 from restore.nets.registry import make_network
 from restore.restorer import Restorer
 from restore.training import Trainer
@@ -34,6 +34,7 @@ __all__ = [
     "EMA",
     "MODEL_FILES",
     "OPTIMIZER",
+    "SEVERITY",
     "WEIGHTS",
     "check_same_restorer",
     "check_same_training",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 WEIGHTS, EMA, OPTIMIZER, CARD = "weights.safetensors", "ema.safetensors", "optimizer.pt", "card.md"
+SEVERITY = "severity.safetensors"  # is not in every folder
 CHECKPOINT_FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
 MODEL_FILES = (MODEL, WEIGHTS)
 RESULT_NEUTRAL = ("gradient_checkpointing",)  # arguments of networks that change no result
@@ -73,7 +75,8 @@ def validate(checkpoint: Path) -> CheckpointConfig:
     """
     if not (checkpoint / CHECKSUMS).exists():
         read_checkpoint_config(checkpoint)  # another program or another format explains why they are missing
-    verify(checkpoint, MODEL_FILES if is_model(checkpoint) else CHECKPOINT_FILES)
+    expected = MODEL_FILES if is_model(checkpoint) else CHECKPOINT_FILES
+    verify(checkpoint, (*expected, SEVERITY) if listed(checkpoint, SEVERITY) else expected)
     config = read_checkpoint_config(checkpoint)
     try:
         get(config.degradation.name)

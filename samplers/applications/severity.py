@@ -13,7 +13,8 @@ the interval is the shortest that holds 90 % of it. There are two sources of x0:
 * `reference`: clean pictures of the kind that R restores. R predicts x_t at a few severities c. The likelihood is
   calibrated on them (`samplers.applications.severity_model`), so the interval holds the true severity nine times in ten
   for single pictures like them, on average over severities 0..T; more often where the levels are so few that one is
-  enough.
+  enough. What a likelihood needs of them, mean and covariance, may be kept with the model (`calibrate_severity`); then
+  pictures of 8 bits need no reference.
 * None: the restorations of the picture itself, x0 = R(x, t), with c = t only, and in place of C_t the variance of the
   difference of features over the crops and draws, and a tolerance. The difference is evaluated at some severities,
   then at more around the best ones, and is interpolated in between. For Gaussian noise (`additive` and `gaussian`) it
@@ -30,22 +31,19 @@ to 8 bits; a picture of 8 bits, as files are, is compared with pictures that wer
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from degrade import Degradation, Params, expand_level, map_params, quantize_8bit
-from degrade.frozen import frozen
+from degrade import Degradation, Params, expand_level, quantize_8bit
 from degrade.random import Generators
 from restore import BaseRestorer
+from samplers.applications.severity_calibration import SeverityOptions, check_pictures, check_reference, measured
 from samplers.applications.severity_model import (
     TOLERANCE,
     Likelihood,
-    Simulated,
-    calibrated,
-    held_out_levels,
+    SeverityModel,
     interpolated,
     knot_levels,
     shortest,
@@ -55,7 +53,6 @@ from samplers.loop import inference_mode
 
 __all__ = ["SeverityEstimate", "SeverityOptions", "estimate_severity"]
 
-NUM_HELD_OUT = 4  # severities of each reference picture that the interval is calibrated on
 NUM_DRAWS = 8  # of z at each severity
 MAX_SENSITIVITY = 0.15  # largest change of a restoration with the given severity, as a share of R(x, t) - x
 MAX_MISFIT = 6.0  # largest mean squared deviation of features, in units of their variance
@@ -84,21 +81,6 @@ class SeverityEstimate(NamedTuple):
     scores: tuple[float, ...]
 
 
-@frozen
-class SeverityOptions:
-    """How a severity is estimated.
-
-    Args:
-        num_knots: number of severities at which pictures are simulated, 2 or more; between them, mean and covariance of
-            the features are interpolated. Without reference pictures, half as many are added around the best ones, and
-            for Gaussian noise both numbers are halved.
-        batch_size: number of pictures in one call of R, 1 or more.
-    """
-
-    num_knots: Annotated[int, Field(ge=2)] = 16
-    batch_size: Annotated[int, Field(ge=1)] = 64
-
-
 def estimate_severity(
     R: BaseRestorer,
     x: Tensor,
@@ -110,7 +92,8 @@ def estimate_severity(
     """Estimate the severity of a degraded picture.
 
     Args:
-        R: a restorer; its degradation is the one whose severity is estimated.
+        R: a restorer; its degradation is the one whose severity is estimated. If it has a `severity_model`, pictures of
+            8 bits are compared with that where no reference is given.
         x: (n, C, H, W) the picture, or crops of it that are all at the one severity sought; floating point.
         z: the parameters of the degradation in x, if they are known; batch first.
         reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
@@ -130,15 +113,20 @@ def estimate_severity(
     (7, True)
     """
     D = R.degradation
-    _check_pictures("x", x)
+    check_pictures("x", x)
     if reference is not None:
-        _check_reference(reference, x)
+        check_reference(reference, x)
     params_known = z is not None or not D.random or D.identifiable
     in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
     view = View(D, R, params_known, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
+        kept = None
         if reference is not None:
-            return _conclude(*_by_reference(view, x, z, _likelihood(view, z, reference, options.num_knots)), D.T)
+            kept = measured(view, z, reference, options.num_knots)
+        elif R.severity_model and in_8_bits and z is None:
+            kept = SeverityModel(**R.severity_model)
+        if kept is not None:
+            return _conclude(*_by_reference(view, x, z, kept.likelihood()), D.T)
         if not params_known:
             return SeverityEstimate(D.T, 0, D.T, False, f"{D.name}: {UNKNOWN_PARAMS}", (), ())
         found = _conclude(*_by_itself(view, x, z, options.num_knots), D.T)
@@ -148,42 +136,6 @@ def estimate_severity(
                 confident=False, reason="without reference pictures, much depends on what severity R is given"
             )
         return found
-
-
-def _check_pictures(name: str, x: Tensor) -> None:
-    if x.ndim != 4 or not x.numel() or not x.is_floating_point():
-        raise ValueError(f"{name} is {x.dtype} {tuple(x.shape)}: give float pictures (n, C, H, W) in [-1, 1], n >= 1")
-    bad = int(x.numel() - x.isfinite().sum())
-    if bad:
-        raise ValueError(f"{name} has {bad} values of {x.numel()} that are nan or infinite: give finite pictures")
-
-
-def _check_reference(reference: Tensor, x: Tensor) -> None:
-    if len(reference) < 2 or reference.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
-        )
-    _check_pictures("reference", reference)
-    if reference.device != x.device:
-        raise ValueError(f"reference is on {reference.device} and x on {x.device}: move one to the other")
-    if torch.equal(reference, reference[:1].expand_as(reference)):
-        raise ValueError(f"the {len(reference)} pictures of reference are all the same: give different ones")
-
-
-def _likelihood(view: View, z: Params, reference: Tensor, knots: int) -> Likelihood:
-    """Return the likelihood of features at each severity, from reference pictures degraded to known severities."""
-    T = view.D.T
-    # The picture may be given as several crops, which have one z.
-    z = map_params(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
-
-    def simulated(t: Tensor) -> Tensor:
-        held = view.placeholder(reference, z)
-        return probed_features(view, view.degraded(reference, t.to(reference.device), held), held)
-
-    at = knot_levels(T, knots)
-    levels = held_out_levels(T, len(reference), NUM_HELD_OUT)
-    at_knots = torch.stack([simulated(t.expand(len(reference))) for t in at])
-    return calibrated(Simulated(at, at_knots, levels, torch.stack([simulated(t) for t in levels])))
 
 
 def _by_reference(view: View, x: Tensor, z: Params, likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,6 +31,7 @@ from degrade.precision import to_float64
 __all__ = [
     "TOLERANCE",
     "Likelihood",
+    "SeverityModel",
     "Simulated",
     "band_energies",
     "band_products",
@@ -94,6 +95,30 @@ class Likelihood(NamedTuple):
         return ((observed - self.mu).square() / self.root.square().sum(2)).mean(1)
 
 
+class SeverityModel(NamedTuple):
+    """Mean and covariance of features at a few severities: what a likelihood is made of, and what is kept of it.
+
+    Args:
+        knots: (k,) int64 severities, rising from 0 to T.
+        means: (k, features) mean features.
+        covariances: (k, features, features) their covariances over pictures.
+        power: () power of the normal likelihood.
+    """
+
+    knots: Tensor
+    means: Tensor
+    covariances: Tensor
+    power: Tensor = torch.ones(())
+
+    def likelihood(self) -> Likelihood:
+        """Return log p(x | t) for t = 0..T, with features interpolated linearly between the knots."""
+        levels, (means, covariances) = torch.arange(int(self.knots[-1]) + 1), map(to_float64, self[1:3])
+        mu, C = interpolated(self.knots, means, levels), interpolated(self.knots, covariances, levels)
+        diagonal = C.diagonal(dim1=1, dim2=2)
+        C = CORRELATED * C + torch.diag_embed((1 - CORRELATED) * diagonal + TOLERANCE**2)
+        return Likelihood(mu, torch.linalg.cholesky(C), float(self.power))
+
+
 def knot_levels(T: int, knots: int) -> Tensor:
     """Return the severities (k,) int64 of the knots, from 0 to T; closer at 0, where features change fastest.
 
@@ -114,16 +139,17 @@ def held_out_levels(T: int, pictures: int, count: int) -> Tensor:
     return ((torch.arange(count)[:, None] + offset) / count * (T + 1)).long()
 
 
-def calibrated(simulated: Simulated) -> Likelihood:
-    """Return the likelihood of features at severities 0..T, its power measured by cross validation."""
+def calibrated(simulated: Simulated) -> SeverityModel:
+    """Return mean and covariance of features at the knots, and the power of their likelihood by cross validation."""
     knots, at_knots, levels, held_out = simulated
     fold = torch.arange(at_knots.shape[1]) % FOLDS
     scores, truth = [], []
     for k in range(min(FOLDS, len(fold))):
         own = fold == k
-        scores.append(_normal(knots, at_knots[:, ~own]).scores(held_out[:, own].flatten(0, 1)))
+        scores.append(_moments(knots, at_knots[:, ~own]).likelihood().scores(held_out[:, own].flatten(0, 1)))
         truth.append(levels[:, own].flatten())
-    return _normal(knots, at_knots)._replace(power=_calibrated_power(torch.cat(scores), torch.cat(truth), len(fold)))
+    power = _calibrated_power(torch.cat(scores), torch.cat(truth), len(fold))
+    return _moments(knots, at_knots)._replace(power=torch.tensor(power))
 
 
 def interpolated(knots: Tensor, values: Tensor, levels: Tensor) -> Tensor:
@@ -139,16 +165,11 @@ def interpolated(knots: Tensor, values: Tensor, levels: Tensor) -> Tensor:
     return torch.lerp(values[right - 1], values[right], w.view(-1, *[1] * (values.ndim - 1)))
 
 
-def _normal(knots: Tensor, found: Tensor) -> Likelihood:
-    """Return the normal likelihood of features found (k, m, features) at the knots."""
+def _moments(knots: Tensor, found: Tensor) -> SeverityModel:
+    """Return mean and covariance of features found (k, m, features) at the knots."""
     means = found.mean(1)
     off = found - means[:, None]
-    covariances = off.mT @ off / max(1, found.shape[1] - 1)
-    levels = torch.arange(int(knots[-1]) + 1)
-    mu, C = interpolated(knots, means, levels), interpolated(knots, covariances, levels)
-    diagonal = C.diagonal(dim1=1, dim2=2)
-    C = CORRELATED * C + torch.diag_embed((1 - CORRELATED) * diagonal + TOLERANCE**2)
-    return Likelihood(mu, torch.linalg.cholesky(C))
+    return SeverityModel(knots, means, off.mT @ off / max(1, found.shape[1] - 1))
 
 
 def _calibrated_power(scores: Tensor, truth: Tensor, pictures: int) -> float:

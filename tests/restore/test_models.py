@@ -211,3 +211,22 @@ def test_without_models_the_list_says_so(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "no models come with this installation\n"
     with pytest.raises(FileNotFoundError, match="models that come with the package: none"):
         restore.load("x")
+
+
+def test_what_was_measured_of_severities_is_read_with_the_weights_and_checked(run, models):
+    assert restore.load("tiny-noise", source=noise).severity_model is None
+    measured = {"knots": torch.arange(3), "means": torch.rand(3, 2)}
+    file = restore.keep_severity_model("tiny-noise", measured)
+    assert file == models / "tiny-noise" / "severity.safetensors"
+    kept = restore.load("tiny-noise", source=noise).severity_model
+    assert kept.keys() == measured.keys()
+    assert all(torch.equal(kept[name], measured[name]) for name in measured)
+    restore.keep_severity_model("tiny-noise", {"knots": torch.arange(2)})  # another one replaces it
+    assert list(restore.load("tiny-noise", source=noise).severity_model) == ["knots"]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"severity.safetensors is not what was written: its SHA-256 is another"):
+        restore.load("tiny-noise", source=noise)
+    with pytest.raises(FileNotFoundError):
+        restore.keep_severity_model("nothing-of-this-name", measured)

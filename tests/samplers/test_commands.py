@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 import degrade
-from restore import DatasetInfo, TrainConfig, Trainer, export_model, load, save
+from restore import DatasetInfo, TrainConfig, Trainer, export_model, latest, load, save
 from restore.models import catalog
 from restore.value_range import ValueRange
 from samplers import FitOptions, GenerateOptions, fit_prior, generate_images
@@ -109,6 +110,22 @@ def test_a_severity_is_estimated_by_a_folder_of_clean_pictures(here, capsys):
     arguments = ["image", "photo.png", "--model", "run", "--data", "faces", "--device", "cpu"]
     assert main([*arguments, "--sampler", "algorithm2", "--sample-steps", "2"]) == 0
     assert capsys.readouterr().out.startswith("severity ")
+
+
+def test_a_model_that_was_calibrated_finds_severities_without_clean_pictures(here, capsys):
+    assert model().severity_model is None
+    assert console(["calibrate", "--model", "run", "--data", "faces", "--device", "cpu"]) == 0
+    file = Path(capsys.readouterr().out.strip())
+    assert (file.name, file.parent) == ("severity.safetensors", latest("run"))
+    kept = model().severity_model
+    assert len(kept["knots"]) == len(kept["means"]) == 9  # 0..T
+    arguments = ["image", "photo.png", "--model", "run", "--device", "cpu"]
+    assert main([*arguments, "--data", "faces"]) == 0
+    told = capsys.readouterr().out.splitlines()[0]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[0] == told
+    assert console(["calibrate", "--model", "run", "--device", "cpu"]) == 2
+    assert "--data is missing; name a folder of clean pictures" in capsys.readouterr().err
 
 
 @pytest.fixture

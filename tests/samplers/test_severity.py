@@ -11,7 +11,7 @@ import degrade
 from degrade import expand_level, quantize_8bit
 from experiments.data.drawn import DrawnFaces
 from restore import BaseRestorer, FunctionRestorer
-from samplers.applications.severity import SeverityOptions, estimate_severity
+from samplers import SeverityOptions, calibrate_severity, estimate_severity
 
 FACES = DrawnFaces(32)(24, torch.Generator().manual_seed(0))
 UNSEEN = DrawnFaces(32)(3, torch.Generator().manual_seed(1))
@@ -171,6 +171,22 @@ def test_clean_pictures_of_the_same_kind_help_a_restorer_that_is_no_oracle(name,
         )
         assert abs(found.t - t) <= 0.1 * D.T, (t, found)
         assert found.levels == tuple(range(D.T + 1))
+
+
+def test_what_is_kept_of_clean_pictures_serves_as_well_as_they_do():
+    D = degrade.make(BLUR[0], **BLUR[1])
+    R = FunctionRestorer(lambda x, t: 0.9 * torch.nn.functional.avg_pool2d(x, 3, 1, 1), D)
+    x, rough = (seen(D, UNSEEN[:1], 20, bits) for bits in (True, False))
+    told, alone, of_float = (estimate_severity(R, x, reference=y) for x, y in ((x, FACES), (x, None), (rough, None)))
+    R.severity_model = calibrate_severity(R, FACES)
+    assert all(value.dtype == torch.float32 for value in R.severity_model.values() if value.is_floating_point())
+    kept = estimate_severity(R.with_cond(), x)
+    assert kept.scores == pytest.approx(told.scores, rel=1e-4)
+    assert (kept.t, kept.low, kept.high, kept.confident) == (told.t, told.low, told.high, True)
+    assert kept.scores != pytest.approx(alone.scores, rel=1e-4)
+    # What was measured of pictures of 8 bits says nothing about others, and reference pictures come first.
+    assert estimate_severity(R, rough).scores == of_float.scores
+    assert estimate_severity(R, x, reference=FACES[:12]).scores != pytest.approx(kept.scores, rel=1e-4)
 
 
 def test_cuts_of_one_picture_say_more_than_one_of_them():

@@ -8,7 +8,7 @@ import torch
 import degrade
 from degrade import quantize_8bit
 from experiments.data.drawn import DrawnFaces
-from samplers.applications.severity import _likelihood
+from samplers.applications.severity_calibration import measured
 from samplers.applications.severity_model import Simulated, calibrated, held_out_levels, knot_levels, shortest
 from samplers.applications.severity_view import View, probed_features
 
@@ -38,7 +38,7 @@ def held(D, faces, seed):
     view = View(
         D, smoothed, params_known=not D.random or D.identifiable, in_8_bits=True, batch_size=256, generator=generator
     )
-    likelihood = _likelihood(view, None, reference, 16)
+    likelihood = measured(view, None, reference, 16).likelihood()
     scores = likelihood.scores(probed_features(view, x, view.placeholder(x, None)))
     low, high = shortest(scores.softmax(1))
     return int(((low <= t) & (t <= high)).sum())
@@ -64,7 +64,9 @@ def test_the_power_makes_up_for_what_is_not_normal(tails):
         return t.double().sqrt()[..., None] + 0.5 * normal / square.sqrt()
 
     knots, levels = knot_levels(T, 4), held_out_levels(T, pictures, 4)
-    likelihood = calibrated(Simulated(knots, seen(knots[:, None].expand(-1, pictures)), levels, seen(levels)))
+    likelihood = calibrated(
+        Simulated(knots, seen(knots[:, None].expand(-1, pictures)), levels, seen(levels))
+    ).likelihood()
     t = torch.randint(0, T + 1, (tried,), generator=generator)
     low, high = shortest(likelihood.scores(seen(t)).softmax(1))
     share = float(((low <= t) & (t <= high)).double().mean())
