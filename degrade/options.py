@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
 from degrade.frozen import exact_schema
 
-__all__ = ["IntList", "KeyValues", "Options", "UsageError", "validated"]
+__all__ = ["IntList", "KeyValues", "Names", "Options", "UsageError", "validated"]
 
 
 class UsageError(Exception):
@@ -19,6 +20,15 @@ class UsageError(Exception):
 
 # Integers from 1 on; a command line spells them 1,2,4 and an empty list none.
 IntList = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+def _words(value: Any) -> Any:
+    # At blanks and at commas, but not at those between the arguments of one name.
+    return tuple(filter(None, re.split(r"\s+|,(?![^,:]*=)", value))) if isinstance(value, str) else value
+
+
+# Names, with name:argument=value where they take arguments; a command line spells them A,B.
+Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 # Named values; a command line spells them key=value key=value.
 KeyValues = dict[str, Any]

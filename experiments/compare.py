@@ -23,15 +23,15 @@ The table is printed, and these files are written to the folder `compare` of the
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from degrade.command_line import IntList, UsageError, explicit_values, run_main, validated
+from degrade.options import Names
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
 
@@ -42,14 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Config", "main"]
 
 PROGRAM = "compare.py"
-
-
-def _words(value: Any) -> Any:
-    # At blanks and at commas, but not at those between the arguments of one sampler.
-    return tuple(filter(None, re.split(r"\s+|,(?![^,:]*=)", value))) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class ModelOptions(DeviceOptions):

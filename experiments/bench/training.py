@@ -29,6 +29,7 @@ from experiments.bench.training_backends import (
     diffusers_loop,
     lucidrains_trainer,
     ours,
+    pictures,
     write_pictures,
 )
 from restore import UNetConfig
@@ -55,7 +56,7 @@ def measured(network: UNetConfig, options: argparse.Namespace, peak: dict[str, f
     """Return everything about one network."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         setting = BenchConfig(network, options.batch, str(options.device), options.threads, folder=folder)
-        write_pictures(setting, folder)
+        write_pictures(pictures(setting), folder)
         processes = interleaved(plans(setting, options.quick), 2 if options.quick else options.rounds)
     return {
         "network": asdict(network),

@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
+from collections.abc import Callable, Mapping
 from itertools import count, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +32,21 @@ from restore import EMAConfig, Restorer, TrainConfig, Trainer, to_diffusers
 from restore.losses import L2
 from restore.optimizers import Adam
 
-__all__ = ["DIFFUSERS", "LUCIDRAINS", "diffusers_loop", "lucidrains_trainer", "ours", "pictures", "write_pictures"]
+__all__ = [
+    "DIFFUSERS",
+    "LONG",
+    "LUCIDRAINS",
+    "DiffusersTraining",
+    "diffusers_loop",
+    "diffusers_training",
+    "lucidrains_steps",
+    "lucidrains_trainer",
+    "lucidrains_training",
+    "lucidrains_unet",
+    "ours",
+    "pictures",
+    "write_pictures",
+]
 
 LUCIDRAINS = ("denoising_diffusion_pytorch", "experiments.data.images")
 DIFFUSERS = ("diffusers", "accelerate", "diffusers.training_utils", "experiments.data.images")
@@ -43,12 +59,12 @@ def pictures(setting: BenchConfig, n: int = 128) -> Tensor:
     return (nn.functional.interpolate(coarse, size=setting.size, mode="bilinear") * 255).to(torch.uint8)
 
 
-def write_pictures(setting: BenchConfig, folder: str) -> None:
-    """Write `pictures` as PNG files."""
+def write_pictures(images: Tensor, folder: str) -> None:
+    """Write images (n, 3, S, S) uint8 as PNG files."""
     from PIL import Image
 
-    for i, picture in enumerate(pictures(setting)):
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(Path(folder) / f"{i:03}.png")
+    for i, picture in enumerate(images):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(Path(folder) / f"{i:05}.png")
 
 
 def ours(setting: BenchConfig) -> Workloads:
@@ -71,40 +87,72 @@ def lucidrains_unet(width: int, setting: BenchConfig) -> nn.Module:
     return net
 
 
-def lucidrains_trainer(setting: BenchConfig) -> Workloads:
-    """Return their Trainer, with their own step."""
+def lucidrains_training(
+    net: nn.Module, setting: BenchConfig, process: Mapping[str, Any], how: Mapping[str, Any]
+) -> Any:
+    """Return their Trainer of a network, on the PNG files of the setting's folder.
+
+    Args:
+        net: their network.
+        setting: batch, size, precision, device, folder.
+        process: arguments of their GaussianDiffusion, beside the size.
+        how: further arguments of their Trainer.
+    """
     library = require("denoising_diffusion_pytorch", "the benchmark", "bench")
     _choose_device(setting)
+    diffusion = library.GaussianDiffusion(net, image_size=setting.size, **process)
+    return library.Trainer(
+        diffusion, setting.folder, train_batch_size=setting.batch, train_num_steps=0, calculate_fid=False,
+        save_and_sample_every=LONG, results_folder=tempfile.mkdtemp(dir=setting.folder),
+        amp=setting.precision == "bfloat16", mixed_precision_type="bf16", **how,
+    )  # fmt: skip
+
+
+def lucidrains_steps(trainer: Any, n: int) -> None:
+    """Take n steps more with their Trainer."""
+    trainer.train_num_steps = trainer.step + n
+    trainer.train()
+
+
+def lucidrains_trainer(setting: BenchConfig) -> Workloads:
+    """Return their Trainer, with their own step."""
     flops = forward_flops(setting.net(), setting.network.in_channels, setting.size)
     width = matched(lambda width: lucidrains_unet(width, setting), flops, setting.network.in_channels, setting.size)
     torch.manual_seed(0)
     net = lucidrains_unet(width, setting)
-    diffusion = library.GaussianDiffusion(net, image_size=setting.size, objective="pred_noise")
-    trainer = library.Trainer(
-        diffusion, setting.folder, train_batch_size=setting.batch, train_num_steps=0, calculate_fid=False,
-        save_and_sample_every=LONG, results_folder=tempfile.mkdtemp(dir=setting.folder),
-        amp=setting.precision == "bfloat16", mixed_precision_type="bf16",
-    )  # fmt: skip
-
-    def steps(n: int) -> None:
-        trainer.train_num_steps = trainer.step + n
-        trainer.train()
-
-    return Workloads(net, {"step": steps})
+    trainer = lucidrains_training(net, setting, {"objective": "pred_noise"}, {})
+    return Workloads(net, {"step": lambda n: lucidrains_steps(trainer, n)})
 
 
-def diffusers_loop(setting: BenchConfig) -> Workloads:
-    """Return the loop of the diffusers example, with our network in their words."""
+class DiffusersTraining(NamedTuple):
+    """The loop of the diffusers example: a function that takes n steps, the network, and the average of its weights."""
+
+    steps: Callable[[int], None]
+    model: nn.Module
+    average: Any
+
+
+def diffusers_training(
+    model: nn.Module, images: Tensor, setting: BenchConfig, num_training_steps: int = LONG
+) -> DiffusersTraining:
+    """Return the loop of the diffusers example for a network.
+
+    Args:
+        model: a UNet2DModel.
+        images: (n, C, S, S) in [-1, 1].
+        setting: batch, precision, device.
+        num_training_steps: number of steps at whose end the cosine brings the learning rate to 0.
+    """
     diffusers, accelerate, utils = (require(name, "the benchmark", "bench") for name in DIFFUSERS[:3])
     _choose_device(setting)
     accelerator = accelerate.Accelerator(mixed_precision="bf16" if setting.precision == "bfloat16" else "no")
-    model = diffusers.UNet2DModel.from_pretrained(to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder)))
     average = utils.EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
     noising = diffusers.DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6)
-    images = pictures(setting).repeat(8, 1, 1, 1).float() / 127.5 - 1
     loader = DataLoader(TensorDataset(images), batch_size=setting.batch, shuffle=True)
-    rate = diffusers.optimization.get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=LONG)
+    rate = diffusers.optimization.get_scheduler(
+        "cosine", optimizer, num_warmup_steps=500, num_training_steps=num_training_steps
+    )
     model, optimizer, loader, rate = accelerator.prepare(model, optimizer, loader, rate)
     average.to(accelerator.device)
     model.train()
@@ -130,7 +178,16 @@ def diffusers_loop(setting: BenchConfig) -> Workloads:
         for x0 in islice(batches, n):
             step(x0)
 
-    return Workloads(accelerator.unwrap_model(model), {"step": steps})
+    return DiffusersTraining(steps, accelerator.unwrap_model(model), average)
+
+
+def diffusers_loop(setting: BenchConfig) -> Workloads:
+    """Return the loop of the diffusers example, with our network in their words."""
+    diffusers = require("diffusers", "the benchmark", "bench")
+    model = diffusers.UNet2DModel.from_pretrained(to_diffusers(setting.net(), tempfile.mkdtemp(dir=setting.folder)))
+    images = pictures(setting).repeat(8, 1, 1, 1).float() / 127.5 - 1
+    training = diffusers_training(model, images, setting)
+    return Workloads(training.model, {"step": training.steps})
 
 
 def _choose_device(setting: BenchConfig) -> None:

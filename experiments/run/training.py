@@ -1,6 +1,7 @@
 """What every program that trains does after its start (`experiments.run.start`).
 
 train           configuration, degradation and data -> a finished `Trainer`, with checkpoints in the folder's `model`
+build_restorer  configuration and task -> the restorer that will be trained, with random weights
 write_results   measurements and pictures -> metrics.json, learning curve, report page, and the lines a run ends with
 """
 
@@ -25,7 +26,7 @@ from restore import Restorer, Trainer, latest, load_pretrained
 from restore.checkpoint.store import checkpoints
 from restore.distributed import init_distributed
 
-__all__ = ["Results", "TrainingTask", "train", "write_results"]
+__all__ = ["Results", "TrainingTask", "build_restorer", "train", "write_results"]
 
 
 def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: int = 3) -> tuple[Trainer, Path]:
@@ -46,13 +47,8 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
         KeyboardInterrupt: when interrupted, with everything saved.
     """
     device = config.torch_device()
-    with fork_seed("cpu", config.seed, "weights"):
-        net = config.build_network(channels, task.degradation.T, with_inverse=task.inverse_input is not None)
-    net = net.to(device).to(memory_format=torch.channels_last)
     try:
-        restorer = Restorer(
-            net, task.degradation, task.prediction_type, task.clip_sample, inverse_input=task.inverse_input
-        )
+        restorer = build_restorer(config, task, channels)
         if not (config.resume and checkpoints(folder / "model")):
             _start_from(config.pretrained, restorer)
         training = Trainer(restorer, config.training(config.seed), init_distributed(device))
@@ -63,6 +59,24 @@ def train(config: TrainerOptions, folder: Path, task: TrainingTask, channels: in
         resume_run(folder, training, task.data_spec)
     fit(training, task, folder, config)
     return training, folder
+
+
+def build_restorer(config: TrainerOptions, task: TrainingTask, channels: int = 3) -> Restorer:
+    """Return the restorer of a task with the random weights of the configuration's seed, on its device.
+
+    Args:
+        config: the network, the seed and the device.
+        task: the degradation, and what the network predicts and sees.
+        channels: channels of the images.
+
+    Raises:
+        UsageError: if the values of the network do not go together, or the device is not there.
+        ValueError: if degradation, prediction and network do not go together.
+    """
+    with fork_seed("cpu", config.seed, "weights"):
+        net = config.build_network(channels, task.degradation.T, with_inverse=task.inverse_input is not None)
+    net = net.to(config.torch_device()).to(memory_format=torch.channels_last)
+    return Restorer(net, task.degradation, task.prediction_type, task.clip_sample, inverse_input=task.inverse_input)
 
 
 def _start_from(pretrained: str | None, restorer: Restorer) -> None:
