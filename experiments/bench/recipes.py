@@ -9,7 +9,7 @@ noise    `recipe` (--quick, noise predicted) beside `v`, the same with v predict
          (`diffusers`), with their networks and, `-sized`, with narrower ones of about as many operations as ours
 cold     `recipe` (--preset cifar10-blur --quick) beside the settings of Bansal et al. (arXiv 2208.09392, 2022), with
          their network (`paper`) and with ours (`paper-sized`); and beside the recipe with one choice changed:
-         float32, lr-5e-4, lr-2e-3, l2, ema-0.999, ema-none, patch-1, channels-32, batch-16, batch-64, stable-decay;
+         float32, lr-5e-4, lr-2e-3, l2, ema-0.999, ema-none, patch-1, channels-48, batch-16, batch-64, stable-decay;
          `seed` changes nothing but the seed
 
 Everything runs on one thread, and every training has the same processor time and the same pictures, mirrored at random
@@ -63,7 +63,7 @@ CHOICES: Mapping[str, Mapping[str, Any]] = {
     "ema-0.999": {"ema_decay": 0.999},
     "ema-none": {"ema_decay": 0.0},
     "patch-1": {"patch_size": 1, "attention_resolutions": (16,)},  # the lower level, as before
-    "channels-32": {"model_channels": 32},
+    "channels-48": {"model_channels": 48},
     "batch-16": {"batch_size": 16},
     "batch-64": {"batch_size": 64},
     "stable-decay": {"lr_schedule": "warmup_stable_decay:warmup=50,decay=0.2"},
