@@ -5,7 +5,7 @@
     generation-blur, generation-noise              generation, cold from blur and hot from noise
     levels-5, levels-20, levels-50, levels-200     the same blur of CIFAR-10 in T levels, at equal training
 
-`tiny` is for a test of the whole in minutes, `small` for hours on a CPU, `paper` for the published settings. At `tiny`
+`tiny` is for a test of the whole in two minutes, `small` for hours on a CPU, `paper` for the published settings. At `tiny`
 and `small`, networks that restore are trained on images rounded to 8 bits, so that those with and without sight of the
 inverse differ in nothing else.
 """
@@ -48,7 +48,7 @@ TINY: Mapping[str, Any] = {
     "norm_groups": 4,
     "patch_size": 2,
     "dropout": 0.0,
-    "steps": 150,
+    "steps": 60,
     "batch_size": 16,
     "micro_batch_size": None,
     "optimizer": "adam:lr=2e-3",
@@ -58,7 +58,7 @@ TINY: Mapping[str, Any] = {
     "ema_every": 1,
     "ema_start": 20,
     "eval_images": 256,
-    "sample_steps": 10,
+    "sample_steps": 5,
     "log_every": 10,
     "save_every": 50,
 }
