@@ -7,18 +7,24 @@ output estimates E[x0 | x_t]. A *rule* turns that into an estimate of E[x0 | x_t
 |------------------|--------------------------------------------------------------------------------|----------------|
 | `projection`     | argmin_v of |D_y(v) - y|^2 + (noise / spread)^2 |v - x0_hat|^2                 | DDNM (2022)    |
 | `proximal`       | the same with the weight lambda noise^2 / (b_t / a_t)^2                        | DiffPIR (2023) |
-| `pseudo_inverse` | x0_hat + (b_t^2 / a_t) J^T A^T (r_t^2 A A^T + noise^2)^-1 (y - D_y(x0_hat))    | PiGDM (2023)   |
-| `gradient`       | x0_hat - scale (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))  | DPS (2023)     |
+| `pseudo_inverse` | x0_hat + k (b_t^2 / a_t) J^T A^T (r_t^2 A A^T + noise^2)^-1 (y - D_y(x0_hat))  | PiGDM (2023)   |
+| `gradient`       | x0_hat - k (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))      | DPS (2023)     |
 
 with A the linear part of D_y, J = d x0_hat / d x_t, grad the gradient with respect to x_t, and r_t^2 the variance of x0
 given x_t that images of standard deviation `spread` would have,
 
     r_t^2 = spread^2 q_t / (spread^2 + q_t),    q_t = (b_t / a_t)^2
 
-`pseudo_inverse` is the exact posterior mean where Cov[x0 | x_t] = r_t^2 I, because Tweedie's formula says
-Cov[x0 | x_t] = (b_t^2 / a_t) J. The first three need an affine D_y; `gradient` takes every differentiable one. Only
-`projection` makes sense around a restorer of another degradation than noise: it then keeps the answers of a cold
-restorer consistent with the picture at hand.
+`pseudo_inverse` with k = 1 is the exact posterior mean where Cov[x0 | x_t] = r_t^2 I, because Tweedie's formula says
+Cov[x0 | x_t] = C = (b_t^2 / a_t) J. Pictures have another covariance: it reaches q_t > r_t^2 for what is alike over
+many pixels, and a step of k = 1 goes beyond its aim there by q_t / r_t^2, so that it diverges. By default k is the best
+length of the step d in the same model, x0 ~ N(x0_hat, C),
+
+    k = argmin |y - D_y(x0_hat + k d)|^2 / noise^2 + k^2 <v, d>,    d = C v
+
+which is 1 where the rule is exact, and needs no J again: C^-1 d = v is the correction before J^T. `projection` and
+`pseudo_inverse` need an affine D_y; the others take every differentiable one. Only `projection` makes sense around a
+restorer of another degradation than noise: it keeps the answers of a cold restorer consistent with a picture.
 
 A conditioned restorer is a restorer, so every sampler of this project can use it. Those that draw much of the noise
 again do best, `ancestral:variance=constant` (see `samplers.applications.conditioning`). With it, `proximal` is DDRM
@@ -44,6 +50,7 @@ from degrade.params import need_params
 from degrade.registry import Registry
 from degrade.serializable import Serializable
 from restore.base_restorer import BaseRestorer, WrappedRestorer
+from restore.descent import descend, dot, step_length
 
 __all__ = [
     "RULES",
@@ -130,18 +137,24 @@ class Projection(Rule):
 class Proximal(Rule):
     """Weigh the prediction against the measurement by the noise that x_t still holds.
 
+    Of a D_y that is not affine, such as JPEG, the minimum is approached in some steps (`restore.descent`).
+
     Args:
         weight: lambda, the weight of the prediction; larger values trust the restorer more. With 1, the prediction has
             the error (b_t / a_t)^2 I, the noise in x_t.
     """
+
+    affine: ClassVar[bool] = False
 
     weight: Positive = 1.0
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
         """Return prox(x0_hat) with the weight lambda noise^2 / q_t."""
         assert at.q_t is not None
-        rho = self.weight * m.noise**2 / at.q_t.flatten()
-        return m.degradation.prox(R(at.x_t, at.t), m.y, m.t, m.z, rho)
+        rho, x0_hat = self.weight * m.noise**2 / at.q_t, R(at.x_t, at.t)
+        if not m.degradation.affine:
+            return descend(lambda v: m.degradation(v, m.t, m.z), x0_hat, m.y, rho)
+        return m.degradation.prox(x0_hat, m.y, m.t, m.z, rho.flatten())
 
 
 @register_rule("pseudo_inverse")
@@ -149,25 +162,26 @@ class PseudoInverse(Rule):
     """Follow the gradient of log p(y | x_t) for Gaussian p(x0 | x_t), through the derivative of the restorer.
 
     Args:
-        spread: standard deviation that images have, in the units of images in [-1, 1]. Where neighbors are
-            alike, it has to be larger: with the exact restorer of a Gaussian field that has the spectrum of
-            photographs, 0.5 diverges and 2 does not (`experiments/bench/deepinv_comparison.py` has the field).
+        spread: standard deviation that images have, in the units of images in [-1, 1].
+        scale: length k of the step, such as the 1 of PiGDM, or None for the best one. With 1 and neighbors that are
+            alike, a spread of 0.5 diverges and 2 does not (`experiments/bench/deepinv_comparison.py` has such images).
     """
 
     spread: Positive = 0.5
+    scale: Positive | None = None
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
-        """Return x0_hat + (b_t^2 / a_t) J^T v, v = (prox(x0_hat) - x0_hat) / r_t^2 with the weight noise^2 / r_t^2."""
+        """Return x0_hat + k (b_t^2 / a_t) J^T v, v = (prox(x0_hat) - x0_hat) / r_t^2, with the weight noise^2 / r_t^2.
+
+        A^T (r^2 A A^T + noise^2)^-1 = (r^2 A^T A + noise^2)^-1 A^T, which is the step to the proximal point.
+        """
         assert at.q_t is not None
-        assert at.gain is not None
         r2 = _variance(at.q_t, self.spread)
 
         def pull(x0_hat: Tensor) -> Tensor:
-            # A^T (r^2 A A^T + noise^2)^-1 = (r^2 A^T A + noise^2)^-1 A^T, which is the step to the proximal point.
             return (m.degradation.prox(x0_hat, m.y, m.t, m.z, (m.noise**2 / r2).flatten()) - x0_hat) / r2
 
-        x0_hat, pulled = _backward(R, at, pull)
-        return x0_hat + at.gain * pulled
+        return _guided(R, at, m, pull, self.scale)
 
 
 @register_rule("gradient")
@@ -175,21 +189,19 @@ class Gradient(Rule):
     """Take a step along the negative gradient of the misfit; also for degradations that are not affine, such as snow.
 
     Args:
-        scale: length of the step; 1 is the step of a Gaussian p(x0 | x_t) where A A^T is the identity.
-        spread: standard deviation that images have, in the units of images in [-1, 1]. Where neighbors are
-            alike, it has to be larger: with the exact restorer of a Gaussian field that has the spectrum of
-            photographs, 0.5 diverges and 2 does not (`experiments/bench/deepinv_comparison.py` has the field).
+        scale: length k of the step, or None for the best one. 1 is the step of a Gaussian p(x0 | x_t) where A A^T is
+            the identity; see `PseudoInverse` for when it diverges.
+        spread: standard deviation that images have, in the units of images in [-1, 1].
     """
 
     affine: ClassVar[bool] = False
 
-    scale: Positive = 1.0
+    scale: Positive | None = None
     spread: Positive = 0.5
 
     def correct(self, R: BaseRestorer, at: Prediction, m: Measurement) -> Tensor:
-        """Return x0_hat - scale (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))."""
+        """Return x0_hat - k (b_t^2 / a_t) grad |y - D_y(x0_hat)|^2 / (2 (noise^2 + r_t^2))."""
         assert at.q_t is not None
-        assert at.gain is not None
         variance = m.noise**2 + _variance(at.q_t, self.spread)
 
         def descent(x0_hat: Tensor) -> Tensor:
@@ -197,8 +209,7 @@ class Gradient(Rule):
             misfit = (m.y - m.degradation(x0_hat, m.t, m.z)).square() / (2 * variance)
             return -torch.autograd.grad(misfit.sum(), x0_hat)[0]
 
-        x0_hat, downhill = _backward(R, at, descent)
-        return x0_hat + self.scale * at.gain * downhill
+        return _guided(R, at, m, descent, self.scale)
 
 
 class Conditioned(WrappedRestorer):
@@ -255,7 +266,7 @@ class Conditioned(WrappedRestorer):
         need_params(m.degradation, m.z)
         if rule.affine and not m.degradation.affine:
             name = m.degradation.name
-            raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'gradient'")
+            raise ValueError(f"rule {rule.name!r} needs an affine degradation, not {name!r}: use the rule 'proximal'")
         if rule.noise_model and not (D.additive and D.gaussian):
             raise ValueError(
                 f"rule {rule.name!r} needs a restorer of Gaussian noise, and this one restores {D.name!r}:"
@@ -268,12 +279,21 @@ def _variance(q_t: Tensor, spread: float) -> Tensor:
     return spread**2 * q_t / (spread**2 + q_t)
 
 
-def _backward(R: BaseRestorer, at: Prediction, pull: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Return x0_hat = R(x_t, t) and J^T pull(x0_hat), the product with the derivative of R at x_t."""
+def _guided(
+    R: BaseRestorer, at: Prediction, m: Measurement, pull: Callable[[Tensor], Tensor], scale: float | None
+) -> Tensor:
+    """Return x0_hat + k d with x0_hat = R(x_t, t), d = (b_t^2 / a_t) J^T v and v = pull(x0_hat); k is the scale."""
+    assert at.gain is not None
     # A sampler may run in inference mode, whose tensors autograd refuses: the copy is an ordinary one.
     with torch.inference_mode(False), torch.enable_grad():
         x_t = at.x_t.clone().requires_grad_()
         x0_hat = R(x_t, at.t.clone())
         v = pull(x0_hat.detach().clone())
         (pulled,) = torch.autograd.grad(x0_hat, x_t, v)
-    return x0_hat.detach(), pulled
+    guess: Tensor = x0_hat.detach()
+    d: Tensor = at.gain * pulled
+    if scale is not None:
+        return guess + scale * d
+    fitted = m.degradation(guess, m.t, m.z)
+    change = m.degradation(guess + d, m.t, m.z) - fitted
+    return guess + step_length(m.y - fitted, change, m.noise**2 * dot(v, d).clamp(min=0)) * d

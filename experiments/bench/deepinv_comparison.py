@@ -16,7 +16,7 @@ of noise.
 * DDRM lets a component of the measurement replace that of the prediction once its error, noise / s, is below sigma_t,
   which `proximal` does gradually, and draws the share eta^2 again. DDRM of deepinv divides the noise it
   draws by sqrt(2): the denoiser then removes more than there is, and PSNR gains 1 dB. "noise restored" undoes that.
-* DPS is `gradient`. Its `weight` of 1 is next to nothing with guidance by the norm, which is the default and is
+* DPS is `gradient` with a given `scale`; by default the step has the best length. Its `weight` of 1 is next to nothing with guidance by the norm, which is the default and is
   summed over the pixels of [0, 1] (12 dB); it has the scale of a posterior with guidance "annealed".
 """
 
@@ -54,13 +54,15 @@ Restoration = Callable[[], Tensor]
 OURS = [
     ("proximal", "ddpm", "even"),
     ("proximal", "ancestral:variance=constant", "even"),
-    ("pseudo_inverse:spread=4", "ddpm", "even"),
+    ("pseudo_inverse", "ddpm", "even"),
+    ("pseudo_inverse:scale=1,spread=4", "ddpm", "even"),
     ("proximal:weight=3.5", f"ancestral:eta={math.sqrt(0.1):.3f},variance=constant", "diffpir"),
     ("proximal:weight=3.5", "ancestral:variance=constant", "diffpir"),
     ("projection", "ancestral:eta=0.85,variance=constant", "ddrm"),
     ("proximal", "ancestral:eta=0.85,variance=constant", "ddrm"),
     ("proximal", "ancestral:variance=constant", "ddrm"),
-    ("gradient:spread=4", "ddpm", "even"),
+    ("gradient", "ddpm", "even"),
+    ("gradient:scale=1,spread=4", "ddpm", "even"),
     ("gradient:scale=2,spread=4", "ddpm", "even"),
 ]
 

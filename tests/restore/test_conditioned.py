@@ -9,7 +9,8 @@ from torch import Tensor, nn
 import degrade
 from degrade import Degradation, expand_level, make
 from restore import BaseRestorer, Conditioned, FunctionRestorer, Measurement
-from restore.conditioned import RULES, Gradient, Projection, PseudoInverse
+from restore.conditioned import RULES, Gradient, Projection, Proximal, PseudoInverse
+from restore.descent import descend
 from samplers import Algorithm2, Ancestral, StepInput, sample
 
 SHAPE = (3, 4, 6)
@@ -120,6 +121,85 @@ def test_a_measurement_that_is_not_affine_is_followed_down_its_gradient(name):
     assert misfits[1] < misfits[0]
 
 
+@pytest.mark.parametrize("rule", [PseudoInverse, Gradient])
+def test_the_step_of_guidance_has_the_best_length(rule):
+    """For R(x_t) = M x_t / a_t, whose C = q_t M^T is known: no other length fits N(x0_hat, C) and y better."""
+    D, t = MEASUREMENTS["blur"]
+    y, x_t = torch.randn(2, 2, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    level, severity = expand_level(40, y), expand_level(t, y)
+    a_t, b_t = NOISE_MODEL.coefficients(level, y)
+    smooth = make("blur", T=1, sigmas="constant:sigma=1.5", kernel_size=5, padding_mode="circular")
+    R = FunctionRestorer(lambda x_t, t: smooth(x_t / a_t, expand_level(1, x_t)), NOISE_MODEL)
+    m = Measurement(D, y, severity, noise=NOISE)
+    x0_hat = R(x_t, level)
+    step, unit = (Conditioned(R, m, rule(scale=scale))(x_t, level) - x0_hat for scale in (None, 1.0))
+    k = (step * unit).sum((1, 2, 3), keepdim=True) / unit.square().sum((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(step, k * unit, rtol=0, atol=1e-12)
+    assert ((k > 0.01) & (k < 4) & ((k - 1).abs() > 0.01)).all()
+    pulled = smooth.prox(0 * unit, unit / (b_t / a_t) ** 2, expand_level(1, y), None, 1e-12)  # C^-1 unit
+
+    def objective(k: Tensor) -> Tensor:
+        misfit = (y - D(x0_hat + k * unit, severity)).square().sum((1, 2, 3))
+        return misfit / NOISE**2 + k.flatten() ** 2 * (pulled * unit).sum((1, 2, 3))
+
+    assert (objective(k) < torch.minimum(objective(0.99 * k), objective(1.01 * k))).all()
+
+
+@pytest.mark.parametrize("rule", ["pseudo_inverse", "gradient"])
+def test_guidance_does_not_diverge_where_neighbors_are_alike(rule):
+    """A Gaussian field with the spectrum of photographs, its exact restorer, and a walk by the rule's defaults."""
+    f = torch.fft.fftfreq(32, dtype=torch.float64)
+    S = 1 / (0.02 + torch.hypot(f[:, None], f[None])) ** 3
+    S = S * 0.16 / S.mean()
+
+    def filtered(x: Tensor, gain: Tensor) -> Tensor:
+        return torch.fft.ifft2(gain * torch.fft.fft2(x)).real
+
+    noise_model = make("gaussian_noise", T=1000)
+
+    def restore(x_t: Tensor, t: Tensor) -> Tensor:
+        a_t, b_t = noise_model.coefficients(t, x_t)
+        return filtered(x_t, a_t * S / (a_t**2 * S + b_t**2))
+
+    generator = torch.Generator().manual_seed(0)
+    x0, z = (torch.randn(2, 1, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2))
+    x0 = filtered(x0, S.sqrt())
+    D, t = make("pixelate", T=1), torch.tensor([1, 1])
+    m = Measurement(D, D(x0, t), t)
+
+    def error(rule: str) -> float:
+        R = Conditioned(FunctionRestorer(restore, noise_model), m, rule)
+        walked = sample(R, Ancestral(), z, z, steps=20, generator=torch.Generator().manual_seed(1))
+        return float((walked - x0).square().mean().sqrt())
+
+    degraded = float((m.y - x0).square().mean().sqrt())
+    assert error(rule) < 1.5 * degraded, "a draw of the posterior has sqrt(2) times the error of its mean"
+    assert error(f"{rule}:scale=1") > 10 * degraded
+
+
+def test_descent_reaches_the_proximal_map_where_there_is_one_and_a_better_fit_where_there_is_none():
+    m, _, _ = measure("blur", n=2)
+    near = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    rho = torch.tensor([0.05, 0.5]).double().view(-1, 1, 1, 1)
+    found = descend(lambda v: m.degradation(v, m.t, m.z), near, m.y, rho, 100)
+    torch.testing.assert_close(found, m.degradation.prox(near, m.y, m.t, m.z, rho.flatten()), rtol=0, atol=1e-6)
+    D, t = make("jpeg", T=4), torch.tensor([3, 3])
+    x0 = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    y, near = D(x0, t), (0.7 * x0 + 0.1)
+    values = [
+        (D(v, t) - y).square().sum((1, 2, 3)) + rho.flatten() * (v - near).square().sum((1, 2, 3))
+        for v in (near, *(descend(lambda v: D(v, t), near, y, rho, steps) for steps in (1, 8)))
+    ]
+    assert (values[1] < 0.9 * values[0]).all()
+    assert (values[2] < 0.9 * values[1]).all()
+    x_t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    R, level = gaussian(NOISE_MODEL), torch.tensor([30, 60])
+    a_t, b_t = NOISE_MODEL.coefficients(level, x_t)
+    expected = descend(lambda v: D(v, t), R(x_t, level), y, 2 * NOISE**2 * (a_t / b_t) ** 2)
+    found = Conditioned(R, Measurement(D, y, t, noise=NOISE), Proximal(2.0))(x_t, level)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["blur", "pixelate"])
 def test_walks_end_at_the_posterior(name):
     m, A, b = measure(name)
@@ -189,8 +269,8 @@ def test_a_cold_restorer_is_held_to_the_picture_by_projection():
         ),
         (
             {"degradation": make("jpeg", T=3)},
-            "proximal",
-            "an affine degradation, not 'jpeg': use the rule 'gradient'",
+            "projection",
+            "an affine degradation, not 'jpeg': use the rule 'proximal'",
         ),
     ],
 )

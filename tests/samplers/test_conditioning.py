@@ -52,6 +52,7 @@ def shrinking(D=NOISE, seen=None):
         (degrade.make("pixelate", T=2), 2, "projection"),
         (degrade.make("decolor", T=5), 5, "proximal:weight=2.5"),
         (degrade.make("jpeg", T=5), 3, "gradient"),
+        (degrade.make("jpeg", T=5), 3, "proximal"),
     ],
 )
 def test_a_picture_is_sampled_around_the_conditioned_restorer_from_noise_on_its_inverse(D, t, rule):
@@ -164,8 +165,8 @@ JPEG, SNOW, MASK = degrade.make("jpeg", T=5), degrade.make("snow", T=5), torch.z
         (
             NOISE,
             3,
-            {"degradation": JPEG},
-            "rule 'proximal' needs an affine degradation, not 'jpeg': use the rule",
+            {"degradation": JPEG, "rule": "pseudo_inverse"},
+            "rule 'pseudo_inverse' needs an affine degradation, not 'jpeg': use the rule 'proximal'",
         ),
         (NOISE, 3, {"degradation": BLUR, "noise": 0.0}, "noise is 0.0; a measurement has some error"),
         (NOISE, 3, {"degradation": BLUR, "noise": -1.0}, "noise is -1.0; "),
@@ -234,7 +235,7 @@ RESTORED = {
     "blur": "",
     "decolor": "",
     "inpaint": "--degradation-args center=[10,12] T=10",
-    "jpeg": "--rule gradient",
+    "jpeg": "",
     "mask_to_color": "--degradation-args color=[0.5,0,-0.5] T=10",
     "missing_pixels": "--mask hole.png",
     "motion_blur": "--degradation-args angle=30",
@@ -248,7 +249,7 @@ ASKED = {
     "mask_to_color": ("", "give its color, such as color=[0.5,0,-0.5]"),
     "missing_pixels": ("", "give a mask of what is missing (--mask"),
     "motion_blur": ("", "give its angle in degrees, such as angle=30"),
-    "snow": ("--rule gradient", "take a model that was trained on snow"),
+    "snow": ("", "take a model that was trained on snow"),
 }
 
 
@@ -289,7 +290,7 @@ def test_a_mask_alone_and_one_of_missing_pixels_are_the_same(here, capsys):
         ("--model noise --degradation decolor --rule prox --severity 3", "--rule prox: no rule is called 'prox'"),
         ("--model noise --degradation decolor --noise 0 --severity 3", "noise is 0"),
         ("--model noise --degradation decolor", "severity is auto"),
-        ("--model noise --degradation jpeg --severity 3", "use the rule 'gradient'"),
+        ("--model noise --degradation jpeg --severity 3 --rule projection", "use the rule 'proximal'"),
         ("--model linear --degradation motion_blur --severity 3", "give its angle in degrees, such as angle=30"),
         (
             "--model linear --degradation missing_pixels --mask hole.png",
