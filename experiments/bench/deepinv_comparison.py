@@ -16,8 +16,9 @@ of noise.
 * DDRM lets a component of the measurement replace that of the prediction once its error, noise / s, is below sigma_t,
   which `proximal` does gradually, and draws the share eta^2 again. DDRM of deepinv divides the noise it
   draws by sqrt(2): the denoiser then removes more than there is, and PSNR gains 1 dB. "noise restored" undoes that.
-* DPS is `gradient` with a given `scale`; by default the step has the best length. Its `weight` of 1 is next to nothing with guidance by the norm, which is the default and is
-  summed over the pixels of [0, 1] (12 dB); it has the scale of a posterior with guidance "annealed".
+* DPS is `gradient` with a given `scale`; by default the step has the best length. Its `weight` of 1 is next to nothing
+  with guidance by the norm, which is the default and is summed over the pixels of [0, 1] (12 dB); it has the scale of a
+  posterior with guidance "annealed".
 """
 
 from __future__ import annotations
