@@ -15,34 +15,34 @@ and any function of the gains, a difference or an inverse, costs the same. There
 * `Cosine`   the fast cosine transform (DCT-II), for `symmetric`: an FFT of the same length of the row
              v = (x_0, x_2, ..., x_3, x_1) (Makhoul, "A fast cosine transform in one and two dimensions", 1980),
 
-                 C_k = Re(p_k V_k),    V_k = conj(p_k) (C_k - i C_{N-k}),    p_k = exp(-i pi k / (2 N)),    C_N = 0
+                 p_k V_k = C_k - i C_{N-k},    p_k = exp(-i pi k / (2 N)),    C_N = 0,    k = 0, ..., N // 2
 
-             One complex number p_k V_k of the width holds C_k and -C_{W-k}, so a transform of both axes is one FFT of
-             real images; over the height, C_k = (p_k V_k + conj(p_k) V_{-k}) / 2 for complex columns.
+             so that the real and imaginary parts are the amplitudes, and the way back divides by p and inverts the FFT.
 
 Processor time in milliseconds of one filter, and in brackets of a difference of two, in float32 with three channels on
 one thread (AVX-512, other programs running):
 
 | images      | `Dense`   | `Folded`  | `Fourier` | `Cosine`  |
 |-------------|-----------|-----------|-----------|-----------|
-| 32 of 32    | 0.4 (0.5) | 0.7 (0.7) | 0.5 (0.5) | 0.7       |
-| 16 of 64    | 1.4 (1.8) | 1.1 (1.5) | 1.5 (1.4) | 1.5       |
-| 32 of 128   | 16 (25)   | 16 (22)   | 10 (9)    | 17        |
-| 4 of 256    | 13 (21)   | 10 (16)   | 5 (5)     | 12 (12)   |
-| 2 of 512    | 44 (74)   | 30 (47)   | 11        | 20        |
-| 1 of 1,024  | 174 (297) | 108 (166) | 46 (37)   | 110 (68)  |
+| 32 of 32    | 0.4 (0.5) | 0.7 (0.7) | 0.5 (0.5) | 0.9 (0.8) |
+| 16 of 64    | 1.4 (1.8) | 1.1 (1.5) | 1.5 (1.4) | 1.7 (1.6) |
+| 32 of 128   | 16 (25)   | 16 (22)   | 10 (9)    | 20 (21)   |
+| 4 of 256    | 12 (20)   | 9 (15)    | 5 (5)     | 7 (7)     |
+| 2 of 512    | 44 (73)   | 28 (46)   | 12 (12)   | 17 (17)   |
+| 1 of 1,024  | 178 (297) | 92 (166)  | 28 (27)   | 46 (46)   |
 
 A length with a prime factor above 13 makes the FFT about six times slower. Under `reflect` the period is 2 (N - 1),
-which mostly has one (2 * 127, 2 * 7 * 73), and an FFT of a longer, padded row took as long as `Dense`.
+which mostly has one (2 * 127, 2 * 7 * 73); for short filters see `degrade.functional.padded_transform`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.fft import irfft2, rfft2
+from torch.fft import irfft, irfft2, rfft, rfft2
 
 from degrade.functional.boundary import PaddingMode, boundary_basis, boundary_weights
 
@@ -50,6 +50,7 @@ __all__ = ["Cosine", "Dense", "Folded", "Fourier", "WaveTransform", "orthonormal
 
 # Pixels of the shorter side from which a way is the cheaper one.
 LEAST_FOURIER, LEAST_FOLDED, LEAST_COSINE = 64, 128, 256
+LEAST_SPLIT = 512**2  # pixels of an image whose channels are transformed one by one
 
 
 class WaveTransform:
@@ -85,7 +86,12 @@ class WaveTransform:
 
     def filtered(self, x: Tensor, g_h: Tensor, g_w: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         """Return back(gains(g_h, g_w) forward(x))."""
-        return self.back(self.gains(g_h, g_w) * self.forward(x, constants), constants)
+        return self.multiplied(x, self.gains(g_h, g_w), constants)
+
+    def multiplied(self, x: Tensor, gain: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """Return back(gain forward(x)), of large images channel by channel, as a processor's cache holds one only."""
+        parts = x.chunk(x.shape[1], 1) if self.height * self.width >= LEAST_SPLIT else (x,)
+        return torch.cat([self.back(gain * self.forward(part, constants), constants) for part in parts], 1)
 
 
 class Fourier(WaveTransform):
@@ -115,44 +121,37 @@ class Cosine(WaveTransform):
     """The waves of `symmetric` borders, by the fast Fourier transform."""
 
     def frequencies(self) -> tuple[Tensor, Tensor]:
-        """Return pi k / N."""
-        w_h, w_w = (math.pi / N * torch.arange(N, dtype=torch.float64) for N in (self.height, self.width))
+        """Return pi k / N and pi (N - k) / N in turn, (2 (N // 2 + 1),)."""
+        w_h, w_w = (math.pi / N * torch.stack([k, N - k], 1).flatten() for N, k in self._indices())
         return w_h, w_w
 
     def constants(self) -> tuple[Tensor, ...]:
-        """Return p_h p_w and conj(p_h) p_w, (H, W // 2 + 1, 2), real and imaginary parts."""
-        turn_h, turn_w = (w / 2 for w in self.frequencies())
-        turns = (sign * turn_h[:, None] + turn_w[: self.width // 2 + 1] for sign in (1, -1))
-        return tuple(torch.stack([torch.cos(turn), -torch.sin(turn)], -1) for turn in turns)
+        """Return p of the height and of the width, (N // 2 + 1, 2), real and imaginary parts."""
+        turns = (math.pi / (2 * N) * k for N, k in self._indices())
+        return tuple(torch.stack([torch.cos(turn), -torch.sin(turn)], 1) for turn in turns)
+
+    def _indices(self) -> Iterator[tuple[int, Tensor]]:
+        for N in (self.height, self.width):
+            yield N, torch.arange(N // 2 + 1, dtype=torch.float64)
 
     def forward(self, x: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
-        """Return C_k and -C_{W-k} in turn, (B, C, H, 2 (W // 2 + 1))."""
-        p, q = map(torch.view_as_complex, constants)
-        for dim in (2, 3):
-            odd = x.narrow(dim, 1, x.shape[dim] - 1)
-            x = torch.cat([_every_other(x, dim), _every_other(odd, dim).flip(dim)], dim)
-        V = rfft2(x)
-        negative = torch.cat([V[:, :, :1], V[:, :, 1:].flip(2)], 2)
-        return torch.view_as_real((p * V + q * negative) / 2).flatten(3)
+        """Return C_k and -C_{N-k} in turn of both axes, the width first, (B, C, 2 (W // 2 + 1), 2 (H // 2 + 1))."""
+        for p in reversed(constants):  # always along the last axis, which lies together in memory
+            v = torch.cat([x[..., ::2], x[..., 1::2].flip(3)], 3)
+            x = torch.view_as_real(torch.view_as_complex(p) * rfft(v)).flatten(3).mT
+        return x.mT
 
     def back(self, c: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         """Return the images (B, C, H, W)."""
-        p, H, W = torch.view_as_complex(constants[0]), self.height, self.width
-        C = torch.view_as_complex(c.reshape(*c.shape[:3], -1, 2))
-        mirrored = torch.cat([torch.zeros_like(C[:, :, :1]), C[:, :, 1:].flip(2)], 2)
-        x: Tensor = irfft2(p.conj() * (C - 1j * mirrored), s=(H, W))
-        for dim, N in ((3, W), (2, H)):
-            even, odd = x.narrow(dim, 0, N - N // 2), x.narrow(dim, N - N // 2, N // 2).flip(dim)
-            rest = even.narrow(dim, N // 2, N % 2)  # the last one of an odd number
-            pairs = torch.stack([even.narrow(dim, 0, N // 2), odd], dim + 1).flatten(dim, dim + 1)
-            x = torch.cat([pairs, rest], dim) if N % 2 else pairs
-        return x
+        for p, N, dim in zip(constants, (self.height, self.width), (2, 3)):
+            V = torch.view_as_complex(p).conj() * torch.view_as_complex(c.contiguous().view(*c.shape[:3], -1, 2))
+            v = irfft(V, n=N)
+            c = _shuffled(v.mT if dim == 2 else v, dim)
+        return c
 
     def gains(self, g_h: Tensor, g_w: Tensor) -> Tensor:
-        """Return g_h g_w^T (B, 1, H, 2 (W // 2 + 1)), in turn for k and for W - k of the width."""
-        k = self.width // 2 + 1
-        both = torch.stack([g_w[:, :k], torch.cat([g_w[:, :1], g_w.flip(1)[:, : k - 1]], 1)], 2)
-        return super().gains(g_h, both.flatten(1))
+        """Return g_w g_h^T."""
+        return super().gains(g_w, g_h)
 
 
 class Dense(WaveTransform):
@@ -240,7 +239,7 @@ def wave_transform(padding_mode: PaddingMode, height: int, width: int) -> WaveTr
     ['Dense', 'Folded', 'Fourier']
     """
     side = min(height, width)
-    if _has_small_factors(height) and _has_small_factors(width):
+    if has_small_factors(height) and has_small_factors(width):
         if padding_mode == "circular" and side >= LEAST_FOURIER:
             return Fourier(height, width)
         if padding_mode == "symmetric" and side >= LEAST_COSINE:
@@ -248,15 +247,24 @@ def wave_transform(padding_mode: PaddingMode, height: int, width: int) -> WaveTr
     return (Folded if side >= LEAST_FOLDED else Dense)(padding_mode, height, width)
 
 
-def _has_small_factors(N: int) -> bool:
-    for p in (2, 3, 5, 7, 11, 13):
+def has_small_factors(N: int, primes: tuple[int, ...] = (2, 3, 5, 7, 11, 13)) -> bool:
+    """Return whether N is a product of powers of the primes.
+
+    >>> has_small_factors(1024), has_small_factors(1022)
+    (True, False)
+    """
+    for p in primes:
         while N % p == 0:
             N //= p
     return N == 1
 
 
-def _every_other(x: Tensor, dim: int) -> Tensor:
-    return x[..., ::2] if dim == 3 else x[:, :, ::2]
+def _shuffled(v: Tensor, dim: int) -> Tensor:
+    """Return (v_0, v_{N-1}, v_1, v_{N-2}, ...) along an axis."""
+    N = v.shape[dim]
+    first, last = v.narrow(dim, 0, N // 2), v.narrow(dim, N - N // 2, N // 2).flip(dim)
+    pairs = torch.stack([first, last], dim + 1).flatten(dim, dim + 1)
+    return torch.cat([pairs, v.narrow(dim, N // 2, 1)], dim) if N % 2 else pairs
 
 
 def _even_first(waves: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ diagonal in one basis of waves V (`degrade.functional.boundary`), so a chain of 
 
 with its own V and g_t for the height and for the width. The products with V and V^-1 are fast transforms where these
 are faster, else matrix products (`degrade.functional.wave_transform`). The difference of two levels and the inverse are
-other functions of the gains, at the same cost.
+other functions of the gains, at the same cost. Under `reflect`, the levels of a chain that is short beside a large
+image, and their differences, come from a fast transform of a longer image (`degrade.functional.padded_transform`).
 
 The widths sigma_i follow a rule (`degrade.functional.sigmas`). In the limit of many narrow Gaussians only the total
 width counts, and the blur is the heat equation, g_t(w) = exp(-total_t^2 w^2 / 2) (Rissanen et al., arXiv 2206.13397,
@@ -40,6 +41,7 @@ from torch import Tensor
 from degrade.base import Degradation, NumLevels, Params
 from degrade.functional.boundary import PaddingMode, boundary_weights
 from degrade.functional.levels import LevelTables, SizedLevelTables
+from degrade.functional.padded_transform import Padded, padded_lengths
 from degrade.functional.proximal import damped
 from degrade.functional.sigmas import AnySigmas, Exponential, sigma_table
 from degrade.functional.wave_inverse import end_waves, solve_in_waves
@@ -47,6 +49,11 @@ from degrade.functional.wave_transform import WaveTransform, wave_transform
 from degrade.registry import register
 
 __all__ = ["Blur"]
+
+
+def _sides(x: Tensor) -> tuple[int, int]:
+    height, width = map(operator.index, x.shape[-2:])  # as the tables, a compiled graph holds for one size
+    return height, width
 
 
 def _odd(k: int) -> int:
@@ -102,10 +109,9 @@ class Blur(Degradation):
 
     def _difference(self, x0: Tensor, t: Tensor, s: Tensor, z: Params) -> Tensor:
         """Return the image of the difference of gains."""
-        transform, constants = self._transform(x0), self.tables.constants(x0)
-        return transform.back(
-            (self._gain_of(x0, s) - self._gain_of(x0, t)) * transform.forward(x0, constants), constants
-        )
+        transform, *g = self._filter(x0, t)
+        gain = transform.gains(*self._filter(x0, s)[1:]) - transform.gains(*g)
+        return transform.multiplied(x0, gain, self.tables.constants(x0))
 
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return W D(W^-1 u), since D is symmetric in the norm with the weights W of the pixels; u itself at t = 0."""
@@ -147,7 +153,11 @@ class Blur(Degradation):
         if self.padding_mode == "reflect":
             W_h, W_w = (boundary_weights("reflect", N) for N in (height, width))
             constants += end_waves(height), end_waves(width), W_h[:, None] * W_w
-        return LevelTables(*(self._gains(w) for w in transform.frequencies()), constants=constants)
+        frequencies: tuple[Tensor, ...] = transform.frequencies()
+        if self.padding_mode == "reflect" and not self.mean_at_T:
+            lengths = padded_lengths(height, width, self._gains, dtype)
+            frequencies += Padded(height, width, lengths).frequencies() if lengths else ()
+        return LevelTables(*map(self._gains, frequencies), constants=constants)
 
     def _gains(self, w: Tensor) -> Tensor:
         """Return g (T + 1, N) at frequencies w (N,)."""
@@ -168,20 +178,23 @@ class Blur(Degradation):
         return torch.exp(-((totals[:, None] * w) ** 2) / 2)
 
     def _transform(self, x: Tensor) -> WaveTransform:
-        height, width = map(operator.index, x.shape[-2:])  # as the tables, a compiled graph holds for one size
-        return wave_transform(self.padding_mode, height, width)
-
-    def _level(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gains of the height (B, H) and of the width (B, W) at level t."""
-        g_h, g_w = self.tables.gather(t, x)
-        return self._ended(g_h, t), self._ended(g_w, t)
+        return wave_transform(self.padding_mode, *_sides(x))
 
     def _gain_of(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the gains at level t of the amplitudes of images like x."""
-        return self._transform(x).gains(*self._level(x, t))
+        g_h, g_w = (self._ended(g, t) for g in self.tables.gather(t, x)[:2])
+        return self._transform(x).gains(g_h, g_w)
+
+    def _filter(self, x: Tensor, t: Tensor) -> tuple[WaveTransform, Tensor, Tensor]:
+        """Return the transform for levels and their differences, and the gains (B, N) of its height and width."""
+        *_, g_h, g_w = gathered = self.tables.gather(t, x)
+        if len(gathered) == 4:
+            return Padded(*_sides(x), (g_h.shape[1], g_w.shape[1])), g_h, g_w
+        return self._transform(x), self._ended(g_h, t), self._ended(g_w, t)
 
     def _filtered(self, x: Tensor, t: Tensor) -> Tensor:
-        return self._transform(x).filtered(x, *self._level(x, t), self.tables.constants(x))
+        transform, g_h, g_w = self._filter(x, t)
+        return transform.filtered(x, g_h, g_w, self.tables.constants(x))
 
     def _ended(self, g: Tensor, t: Tensor) -> Tensor:
         """Return the gains g (B, N) at level t, all but that of wave 0, the constant, erased at T where that is due."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from degrade.functional import wave_transform
+from degrade.functional import padded_transform, wave_transform
 from experiments.bench.cases import CASES, Batch, Case
 from experiments.bench.measure import clock, in_turn, peak_mib, ratio
 from experiments.bench.report import machine, parser, table, write_report
@@ -124,8 +124,9 @@ def large_costs(padding_mode: str, side: int, repeats: int, device: torch.device
 
     def by_matrices(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         least: dict[str, Any] = dict.fromkeys(("LEAST_FOURIER", "LEAST_FOLDED", "LEAST_COSINE"), side + 1)
-        patched: Callable[[], Tensor] = patch.multiple(wave_transform, **least)(work)
-        return patched
+        patched = patch.multiple(wave_transform, **least)(work)
+        unpadded: Callable[[], Tensor] = patch.object(padded_transform, "LEAST_SIDE", side + 1)(patched)
+        return unpadded
 
     pairs = 5 * repeats
     return {

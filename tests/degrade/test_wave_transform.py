@@ -6,8 +6,10 @@ import pytest
 import torch
 
 import degrade
+from degrade.functional import padded_transform
 from degrade.functional import wave_transform as module
 from degrade.functional.boundary import boundary_basis
+from degrade.functional.padded_transform import Padded
 from degrade.functional.wave_transform import Cosine, Dense, Folded, Fourier, wave_transform
 from tests.cases import images
 
@@ -57,11 +59,28 @@ def test_the_way_is_chosen_by_size_and_borders():
         assert type(wave_transform(mode, *sides)) is way
 
 
+def test_a_short_filter_is_found_in_a_longer_image_and_a_long_one_is_not():
+    x, t = torch.zeros(1, 1, 512, 600), torch.tensor([1])
+
+    def way(x=x, **arguments):
+        return type(degrade.make("blur", T=1, padding_mode="reflect", **arguments)._filter(x, t)[0])
+
+    assert way(sigmas=(2.0,)) is Padded
+    assert way(sigmas=(2.0,), x=x[..., :255]) is Folded
+    assert way(sigmas=(2.0,), mean_at_T=True) is Folded  # the mean is that of the image, and not of a longer one
+    assert way(cumulative_sigma=(2.0,)) is Padded
+    assert way(cumulative_sigma=(40.0,)) is Folded
+    assert way(cumulative_sigma=(0.2,)) is Folded  # not smooth at the highest frequency, so its taps fade slowly
+    two = degrade.make("blur", T=2, cumulative_sigma=(0.2, 2.0))
+    assert type(two._filter(x, t)[0]) is Folded
+
+
 LARGE = [
     ({"padding_mode": "circular", "mean_at_T": True}, (2, 64, 66), Fourier),
     ({"cumulative_sigma": (0.4, 1.0, 2.0), "padding_mode": "circular"}, (1, 66, 65), Fourier),
     ({"padding_mode": "symmetric", "mean_at_T": True}, (1, 256, 264), Cosine),
     ({"padding_mode": "reflect"}, (1, 128, 131), Folded),
+    ({"padding_mode": "reflect", "kernel_size": 5}, (1, 259, 256), Padded),
 ]
 
 
@@ -75,11 +94,12 @@ def test_all_verbs_of_large_images_are_those_of_the_matrices(arguments, shape, w
         return D(a, t), D.delta(a, t, s), D.adjoint(a, t), D.prox(a, b, t, None, 0.1), D.invert(a, t, noise=0.2, mean=b)
 
     D = degrade.make("blur", T=3, **arguments)
-    assert type(D._transform(x)) is way
+    assert type(D._filter(x, t)[0]) is way
     exact, single = verbs(D, torch.float64), verbs(D, torch.float32)
     half, half_expected = D(x.bfloat16(), t), D(x.bfloat16().float(), t).bfloat16()
-    for name, least in (("LEAST_FOURIER", 999), ("LEAST_COSINE", 999), ("LEAST_FOLDED", 999)):
-        monkeypatch.setattr(module, name, least)
+    for name in ("LEAST_FOURIER", "LEAST_COSINE", "LEAST_FOLDED"):
+        monkeypatch.setattr(module, name, 999)
+    monkeypatch.setattr(padded_transform, "LEAST_SIDE", 999)
     dense = verbs(degrade.make("blur", T=3, **arguments), torch.float64)
     for a, b, c in zip(exact, single, dense):
         torch.testing.assert_close(a, c, rtol=0, atol=1e-10)
