@@ -13,8 +13,8 @@ bilinear are not widened against aliasing. Bansal et al. (arXiv 2208.09392, 2022
 MNIST and CIFAR-10, T = 4 for CelebA (the default) and T = 6 to generate faces.
 
 Where halving leaves no remainder, every level after the first takes the mean of four large pixels. The small images of
-all levels together then cost 4 / 3 of the first, and x_t is made from them by enlarging twofold, from the smallest on.
-With bicubic halving, the first level has the taps (-0.09375, 0.59375, 0.59375, -0.09375).
+all levels together then cost 4 / 3 of the first, and x_t is made from them by enlarging twofold, from the smallest on;
+the adjoint and the proximal map work on small images, too (`degrade.functional.halving`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from degrade.base import Degradation, NumLevels, Params
+from degrade.functional.halving import Halving, twofold
 from degrade.functional.levels import LevelTables, SizedLevelTables, per_level
 from degrade.functional.proximal import damped
 from degrade.registry import register
@@ -62,6 +63,7 @@ class Pixelate(Degradation):
 
     affine: ClassVar[bool] = True
     factors: ClassVar[SizedLevelTables]
+    halving: ClassVar[Halving]
 
     @property
     def size_divisor(self) -> int:
@@ -81,7 +83,8 @@ class Pixelate(Degradation):
         """Return the matrices P (T + 1, H, H) and Q (T + 1, W, W) for each size of image."""
         if isinstance(self.sizes, tuple):
             per_level("sizes", self.sizes, self.T)
-        object.__setattr__(self, "factors", SizedLevelTables(self._factors_at_size))  # only `prox` needs them
+        object.__setattr__(self, "factors", SizedLevelTables(self._factors_at_size))  # only `prox` needs these
+        object.__setattr__(self, "halving", Halving(self.T, self.filter))
         return SizedLevelTables(self._at_size)
 
     def apply(self, x0: Tensor, t: Tensor, z: Params) -> Tensor:
@@ -91,8 +94,8 @@ class Pixelate(Degradation):
             ValueError: if the image is too small for T levels, or its size does not divide.
         """
         if self._by_halves(x0):
-            half = _enlarged(self._small_images(x0), t)
-            return torch.where(t.view(-1, 1, 1, 1) > 0, _twofold(half), x0)
+            half = self.halving.half(self._small_images(x0), t)
+            return torch.where(t.view(-1, 1, 1, 1) > 0, twofold(half), x0)
         P_t, Q_t = self.tables.gather(t, x0)
         return torch.einsum("bij,bcjk,blk->bcil", P_t, x0, Q_t)
 
@@ -102,8 +105,8 @@ class Pixelate(Degradation):
             return super()._difference(x0, t, s, z)
         small = self._small_images(x0)
         clean_s, clean_t = ((level == 0).view(-1, 1, 1, 1).to(x0) for level in (s, t))
-        half = (1 - clean_s) * _enlarged(small, s) - (1 - clean_t) * _enlarged(small, t)
-        return torch.addcmul(_twofold(half), clean_s - clean_t, x0)
+        half = (1 - clean_s) * self.halving.half(small, s) - (1 - clean_t) * self.halving.half(small, t)
+        return torch.addcmul(twofold(half), clean_s - clean_t, x0)
 
     def _by_halves(self, x0: Tensor) -> bool:
         """Return whether the levels are halved exactly and the images large enough to make that the faster way."""
@@ -111,20 +114,22 @@ class Pixelate(Degradation):
 
     def _small_images(self, x0: Tensor) -> list[Tensor]:
         """Return the images (B, C, H / 2^t, W / 2^t) of levels t = 1..T, one number per large pixel."""
-        H, W = x0.shape[2:]
-        self._need_room(H, W)
-        small = [interpolate(x0, (H // 2, W // 2), mode=self.filter)]
-        while len(small) < self.T:
-            small.append(avg_pool2d(small[-1], 2))
-        return small
+        self._need_room(*x0.shape[2:])
+        return self.halving.small(x0)
 
     def _adjoint(self, u: Tensor, t: Tensor, z: Params) -> Tensor:
         """Return P_t^T u Q_t."""
+        if self._by_halves(u):
+            self._need_room(*u.shape[2:])
+            return self.halving.adjoint(u, t)
         P_t, Q_t = self.tables.gather(t, u)
         return torch.einsum("bji,bcjk,bkl->bcil", P_t, u, Q_t)
 
     def _prox(self, x: Tensor, x_t: Tensor, t: Tensor, z: Params, rho: Tensor) -> Tensor:
-        """Return the proximal map, a division between the singular vectors of both axes."""
+        """Return the proximal map, a division between waves of small images or singular vectors of both axes."""
+        if self._by_halves(x):
+            self._need_room(*x.shape[2:])
+            return self.halving.prox(x, x_t, t, rho)
         residual = x_t - self.apply(x, t, z)
         U_h, g_h, V_h, U_w, g_w, V_w = self.factors.gather(t, x)
         gain = (g_h[:, :, None] * g_w[:, None, :])[:, None]
@@ -148,7 +153,8 @@ class Pixelate(Degradation):
         factors = []
         for N in (height, width):
             U, a, Vt = torch.linalg.svd(self._matrices(N, dtype))
-            factors += [U, a, Vt.mT.contiguous()]
+            lost = a < N * torch.finfo(a.dtype).eps  # rounding errors of 0; the largest is about 1
+            factors += [U, a.masked_fill(lost, 0), Vt.mT.contiguous()]
         return LevelTables(*factors)
 
     def _matrices(self, N: int, dtype: torch.dtype) -> Tensor:
@@ -175,15 +181,3 @@ class Pixelate(Degradation):
         if most < self.T:
             fewer = f"take T <= {most}" if most else "resize x0"
             raise ValueError(f"{who}, too small to {self.sizes} for T = {self.T} levels: {fewer}")
-
-
-def _twofold(x: Tensor) -> Tensor:
-    return interpolate(x, scale_factor=2.0)  # by nearest neighbor
-
-
-def _enlarged(small: list[Tensor], t: Tensor) -> Tensor:
-    """Return the image of level t (B,) in the size of level 1, from the small images of levels 1..T; of 1 for t = 0."""
-    *larger, x = small
-    for level in range(len(larger), 0, -1):
-        x = torch.where(t.view(-1, 1, 1, 1) > level, _twofold(x), larger[level - 1])
-    return x
