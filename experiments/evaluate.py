@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError(f"--baseline {config.baseline}: {error}") from None
     noise_model = load_restorer(config.noise_model, "--noise-model", config)[0] if config.noise_model else None
     pictures = load_pictures(clean, config, R.image_channels, config.pairs[1] if config.pairs else None)
-    reference = clean_pictures(R, config.data, NUM_REFERENCE) if config.pairs else None
+    reference = clean_pictures(R, config.data, NUM_REFERENCE, surrounded=True) if config.pairs else None
     trained: InputPrecision = "8bit" if specification.training.quantize_input else "float32"
     precision = trained if config.input_precision == "auto" else config.input_precision
     if config.pairs:

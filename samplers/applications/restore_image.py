@@ -59,7 +59,8 @@ class RestoreOptions:
         tile_size: side in pixels of the tiles that the network is given; None for the default of `TiledRestorer`, or
             for the whole picture at once where what the degradation does grows with the picture, as a vignette.
         reference: (n, C, S, S) clean pictures of the size that the network was trained on, 32 or more, which the
-            severity is estimated by; an estimate without them is seldom confident.
+            severity is estimated by, or larger ones with what lies around them; an estimate without them is seldom
+            confident.
         progress: called with (tiles done, tiles in all) after every pass of tiles through the network; a sampler
             begins a new count at every step.
         degradation: what was done to the picture, if R was trained on something else; R restores Gaussian noise then.

@@ -96,7 +96,8 @@ def estimate_severity(
             8 bits are compared with that where no reference is given.
         x: (n, C, H, W) the picture, or crops of it that are all at the one severity sought; floating point.
         z: the parameters of the degradation in x, if they are known; batch first.
-        reference: (m, C, H, W) clean pictures like those that R was trained on, of the size of x; 32 or more.
+        reference: (m, C, H, W) clean pictures like those that R was trained on, 32 or more, of the size of x; if x are
+            crops of a larger picture, twice as large: what lies around a crop takes part in what is done to it.
         options: at how many severities reference pictures are simulated, and in batches of what size.
         generator: for the z of simulated pictures.
 
@@ -122,7 +123,7 @@ def estimate_severity(
     with inference_mode(R):
         kept = None
         if reference is not None:
-            kept = measured(view, z, reference, options.num_knots)
+            kept = measured(view, z, reference, x.shape[2:], options.num_knots)
         elif R.severity_model and in_8_bits and z is None:
             kept = SeverityModel(**R.severity_model)
         if kept is not None:

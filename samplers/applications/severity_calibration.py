@@ -5,6 +5,7 @@ See `samplers.applications.severity` for how a severity is found by them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -19,7 +20,7 @@ from samplers.applications.severity_model import SeverityModel, Simulated, calib
 from samplers.applications.severity_view import View, probed_features
 from samplers.loop import inference_mode
 
-__all__ = ["SeverityOptions", "calibrate_severity", "check_pictures", "check_reference", "measured"]
+__all__ = ["SeverityOptions", "calibrate_severity", "check_pictures", "check_reference", "measured", "middle"]
 
 NUM_HELD_OUT = 4  # severities of each reference picture that the interval is calibrated on
 
@@ -52,7 +53,7 @@ def calibrate_severity(
     Args:
         R: a trained restorer.
         reference: (m, C, H, W) clean pictures like those that R was trained on, rather hundreds than dozens, of its
-            size.
+            size; or larger ones, which are degraded before their middle of that size is cut out, as it is in pictures.
         options: at how many severities they are simulated, and in batches of what size.
         generator: for the z of simulated pictures.
 
@@ -74,22 +75,42 @@ def calibrate_severity(
     """
     D = R.degradation
     check_pictures("reference", reference)
-    check_reference(reference, reference)
+    side = R.image_size
+    size = (side, side) if side and side <= min(reference.shape[2:]) else reference.shape[2:]
+    check_reference(reference, middle(reference, size))
     view = View(D, R, not D.random or D.identifiable, True, options.batch_size, generator)
     with inference_mode(R):
-        found = measured(view, None, reference, options.num_knots)
+        found = measured(view, None, reference, size, options.num_knots)
     return {name: value.float() if value.is_floating_point() else value for name, value in found._asdict().items()}
 
 
-def measured(view: View, z: Params, reference: Tensor, knots: int) -> SeverityModel:
-    """Return what is known of features at each severity, from reference pictures degraded to known severities."""
+def middle(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the middle (n, C, H, W) of images, of a size (H, W)."""
+    top, left = ((length - wanted) // 2 for length, wanted in zip(x.shape[2:], size, strict=True))
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def measured(view: View, z: Params, reference: Tensor, size: Sequence[int], knots: int) -> SeverityModel:
+    """Return what is known of features at each severity, from reference pictures degraded to known severities.
+
+    Args:
+        view: computes features.
+        z: what is random about the degradation, if it is known.
+        reference: (m, C, H, W) clean pictures of `size`, or larger.
+        size: size of the pictures whose severity is sought.
+        knots: number of severities.
+    """
     T = view.D.T
+    if view.D.random:  # a z may have the size of the picture
+        reference = middle(reference, size)
     # The picture may be given as several crops, which have one z.
     z = map_params(lambda v: v[:1].expand(len(reference), *v.shape[1:]), z)
 
     def simulated(t: Tensor) -> Tensor:
         held = view.placeholder(reference, z)
-        return probed_features(view, view.degraded(reference, t.to(reference.device), held), held)
+        # What lies around a crop has been blurred into it, and is not what its border would be continued by.
+        x_t = middle(view.degraded(reference, t.to(reference.device), held), size)
+        return probed_features(view, x_t, held)
 
     at = knot_levels(T, knots)
     levels = held_out_levels(T, len(reference), NUM_HELD_OUT)
@@ -107,10 +128,11 @@ def check_pictures(name: str, x: Tensor) -> None:
 
 
 def check_reference(reference: Tensor, x: Tensor) -> None:
-    """Raise ValueError unless reference pictures are two or more, of the size and the device of x, not all alike."""
-    if len(reference) < 2 or reference.shape[1:] != x.shape[1:]:
+    """Raise ValueError unless reference pictures are two or more, as large as x, on its device, and not all alike."""
+    small = any(own < wanted for own, wanted in zip(reference.shape[2:], x.shape[2:]))
+    if len(reference) < 2 or small or reference.shape[1] != x.shape[1]:
         raise ValueError(
-            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more of the same size"
+            f"reference is {tuple(reference.shape)} for pictures {tuple(x.shape)}: give two or more, as large or larger"
         )
     check_pictures("reference", reference)
     if reference.device != x.device:

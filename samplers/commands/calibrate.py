@@ -27,7 +27,7 @@ class Calibrate(ModelOptions):
         from samplers.commands.clean_pictures import clean_pictures
 
         R = self.load_model(self.torch_device())
-        reference = clean_pictures(R, self.data, self.images)
+        reference = clean_pictures(R, self.data, self.images, surrounded=True)
         if reference is None:
             raise UsageError("--data is missing; name a folder of clean pictures")
         generator = seeded_generator(R.device, self.seed, "calibration")

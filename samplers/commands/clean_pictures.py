@@ -27,8 +27,14 @@ __all__ = ["clean_pictures", "image_shape", "squares_of", "windows_of"]
 Read = TypeVar("Read")
 
 
-def clean_pictures(R: BaseRestorer, data: str | None, most: int) -> Tensor | None:
+def clean_pictures(R: BaseRestorer, data: str | None, most: int, surrounded: bool = False) -> Tensor | None:
     """Return at most `most` pictures (n, C, S, S) of the folder that --data names, of the size of R; None without it.
+
+    Args:
+        R: the model.
+        data: the folder, or None.
+        most: largest number of pictures.
+        surrounded: whether windows are (n, C, 2 S, 2 S), with what lies around them in the picture.
 
     Raises:
         UsageError: if the folder holds no two pictures, or one of other channels, or the size of R's images is not
@@ -40,7 +46,8 @@ def clean_pictures(R: BaseRestorer, data: str | None, most: int) -> Tensor | Non
     if shape is None:
         raise UsageError(f"--data {data}: the size of the model's images is not known; leave --data out")
     channels, side, _ = shape
-    found = (windows_of if R.own_resolution else squares_of)(Path(data), side, most, R.value_range)
+    read, length = (windows_of, 2 * side if surrounded else side) if R.own_resolution else (squares_of, side)
+    found = read(Path(data), length, most, R.value_range)
     other = [x.shape[0] for x in found if R.value_range and x.shape[0] != channels]
     if other:
         raise UsageError(f"--data {data} holds a picture of {other[0]} channels; the model's have {channels}")

@@ -106,7 +106,7 @@ class RestorationOptions(MeasurementOptions):
         from samplers.commands.clean_pictures import clean_pictures
 
         R = self.load_model(device)
-        return R, clean_pictures(R, self.data, NUM_REFERENCE) if self.severity == "auto" else None
+        return R, clean_pictures(R, self.data, NUM_REFERENCE, surrounded=True) if self.severity == "auto" else None
 
     def restore(self, work: Work, picture: Any, mask: Tensor | None, key: str, bar: Any = None) -> RestorationResult:
         """Return a Pillow image restored, in its own mode, and its severity.

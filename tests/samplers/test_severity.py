@@ -189,6 +189,23 @@ def test_what_is_kept_of_clean_pictures_serves_as_well_as_they_do():
     assert estimate_severity(R, x, reference=FACES[:12]).scores != pytest.approx(kept.scores, rel=1e-4)
 
 
+def test_crops_of_a_picture_are_compared_with_crops_of_pictures():
+    """What was blurred into a crop from around it is not what its border would be continued by."""
+    D = degrade.make(BLUR[0], **BLUR[1])
+    R = FunctionRestorer(lambda x, t: D.invert(x, t, noise=1 / 255), D)  # which knows borders only
+    large = torch.randn(60, 3, 64, 64, generator=torch.Generator().manual_seed(5)).cumsum(2).cumsum(3)
+    large = quantize_8bit((large / large.abs().amax((1, 2, 3), keepdim=True)).clamp(-1, 1))
+    errors = {}
+    for size in (64, 32):
+        reference = large[12:, :, :size, :size]
+        found = []
+        for x0, t in zip(large[:12].split(1), range(14, 38, 2)):
+            x = seen(D, x0, t, bits=True)[..., 16:48, 16:48]
+            found.append(estimate_severity(R, x, reference=reference).t - t)
+        errors[size] = torch.tensor(found).double().square().mean().sqrt()
+    assert errors[64] < 2 < errors[32]
+
+
 def test_cuts_of_one_picture_say_more_than_one_of_them():
     D = degrade.make(BLUR[0], **BLUR[1])
     x = seen(D, FACES[20:24], 20, bits=False)
@@ -218,7 +235,7 @@ class _Wrapped(torch.nn.Module):
 @pytest.mark.parametrize("reference", [FACES[:1], FACES[:, :1], FACES[:, :, :16]])
 def test_unsuitable_reference_pictures_are_refused(reference):
     D = degrade.make(BLUR[0], **BLUR[1])
-    with pytest.raises(ValueError, match="two or more of the same size"):
+    with pytest.raises(ValueError, match="two or more, as large or larger"):
         estimate_severity(FunctionRestorer(oracle(UNSEEN[:1]), D), UNSEEN[:1], reference=reference)
 
 
