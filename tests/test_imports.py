@@ -90,6 +90,8 @@ COMMANDS = {
 def test_help_waits_for_no_heavy_package():
     """Programs import packages where the work starts: torch alone takes longer than all else that help needs."""
     paths = [path for path in sorted((ROOT / "experiments").glob("*.py")) if path.stem != "__init__"]
+    benches = (ROOT / "experiments" / "bench").glob("*.py")
+    paths += [path for path in sorted(benches) if "__main__" in path.read_text(encoding="utf-8")]
     calls = [(str(path),) for path in paths]
     calls += [(package, *command) for package in COMMANDS for command in ((), *zip(COMMANDS[package]))]
     calls += [

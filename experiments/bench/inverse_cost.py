@@ -16,16 +16,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-import degrade
 from degrade.command_line import IntList, Options, explicit_values, run_main, validated
-from experiments.run.environment import describe_environment
 from experiments.run.folder import write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    import degrade
 
 __all__ = ["Config", "cost", "main"]
 
@@ -58,6 +59,8 @@ class Config(Options):
 
 def cost(D: degrade.Degradation, side: int, rounds: int, seed: int) -> dict[str, float]:
     """Return milliseconds of D for a batch, and its adjoint, prox and invert as multiples of that."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     x0 = torch.rand(IMAGES.get(side, 1), 3, side, side, generator=generator) * 2 - 1
     t = torch.randint(1, D.T + 1, (len(x0),), generator=generator)
@@ -83,6 +86,12 @@ def cost(D: degrade.Degradation, side: int, rounds: int, seed: int) -> dict[str,
 def main(argv: Sequence[str]) -> None:
     """Measure every case, print the table and write the file."""
     config = validated(Config, explicit_values(Config, argv, "inverse_cost.py", __doc__ or ""))
+
+    import torch
+
+    import degrade
+    from experiments.run.environment import describe_environment
+
     torch.set_num_threads(1)
     rows = []
     with torch.inference_mode():

@@ -60,16 +60,15 @@ def installed(plans: Sequence[BenchCase], quick: bool) -> list[BenchCase]:
 
 
 def compare(
-    command: argparse.ArgumentParser,
+    name: str,
     measured: Callable[[UNetConfig, argparse.Namespace, dict[str, float]], dict[str, Any]],
     summary: Callable[[Rows], str],
-    argv: list[str] | None,
+    options: argparse.Namespace,
 ) -> None:
-    """Measure every network, print the tables and write them as JSON; the program's name is that of the file."""
-    options = command.parse_args(argv)
+    """Measure every network, print the tables and write them as JSON; `name` is the program's."""
     torch.set_num_threads(options.threads)
     peak = peaks(options.device, options.quick)
     report: dict[str, Any] = {"quick": options.quick, **machine(options.device), "peak_flops_per_s": peak}
     chosen = networks(options.quick, options.device)
     report["networks"] = [measured(net, options, peak) for net in tqdm(chosen, disable=None)]
-    write_report(report, summary(report["networks"]), command.prog, options)
+    write_report(report, summary(report["networks"]), name, options)

@@ -8,11 +8,12 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from experiments.run.folder import write_json
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["machine", "parser", "table", "write_report"]
 
@@ -26,13 +27,21 @@ def parser(description: str, name: str) -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help=f"default: experiments/results/{name}-DEVICE.json, quick: none"
     )
     made.add_argument("--threads", type=int, default=1, help="of PyTorch, for all sides")
-    made.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu or cuda")
+    made.add_argument("--device", type=_device, default="cpu", help="cpu or cuda")
     made.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     return made
 
 
+def _device(name: str) -> torch.device:
+    import torch
+
+    return torch.device(name)
+
+
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what the numbers depend on."""
+    import torch
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
