@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "blur, circular": ("blur", {"padding_mode": "circular"}),
     "blur, symmetric": ("blur", {"padding_mode": "symmetric"}),
     "blur, reflect": ("blur", {"padding_mode": "reflect"}),
+    "blur, reflect, T = 50": ("blur", {"padding_mode": "reflect", "T": 50}),
     "inpaint": ("inpaint", {}),
     "inpaint, random places": ("inpaint", {"center": "random"}),
     "mask_to_color": ("mask_to_color", {"T": 100}),
