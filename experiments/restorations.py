@@ -2,6 +2,7 @@
 
     python experiments/restorations.py                                              a drawn landscape
     python experiments/restorations.py --image photo.jpg --size 320 --model photo-noise --out restored.png
+    python experiments/restorations.py --sampler ddim --rule pseudo_inverse         another sampler, another rule
 
 The picture is degraded, rounded to 8 bits as a file is, and restored by `samplers.restore_image` with the degradation
 named (`restore.conditioned`). A row shows it clean, degraded, restored by the linear inverse, which needs no model but
@@ -56,10 +57,14 @@ class Config(DeviceOptions):
     image: str | None = Field(None, description="a picture of yours (default: a drawn landscape)")
     size: int = Field(192, ge=16, description="side in pixels to which the middle square is scaled, at least 16")
     steps: Count = Field(20, description="steps of the sampler")
+    sampler: str = Field("ancestral:variance=constant", description="sampler, such as ddpm or ddim:eta=0.5")
+    rule: str | None = Field(None, description="rule for all degradations (default: proximal for each)")
     out: str = Field("restorations.png", description="file of the picture; the numbers go beside it, as .json")
 
 
-def restorations(R: BaseRestorer, x0: Tensor, case: Case, steps: int, seed: int) -> Iterator[tuple[str, Tensor]]:
+def restorations(
+    R: BaseRestorer, x0: Tensor, case: Case, steps: int, seed: int, sampler: str | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Yield names and images: a picture (1, C, H, W) clean, degraded, and restored in each way.
 
     Raises:
@@ -82,7 +87,7 @@ def restorations(R: BaseRestorer, x0: Tensor, case: Case, steps: int, seed: int)
         yield "linear inverse", linear_inverse(D, y, t, z, "8bit").clamp(-1, 1)
     options = RestoreOptions(steps=steps, degradation=D, z=z, rule=case.rule)
     generator = seeded_generator(x0.device, seed, case.name, "sampled")
-    yield "restored", restore_image(R, y, case.severity, options=options, generator=generator).image
+    yield "restored", restore_image(R, y, case.severity, sampler, options, generator).image
 
 
 def _psnr(x: Tensor, x0: Tensor) -> float:
@@ -108,8 +113,9 @@ def main(argv: Sequence[str]) -> None:
         R = load(config.model, config.torch_device())
         picture = load_image(config.image, config.size) if config.image else demo_image(config.size)
         x0 = picture[None].to(config.torch_device())
-        for case in tqdm(CASES, "restoring", disable=None, leave=False):
-            made = dict(restorations(R, x0, case, config.steps, config.seed))
+        for each in tqdm(CASES, "restoring", disable=None, leave=False):
+            case = each if config.rule is None else each._replace(rule=config.rule)
+            made = dict(restorations(R, x0, case, config.steps, config.seed, config.sampler))
             found = {name: _psnr(x, x0) for name, x in made.items() if name != "clean"}
             captions = [name if name == "clean" else f"{name} {found[name]:.1f}" for name in made]
             rows.append(SeverityRow(case.name, case.subtitle, torch.cat(list(made.values())), captions))

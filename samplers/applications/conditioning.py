@@ -8,15 +8,9 @@ the whole picture. If R undoes D_y itself, the start is y at t_y, and the rule `
 what y tells.
 
 The default sampler draws all noise again in every step. What is kept of it carries the pattern of earlier estimates on
-into the picture, and a noise model without a condition then takes that for a part of the image. On crops of 96 x 96
-pixels of four photographs, with a noise model after 2,250 training steps, 20 steps and the rule `proximal`, PSNR in dB:
-
-| sampler                       | blur  | pixelate | half of the pixels missing |
-|-------------------------------|-------|----------|----------------------------|
-| the picture itself            | 24.23 | 25.34    | 15.75                      |
-| `ddim`                        | 27.77 | 25.17    | 19.31                      |
-| `ddpm`                        | 28.60 | 25.70    | 21.71                      |
-| `ancestral:variance=constant` | 29.56 | 26.74    | 28.50                      |
+into the picture, and a noise model without a condition then takes that for a part of the image. The blurred landscape
+of `python experiments/restorations.py`, 28.8 dB, comes to 35.7 dB with it, to 34.1 with `--sampler ddpm` and to 32.7
+with `--sampler ddim`, by 20 steps of `photo-noise` and the rule `proximal`.
 """
 
 from __future__ import annotations

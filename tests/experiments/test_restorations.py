@@ -45,6 +45,8 @@ def test_the_picture_and_the_numbers_are_written(tmp_path, capsys):
     [
         (["--model", "faces-from-animals"], "needs a restorer of Gaussian noise"),
         (["--model", "no-model"], "no-model holds no checkpoint"),
+        (["--rule", "prox"], "no rule is called 'prox'"),
+        (["--sampler", "ddi"], "no sampler is called 'ddi'"),
         (["--image", "no-photo.jpg"], "no-photo.jpg"),
     ],
 )
