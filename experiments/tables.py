@@ -43,7 +43,7 @@ __all__ = ["Config", "main"]
 
 PROGRAM = "tables.py"
 KINDS = ("restoration", "inverse", "generation", "levels")
-METRICS = ("rmse", "ssim", "frechet_distance", "kernel_distance")
+METRICS = ("rmse", "psnr", "ssim", "frechet_distance", "kernel_distance")
 # What may differ when the command is repeated: where it computes and reads, and which tasks it does this time.
 RESUMABLE = {"out", "tasks", "device", "data_dir", "download", "feature_cache"}
 
