@@ -45,8 +45,11 @@ __all__ = [
 ]
 
 HELD = 0.9  # probability that the interval holds
-TOLERANCE = 0.1  # of the logarithm of an energy, beyond how it varies between pictures
-CORRELATED = 0.9  # how much of a covariance is believed: few pictures say little about correlations
+TOLERANCE = 0.1  # of the logarithm of an energy, beyond how it varies between restorations of a picture
+CORRELATED = (
+    0.997  # how much of a covariance is believed; what pictures show moves all energies, but hardly their ratios
+)
+NOISE = 0.03  # standard deviation of the logarithm of an energy that every picture is granted
 FOLDS = 8  # of the cross validation
 POWERS = 2 ** torch.linspace(-6, 2, 65, dtype=torch.float64)
 ROUNDING = (1 / 255) ** 2 / 3  # variance of rounding to 8 bits, in [-1, 1]
@@ -115,7 +118,7 @@ class SeverityModel(NamedTuple):
         levels, (means, covariances) = torch.arange(int(self.knots[-1]) + 1), map(to_float64, self[1:3])
         mu, C = interpolated(self.knots, means, levels), interpolated(self.knots, covariances, levels)
         diagonal = C.diagonal(dim1=1, dim2=2)
-        C = CORRELATED * C + torch.diag_embed((1 - CORRELATED) * diagonal + TOLERANCE**2)
+        C = CORRELATED * C + torch.diag_embed((1 - CORRELATED) * diagonal + NOISE**2)
         return Likelihood(mu, torch.linalg.cholesky(C), float(self.power))
 
 

@@ -38,7 +38,7 @@ def held(D, faces, seed):
     view = View(
         D, smoothed, params_known=not D.random or D.identifiable, in_8_bits=True, batch_size=256, generator=generator
     )
-    likelihood = measured(view, None, reference, 16).likelihood()
+    likelihood = measured(view, None, reference, x.shape[2:], 16).likelihood()
     scores = likelihood.scores(probed_features(view, x, view.placeholder(x, None)))
     low, high = shortest(scores.softmax(1))
     return int(((low <= t) & (t <= high)).sum())
