@@ -12,14 +12,15 @@ import re
 import pytest
 import torch
 
+import degrade
 import restore
 from degrade.demo_image import demo_image
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
 from experiments.evaluation.feature_networks import make_feature_network
 from restore.models.catalog import find_model, model_names
-from samplers import sample
+from samplers import restore_image, sample
 
-NAMES = ("faces-from-animals", "mnist-ddpm", "photo-noise")
+NAMES = ("faces-from-animals", "mnist-ddpm", "photo-blur", "photo-noise")
 MOST_BYTES = 30e6
 
 
@@ -53,6 +54,18 @@ def test_faces_come_back_from_half_way():
     with torch.inference_mode():
         x_0 = R(R.degradation(x0, t, z), t)
     assert psnr(x_0, x0) > 24.5  # RMSE 0.06 in [0, 1]
+
+
+def test_blur_in_a_picture_goes_and_how_much_there_is_is_found():
+    R = restore.load("photo-blur")
+    x0 = degrade.quantize_8bit(demo_image(192)[None])
+    x_t = degrade.quantize_8bit(R.degradation(x0, torch.tensor([20])))
+    restored = restore_image(R, x_t, 20).image
+    assert psnr(restored, x0) > psnr(x_t, x0) + 4
+    found = restore_image(R, x_t).severity
+    assert found.confident
+    assert abs(found.t - 20) <= 6
+    assert found.low <= 20 <= found.high
 
 
 @pytest.mark.parametrize(("sigma", "gain"), [(15, 5), (50, 9)])
