@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore import TrainConfig, Trainer, export_model, save
+from restore import TrainConfig, Trainer, export_model, model_names, save
 from samplers.applications.restore_image import restore_image
 from tests.photographs import photo
 from tests.restorers import trained
@@ -103,3 +103,8 @@ def test_the_console_command_restores_with_a_model_that_comes_with_the_wheel(run
     assert Path(out.splitlines()[-1]).is_file()
     assert ["tiny-blur", "Restores", "blur"] in [line.split() for line in run(command, "models").splitlines()]
     assert "degradation:   blur " in run(command, "info", "tiny-blur")
+
+
+def test_every_model_of_the_wheel_is_whole(run):
+    program = "import restore; print([restore.latest(name).name for name in restore.model_names()])"
+    assert run(sys.executable, "-c", program) == f"{sorted([*model_names(), 'tiny-blur'])}\n"
