@@ -1,6 +1,6 @@
 """The tables of Bansal et al. (arXiv 2208.09392, 2022) on one machine: train, restore, generate, measure, decide.
 
-    python experiments/tables.py                                     every task, tiny, on drawn images: two minutes
+    python experiments/tables.py                                     every task, tiny, on drawn images: minutes
     python experiments/tables.py --scale small --data cifar10=cifar10.zip celeba=faces/ mnist=drawn
     python experiments/tables.py --scale paper --tasks cifar10-blur,cifar10-inpaint --features inception
     python experiments/tables.py --scale small --tasks levels-5,levels-20,levels-50,levels-200
@@ -55,7 +55,7 @@ def _names(value: Any) -> Any:
 class Config(DeviceOptions):
     """Tables."""
 
-    scale: Scale = Field("tiny", description="tiny: two minutes; small: hours on a CPU; paper: as published")
+    scale: Scale = Field("tiny", description="tiny: minutes; small: hours on a CPU; paper: as published")
     tasks: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
         KINDS, description=f"{', '.join(KINDS)} for all of a kind, or names: {', '.join(TASKS)}"
     )

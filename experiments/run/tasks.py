@@ -5,7 +5,7 @@
     generation-blur, generation-noise              generation, cold from blur and hot from noise
     levels-5, levels-20, levels-50, levels-200     the same blur of CIFAR-10 in T levels, at equal training
 
-`tiny` is for a test of the whole in two minutes, `small` for hours on a CPU, `paper` for the published settings. At
+`tiny` is for a test of the whole in minutes, `small` for hours on a CPU, `paper` for the published settings. At
 `tiny` and `small`, networks that restore are trained on images rounded to 8 bits, so that those with and without sight
 of the inverse differ in nothing else.
 """
