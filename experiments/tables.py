@@ -179,7 +179,7 @@ def compare_tasks(done: Mapping[str, MeasuredTask], evaluator: Evaluator) -> dic
     for key, one in done.items():
         without = done.get(key.replace("-inverse", ""))
         if "-inverse" in key and without is not None and without.described["data"] == one.described["data"]:
-            name = f"{key.replace('-inverse', '')}: network with and without sight of the inverse"
+            name = f"Sight of the inverse: {key.replace('-inverse', '')}"
             found[name] = inverse_evaluation(without.measured, one.measured, evaluator)
     return found
 

@@ -47,6 +47,18 @@ class Page:
     summary: str
     blocks: Sequence[Block]
 
+    @property
+    def contents(self) -> list[tuple[int, str]]:
+        """The number of a block, from 1, and its name; of blocks with one name before a colon the first.
+
+        >>> Page("", "", [Block("A"), Block("B"), Block("B: more"), Block("C: 1"), Block("C: 2")]).contents
+        [(1, 'A'), (2, 'B'), (4, 'C')]
+        """
+        first: dict[str, int] = {}
+        for number, block in enumerate(self.blocks, 1):
+            first.setdefault(block.title.partition(": ")[0], number)
+        return [(number, name) for name, number in first.items()]
+
 
 def write_report(path: Path, page: Page) -> Path:
     """Write the page to `path` as one self-contained HTML file and return the path.

@@ -83,8 +83,9 @@ def tables_page(
     """
     scale = described["configuration"]["scale"]
     found = [p.outcome for p in patterns if p.evidence]
+    tasks = {task.described["task"] for task in done.values()}
     summary = (
-        f"{len(done)} tasks at {scale} scale. Of {len(found)} patterns that were measured,"
+        f"{len(tasks)} tasks at {scale} scale. Of {len(found)} patterns that were measured,"
         f" {found.count('confirmed')} are confirmed, {found.count('refuted')} refuted and"
         f" {found.count('undecided')} undecided."
     )
