@@ -262,5 +262,5 @@ def test_quick_is_the_same_on_the_command_line_and_in_a_file(given, tmp_path, mo
     (tmp_path / "small.json").write_text('{"quick": true}')
     assert config("--preset", "mnist-blur").steps == 700_000
     small = config("--preset", "mnist-blur", *given)
-    assert (small.steps, small.model_channels) == (2000, 48)
+    assert (small.steps, small.model_channels) == (2000, 32)
     assert config(*given).steps == DEMO["steps"]
