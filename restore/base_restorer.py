@@ -2,12 +2,15 @@
 
 Samplers, tiling and severity estimation call `R(x_t, t)` and read `R.degradation`; they know no more than this class.
 Conditions, such as a class or a second image, are keyword arguments of a call: `R(x_t, t, label=y)`. They are bound by
-`R.with_cond(label=y)`, which is an R again, so that a sampler need not know of them.
+`R.with_cond(label=y)`, which is an R again, so that a sampler need not know of them. In the same way
+`R.with_input_noise(noise)` is an R that knows how exact its pictures are.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +111,21 @@ class BaseRestorer(nn.Module):
         """
         return CondRestorer(self, **cond)
 
+    def with_input_noise(self, noise: float) -> BaseRestorer:
+        """Return this restorer for pictures with an error, by default itself: most restorers make no use of it.
+
+        Args:
+            noise: standard deviation of the error of x_t, for pictures in [-1, 1]: `degrade.constants.ROUNDING_NOISE`
+                for pictures that come from files of 8 bits.
+        """
+        return self
+
+    def _with_module(self, name: str, module: nn.Module) -> Self:
+        """Return a copy that shares everything but one module with this restorer."""
+        changed = copy.copy(self)
+        changed.__dict__["_modules"] = {**self._modules, name: module}
+        return changed
+
 
 class FunctionRestorer(BaseRestorer):
     """A function or a module `(x_t, t, **cond) -> x0_hat` as a restorer, such as an oracle in a test.
@@ -142,6 +160,10 @@ class WrappedRestorer(BaseRestorer):
     def __init__(self, R: BaseRestorer) -> None:
         super().__init__(R.degradation)
         self.R, self.severity_model = R, R.severity_model
+
+    def with_input_noise(self, noise: float) -> BaseRestorer:
+        """Return this wrapper of R for pictures with an error; see `BaseRestorer.with_input_noise`."""
+        return self._with_module("R", self.R.with_input_noise(noise))
 
     @property
     def size_divisor(self) -> int:

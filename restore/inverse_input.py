@@ -7,9 +7,10 @@ The images x_t and their inverse are concatenated as channels, so the network ha
 `out_channels` of C, and its target is what the inverse lacks, x0 - inverse. A network that returns 0 makes R the linear
 inverse itself. FBPConvNet (Jin et al., arXiv 1611.03679, 2017) does the same for tomography.
 
-`noise` states how far x_t may be from D(x0, t). In training it is the rounding to 8 bits, or next to nothing. In a
-sampler x_t is D of a prediction, with an error that the rounding of T + 1 severities does not describe: a larger
-`noise` for some severities makes the inverse safer there.
+`noise` states how far x_t may be from D(x0, t): the rounding to 8 bits, or next to nothing for images that were never
+rounded. One network can be trained on both, with a small `noise` here that `R.with_input_noise` raises for rounded
+images (`TrainConfig.quantize_probability`). In a sampler x_t is D of a prediction, with an error that the rounding of
+T + 1 severities does not describe: a larger `noise` for some severities makes the inverse safer there.
 """
 
 from __future__ import annotations

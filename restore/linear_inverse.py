@@ -100,6 +100,14 @@ class LinearInverse(BaseRestorer):
         self.z = z
         self.clip_sample = clip_sample
 
+    def with_input_noise(self, noise: float) -> LinearInverse:
+        """Return the linear inverse of pictures with an error of at least this standard deviation, above 0."""
+        if isinstance(self.noise, Tensor):
+            least: float | Tensor = self.noise.clamp(min=noise)
+        else:
+            least = max(self.noise, noise)
+        return LinearInverse(self.degradation, least, self.spread, self.z, self.clip_sample)
+
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Return the linear restoration of x_t (B, C, H, W) at severities t (B,), in the dtype of x_t.
 

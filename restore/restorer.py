@@ -127,6 +127,24 @@ class Restorer(BaseRestorer):
         channels: int | None = getattr(config, "out_channels", None) or getattr(config, "in_channels", None)
         return channels
 
+    def with_input_noise(self, noise: float) -> Restorer:
+        """Return this restorer for pictures with an error, with the same network.
+
+        Args:
+            noise: standard deviation of the error of x_t. Where it is larger than that of `inverse_input`, the linear
+                inverse that the network sees assumes it. A restorer without `inverse_input` returns itself.
+
+        >>> import degrade
+        >>> from degrade.constants import ROUNDING_NOISE
+        >>> D = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=5)
+        >>> R = Restorer(nn.Conv2d(6, 3, 1), D, inverse_input=InverseInput(noise=1e-5))
+        >>> R.with_input_noise(ROUNDING_NOISE).linear_inverse.noise == ROUNDING_NOISE
+        True
+        """
+        if self.linear_inverse is None:
+            return self
+        return self._with_module("linear_inverse", self.linear_inverse.with_input_noise(noise))
+
     def forward(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """Estimate the clean image.
 

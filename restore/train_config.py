@@ -45,6 +45,8 @@ class TrainConfig:
         quantize_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
             image that is nearly erased (see `degrade.linear_probe`). Not for degradations that leave [-1, 1], such as
             noise.
+        quantize_probability: probability in (0, 1] that `quantize_input` rounds the images of a forward pass; the
+            others stay in float32, for a network that serves both.
         seed: seed of all random numbers of the training.
 
     >>> schedule = {"name": "cosine", "arguments": {"warmup": 10}}
@@ -67,6 +69,7 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     quantize_input: bool = False
+    quantize_probability: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: int = 0
 
     def lr_at(self, step: int) -> float:

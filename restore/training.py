@@ -26,6 +26,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from degrade import Params, quantize_8bit
+from degrade.constants import ROUNDING_NOISE
 from degrade.functional.levels import compute_dtype
 from degrade.random import fork_seed, seeded_generator
 from restore.conditions import Cond, drop_cond, split_params
@@ -71,8 +72,8 @@ class Trainer:
 
     Raises:
         ValueError: if the images of a step cannot be shared evenly among micro-batches and processes; if the weighting
-            or the distribution of t does not fit the degradation; or if `config.quantize_input` would cut off what a
-            degradation puts outside [-1, 1].
+            or the distribution of t does not fit the degradation; if `config.quantize_input` would cut off what a
+            degradation puts outside [-1, 1]; or if `config.quantize_probability` is given without it.
 
     `ema` is a `Restorer` with the averaged weights, in evaluation mode: the one to sample with. All processes hold the
     same state after every step, so any of them can save it.
@@ -103,6 +104,11 @@ class Trainer:
                 f"quantize_input is True, and the images of {restorer.degradation.name!r} leave [-1, 1], which rounding"
                 " to 8 bits would cut off; use quantize_input=False"
             )
+        if config.quantize_probability < 1 and not config.quantize_input:
+            raise ValueError(
+                f"quantize_probability is {config.quantize_probability} and quantize_input is False, so nothing would"
+                " be rounded; use quantize_input=True, or leave out quantize_probability"
+            )
         self.restorer = restorer
         self.config = config
         self.step = 0
@@ -118,6 +124,7 @@ class Trainer:
         how = restorer.degradation, restorer.prediction_type, restorer.clip_sample, restorer.precision
         self.ema = Restorer(self._ema.net, *how, restorer.inverse_input).eval()
         self._net = processes.wrap(restorer.net)
+        self._of_rounded = restorer.with_input_noise(ROUNDING_NOISE)
         self._layout = _layout(restorer.net)
         self.optimizer = config.optimizer.build(list(restorer.net.parameters()))
         self._peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
@@ -173,7 +180,7 @@ class Trainer:
         last = m + self.world_size >= self.micro_batches
         averaging = nullcontext() if last else self.processes.no_sync(self._net)
         with fork_seed(self.device, config.seed, "dropout", step, m), averaging:
-            losses = self._losses(x0, t, z, cond)
+            losses = self._losses(x0, t, z, cond, self._rounds(step, m))
             # The gradients of the processes are averaged, so each divides by the number of its own micro-batches.
             mean = (self._weight(t) * losses).mean()
             (mean * self.world_size / self.micro_batches).backward()  # type: ignore[no-untyped-call]
@@ -212,10 +219,17 @@ class Trainer:
         own = torch.stack(list(parts))
         return self.processes.gather(own).view(self.world_size, *own.shape).transpose(0, 1).flatten()
 
-    def _losses(self, x0: Tensor, t: Tensor, z: Params, cond: Cond) -> Tensor:
-        D = self.restorer.degradation
-        x_t = quantize_8bit(D(x0, t, z)) if self.config.quantize_input else D(x0, t, z)
-        prepared = self.restorer.prepare(x_t, t)
+    def _rounds(self, step: int, m: int) -> bool:
+        """Return whether micro-batch m of a step is rounded to 8 bits; decided on the host, so that nothing waits."""
+        config = self.config
+        if not config.quantize_input or config.quantize_probability == 1:
+            return config.quantize_input
+        draw = torch.rand((), generator=seeded_generator("cpu", config.seed, "rounding", step, m))
+        return bool(draw < config.quantize_probability)
+
+    def _losses(self, x0: Tensor, t: Tensor, z: Params, cond: Cond, rounded: bool) -> Tensor:
+        x_t = self.restorer.degradation(x0, t, z)
+        prepared = self._of_rounded.prepare(quantize_8bit(x_t), t) if rounded else self.restorer.prepare(x_t, t)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             out = self._net(prepared.contiguous(memory_format=self._layout), t, **cond)
         return self.config.loss(out.to(x0.dtype), self.restorer.target(x0, t, z, prepared))

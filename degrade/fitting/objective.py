@@ -12,7 +12,7 @@ from torch import Tensor
 
 from degrade.base import Degradation, Params, expand_level, map_params
 from degrade.constants import ROUNDING_NOISE
-from degrade.functional.quantization import quantize_8bit
+from degrade.functional.quantization import is_8bit
 from degrade.precision import to_float64
 from degrade.registry import get, make
 from degrade.serializable import Serializable
@@ -74,7 +74,7 @@ class Objective:
         self.x0, self.y = x0, y
         self.hot = get(name).gaussian and get(name).additive
         self.cut = bool(y.abs().max() <= 1)  # only then an end of the range may stand for what is beyond
-        self.rounding = ROUNDING_NOISE if (y - quantize_8bit(y)).abs().max() < 1e-4 else 0.0
+        self.rounding = ROUNDING_NOISE if is_8bit(y) else 0.0
 
     @property
     def size(self) -> int:

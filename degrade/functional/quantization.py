@@ -16,7 +16,7 @@ from torch import Tensor
 
 from degrade.functional.levels import compute_dtype
 
-__all__ = ["quantize_8bit"]
+__all__ = ["is_8bit", "quantize_8bit"]
 
 
 def quantize_8bit(x: Tensor) -> Tensor:
@@ -31,3 +31,14 @@ def quantize_8bit(x: Tensor) -> Tensor:
     # In float32 at least: bfloat16 has no more than 8 bits itself, and would lose them to every operation.
     wide = x.to(compute_dtype(x.dtype))
     return (torch.round((wide.clamp(-1, 1) + 1) * 127.5) / 127.5 - 1).to(x.dtype)
+
+
+def is_8bit(x: Tensor) -> bool:
+    """Return whether all values of `x`, a tensor with at least one value, lie on the 256 levels from -1 to 1.
+
+    It waits for the device: ask it once of a picture that comes in, not in every step.
+
+    >>> is_8bit(torch.tensor([-1.0, 1.0])), is_8bit(torch.tensor([0.0]))
+    (True, False)
+    """
+    return bool((x - quantize_8bit(x)).abs().max() < 1e-4)

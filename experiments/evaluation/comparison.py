@@ -29,6 +29,7 @@ from experiments.evaluation.calls import CountCalls
 from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Evaluator
 from experiments.evaluation.linear import (
+    INPUT_NOISE,
     has_linear_inverse,
     linear_inverse,
     to_input_precision,
@@ -142,7 +143,8 @@ class Comparison:
         evaluator: Evaluator,
         options: ComparisonOptions = ComparisonOptions(),
     ) -> None:
-        self.restorers = {name: CountCalls(R) for name, R in restorers.items()}
+        noise = INPUT_NOISE[options.input_precision]
+        self.restorers = {name: CountCalls(R.with_input_noise(noise)) for name, R in restorers.items()}
         self.D = next(iter(restorers.values())).degradation
         if any(R.degradation != self.D for R in restorers.values()):
             raise ValueError("the models undo different degradations; compare models of one degradation")

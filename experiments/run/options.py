@@ -154,6 +154,9 @@ class TrainOptions(Options):
     precision: Precision = Field("float32", description="precision of the network")
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
+    quantize_probability: float = Field(
+        1.0, gt=0, le=1, description="fraction of the training steps that --quantize-input rounds"
+    )
     cond_dropout: float = Field(
         0.0,
         ge=0,
@@ -206,7 +209,7 @@ class TrainOptions(Options):
         except ValueError as error:
             raise UsageError(str(error)) from None
         names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "precision", "compile", "quantize_input",
-                 "cond_dropout")  # fmt: skip
+                 "quantize_probability", "cond_dropout")  # fmt: skip
         return TrainConfig(
             ema=EMAConfig(decay=self.ema_decay, update_every=self.ema_every, update_after=self.ema_start),
             seed=seed,

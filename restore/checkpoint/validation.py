@@ -50,7 +50,10 @@ CHECKPOINT_FILES = (MODEL, WEIGHTS, EMA, OPTIMIZER)
 MODEL_FILES = (MODEL, WEIGHTS)
 RESULT_NEUTRAL = ("gradient_checkpointing",)  # arguments of networks that change no result
 # A change of one of these changes the images, random numbers or losses of the steps to come.
-SAME = ("batch_size", "micro_batch_size", "loss", "timesteps", "weighting", "cond_dropout", "quantize_input", "seed")
+SAME = (
+    "batch_size", "micro_batch_size", "loss", "timesteps", "weighting", "cond_dropout", "quantize_input",
+    "quantize_probability", "seed",
+)  # fmt: skip
 
 
 def is_model(folder: Path) -> bool:

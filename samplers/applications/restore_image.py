@@ -26,6 +26,7 @@ from torch import Tensor
 
 from degrade import Degradation, MissingPixels, Params, expand_level
 from degrade.constants import ROUNDING_NOISE
+from degrade.functional.quantization import is_8bit
 from degrade.random import Generators
 from restore import RULES, BaseRestorer, Measurement, Rule
 from samplers.applications.conditioning import describe_measurement, sample_conditioned
@@ -136,7 +137,7 @@ def restore_image(
     missing = None if options.mask is None else _read_mask(options.mask, x)
     measurement = _measurement(D, x, severity, missing, options)
     sampler = _read_sampler(sampler, None if measurement else options.steps)
-    own = OwnPrecision(R)
+    own = OwnPrecision(R.with_input_noise(ROUNDING_NOISE) if is_8bit(x) else R)
     tiled = in_tiles(own, x, options.tile_size, options.progress)
     if measurement is not None:
         found = _certain(int(measurement.t[0]))

@@ -36,7 +36,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import Degradation, Params, expand_level, quantize_8bit
+from degrade import Degradation, Params, expand_level
+from degrade.constants import ROUNDING_NOISE
+from degrade.functional.quantization import is_8bit
 from degrade.random import Generators
 from restore import BaseRestorer
 from samplers.applications.severity_calibration import SeverityOptions, check_pictures, check_reference, measured
@@ -118,7 +120,8 @@ def estimate_severity(
     if reference is not None:
         check_reference(reference, x)
     params_known = z is not None or not D.random or D.identifiable
-    in_8_bits = bool((x - quantize_8bit(x)).abs().max() < 1e-4)
+    in_8_bits = is_8bit(x)
+    R = R.with_input_noise(ROUNDING_NOISE) if in_8_bits else R
     view = View(D, R, params_known, in_8_bits, options.batch_size, generator)
     with inference_mode(R):
         kept = None

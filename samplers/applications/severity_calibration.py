@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from degrade import Params, map_params
+from degrade.constants import ROUNDING_NOISE
 from degrade.frozen import frozen
 from degrade.random import Generators
 from restore import BaseRestorer
@@ -73,7 +74,7 @@ def calibrate_severity(
     >>> estimate_severity(R, degrade.quantize_8bit(D(x0[:1], torch.tensor([7])))).t
     7
     """
-    D = R.degradation
+    D, R = R.degradation, R.with_input_noise(ROUNDING_NOISE)
     check_pictures("reference", reference)
     side = R.image_size
     size = (side, side) if side and side <= min(reference.shape[2:]) else reference.shape[2:]

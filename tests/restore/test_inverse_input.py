@@ -12,6 +12,8 @@ from torch import nn
 
 import degrade
 import restore
+from degrade.constants import ROUNDING_NOISE
+from degrade.functional.quantization import is_8bit
 from restore import (
     FunctionRestorer,
     InverseInput,
@@ -105,7 +107,8 @@ def test_the_trainer_minimizes_what_is_missing_from_the_inverse_of_what_it_shows
     seen = []
     trainer.restorer.net.register_forward_hook(lambda net, arguments, out: seen.append(arguments))
     stats = next(trainer.run(CLEAN))
-    (shown, t), inverse = seen[0], LinearInverse(BLUR, torch.tensor(TABLE.noise), 0.4)
+    (shown, t), least = seen[0], ROUNDING_NOISE if rounded else 0.0
+    inverse = LinearInverse(BLUR, torch.tensor(TABLE.noise).clamp(min=least), 0.4)
     assert torch.equal(t, stats.t)
     x_t, given = shown.chunk(2, dim=1)
     torch.testing.assert_close(given, inverse(x_t, t))
@@ -113,6 +116,45 @@ def test_the_trainer_minimizes_what_is_missing_from_the_inverse_of_what_it_shows
     errors = torch.stack([(x0 - given).abs().mean((1, 2, 3)) for x0 in CLEAN], 1)  # of each shown, to each clean one
     nearest = torch.stack([(BLUR(x0.expand_as(x_t), t) - x_t).abs().mean((1, 2, 3)) for x0 in CLEAN], 1).argmin(1)
     torch.testing.assert_close(stats.losses, errors.gather(1, nearest[:, None]).flatten())
+
+
+def test_one_network_is_trained_on_what_was_rounded_and_what_was_not():
+    """Each forward pass has the inverse of its own precision; which are rounded depends on the seed alone."""
+    fine = InverseInput(noise=1e-5)
+    changes = {"batch_size": 8, "micro_batch_size": 4, "quantize_input": True, "quantize_probability": 0.5}
+    trainer = training(6, inverse_input=fine, **changes)
+    seen = []
+    trainer.restorer.net.register_forward_hook(lambda net, arguments, out: seen.append(arguments))
+    list(trainer.run(CLEAN))
+    rounded = []
+    for shown, t in seen:
+        x_t, given = shown.chunk(2, dim=1)
+        rounded.append(is_8bit(x_t))
+        assert torch.equal(given, BLUR.invert(x_t, t, noise=ROUNDING_NOISE if rounded[-1] else 1e-5))
+    assert len(seen) == 12
+    assert 2 <= sum(rounded) <= 10
+    again = training(6, inverse_input=fine, **changes)
+    list(again.run(CLEAN))
+    assert all(torch.equal(a, b) for a, b in zip(states(again), states(trainer), strict=True))
+    with pytest.raises(ValueError, match=r"quantize_probability is 0\.5 and quantize_input is False"):
+        training(1, quantize_probability=0.5)
+
+
+def test_a_restorer_can_be_told_the_error_of_its_pictures():
+    x_t = images(4, 3, 16, 16)
+    R = Restorer(Recorded(), BLUR, inverse_input=InverseInput(noise=1e-5))
+    told = R.with_input_noise(0.01)
+    assert torch.equal(told(x_t, LEVELS), BLUR.invert(x_t, LEVELS, noise=0.01))
+    assert torch.equal(R(x_t, LEVELS), BLUR.invert(x_t, LEVELS, noise=1e-5))  # it is not changed
+    assert (told.net, told.inverse_input) == (R.net, R.inverse_input)
+    assert torch.equal(told.with_input_noise(1e-7)(x_t, LEVELS), told(x_t, LEVELS))  # an error never becomes smaller
+    by_severity = Restorer(Recorded(), BLUR, inverse_input=TABLE).with_input_noise(0.003)
+    least = torch.tensor(TABLE.noise).clamp(min=0.003)[LEVELS]
+    assert torch.equal(by_severity(x_t, LEVELS), BLUR.invert(x_t, LEVELS, None, least, 0.4))
+    tiled = TiledRestorer(R.with_cond(), 16, 8, 4).with_input_noise(0.01)
+    assert torch.equal(tiled(x_t, LEVELS), told(x_t, LEVELS))
+    oracle = FunctionRestorer(lambda x, t: x, BLUR)
+    assert oracle.with_input_noise(0.01) is oracle
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -11,7 +11,7 @@ import degrade
 from degrade import expand_level
 from degrade.image_io import pil_to_tensor, to_pil_like
 from experiments.data.drawn import DrawnFaces
-from restore import UNetConfig
+from restore import InverseInput, Restorer, UNetConfig
 from restore.tiling import reflect_pad
 from samplers import Algorithm2
 from samplers.applications.restore_image import RestoreOptions, restore_image
@@ -37,6 +37,21 @@ def test_it_is_what_the_network_says(size):
         )[0, :, : size[0], : size[1]],
     )
     assert np.array_equal(np.asarray(restore_image(R, picture, 5).image), np.asarray(expected))
+
+
+def test_the_inverse_that_a_network_sees_is_that_of_the_precision_of_the_picture():
+
+    class Nothing(torch.nn.Module):
+        """What is added to the inverse, so that R is the inverse itself."""
+
+        def forward(self, x, t):
+            return torch.zeros_like(x[:, :1])
+
+    R = Restorer(Nothing(), BLUR, inverse_input=InverseInput(noise=1e-4))
+    x, t = BLUR(torch.rand(1, 1, 16, 16) * 2 - 1, torch.tensor([5])), torch.tensor([5])
+    assert torch.equal(restore_image(R, x, 5).image, BLUR.invert(x, t, noise=1e-4).clamp(-1, 1))
+    rounded = degrade.quantize_8bit(x)
+    assert torch.equal(restore_image(R, rounded, 5).image, BLUR.invert(rounded, t).clamp(-1, 1))
 
 
 def test_gray_pictures_and_networks_for_color_and_the_other_way_round():
