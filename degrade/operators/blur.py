@@ -9,8 +9,9 @@ diagonal in one basis of waves V (`degrade.functional.boundary`), so a chain of 
 
 with its own V and g_t for the height and for the width. The products with V and V^-1 are fast transforms where these
 are faster, else matrix products (`degrade.functional.wave_transform`). The difference of two levels and the inverse are
-other functions of the gains, at the same cost. Under `reflect`, the levels of a chain that is short beside a large
-image, and their differences, come from a fast transform of a longer image (`degrade.functional.padded_transform`).
+other functions of the gains, at the same cost. Under `reflect` and `symmetric`, the levels of a chain that is short
+beside a large image, and their differences, may come from a fast transform of a longer image
+(`degrade.functional.padded_transform`).
 
 The widths sigma_i follow a rule (`degrade.functional.sigmas`). In the limit of many narrow Gaussians only the total
 width counts, and the blur is the heat equation, g_t(w) = exp(-total_t^2 w^2 / 2) (Rissanen et al., arXiv 2206.13397,
@@ -154,9 +155,9 @@ class Blur(Degradation):
             W_h, W_w = (boundary_weights("reflect", N) for N in (height, width))
             constants += end_waves(height), end_waves(width), W_h[:, None] * W_w
         frequencies: tuple[Tensor, ...] = transform.frequencies()
-        if self.padding_mode == "reflect" and not self.mean_at_T:
-            lengths = padded_lengths(height, width, self._gains, dtype)
-            frequencies += Padded(height, width, lengths).frequencies() if lengths else ()
+        if self.padding_mode != "circular" and not self.mean_at_T:
+            lengths = padded_lengths(transform, self._gains, dtype)
+            frequencies += Padded(self.padding_mode, height, width, lengths).frequencies() if lengths else ()
         return LevelTables(*map(self._gains, frequencies), constants=constants)
 
     def _gains(self, w: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ class Blur(Degradation):
         """Return the transform for levels and their differences, and the gains (B, N) of its height and width."""
         *_, g_h, g_w = gathered = self.tables.gather(t, x)
         if len(gathered) == 4:
-            return Padded(*_sides(x), (g_h.shape[1], g_w.shape[1])), g_h, g_w
+            return Padded(self.padding_mode, *_sides(x), (g_h.shape[1], g_w.shape[1])), g_h, g_w
         return self._transform(x), self._ended(g_h, t), self._ended(g_w, t)
 
     def _filtered(self, x: Tensor, t: Tensor) -> Tensor:

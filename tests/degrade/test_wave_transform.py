@@ -59,20 +59,30 @@ def test_the_way_is_chosen_by_size_and_borders():
         assert type(wave_transform(mode, *sides)) is way
 
 
+def way_of(x, padding_mode="reflect", **arguments):
+    D = degrade.make("blur", T=1, padding_mode=padding_mode, **arguments)
+    return type(D._filter(x, torch.tensor([1]))[0])
+
+
 def test_a_short_filter_is_found_in_a_longer_image_and_a_long_one_is_not():
-    x, t = torch.zeros(1, 1, 512, 600), torch.tensor([1])
-
-    def way(x=x, **arguments):
-        return type(degrade.make("blur", T=1, padding_mode="reflect", **arguments)._filter(x, t)[0])
-
-    assert way(sigmas=(2.0,)) is Padded
-    assert way(sigmas=(2.0,), x=x[..., :255]) is Folded
-    assert way(sigmas=(2.0,), mean_at_T=True) is Folded  # the mean is that of the image, and not of a longer one
-    assert way(cumulative_sigma=(2.0,)) is Padded
-    assert way(cumulative_sigma=(40.0,)) is Folded
-    assert way(cumulative_sigma=(0.2,)) is Folded  # not smooth at the highest frequency, so its taps fade slowly
+    x = torch.zeros(1, 1, 512, 600)
+    assert way_of(x, sigmas=(2.0,)) is Padded
+    assert way_of(x[..., :255], sigmas=(2.0,)) is Folded
+    assert way_of(x, sigmas=(2.0,), mean_at_T=True) is Folded  # the mean is that of the image, and not of a longer one
+    assert way_of(x, cumulative_sigma=(2.0,)) is Padded
+    assert way_of(x, cumulative_sigma=(40.0,)) is Folded
+    assert way_of(x, cumulative_sigma=(0.2,)) is Folded  # not smooth at the highest frequency, so its taps fade slowly
     two = degrade.make("blur", T=2, cumulative_sigma=(0.2, 2.0))
-    assert type(two._filter(x, t)[0]) is Folded
+    assert type(two._filter(x, torch.tensor([1]))[0]) is Folded
+
+
+def test_beside_the_cosine_transform_a_filter_must_be_shorter():
+    smooth, other = torch.zeros(1, 1, 512, 600), torch.zeros(1, 1, 509, 599)
+    assert way_of(smooth, "symmetric", cumulative_sigma=(2.0,)) is Padded
+    assert way_of(smooth, "symmetric", cumulative_sigma=(7.0,)) is Cosine
+    assert way_of(smooth, "symmetric", cumulative_sigma=(2.0,), mean_at_T=True) is Cosine
+    assert way_of(other, "symmetric", cumulative_sigma=(7.0,)) is Padded
+    assert way_of(other, "circular", cumulative_sigma=(2.0,)) is Folded
 
 
 LARGE = [
@@ -81,6 +91,7 @@ LARGE = [
     ({"padding_mode": "symmetric", "mean_at_T": True}, (1, 256, 264), Cosine),
     ({"padding_mode": "reflect"}, (1, 128, 131), Folded),
     ({"padding_mode": "reflect", "kernel_size": 5}, (1, 259, 256), Padded),
+    ({"padding_mode": "symmetric", "kernel_size": 5}, (1, 259, 256), Padded),
 ]
 
 
