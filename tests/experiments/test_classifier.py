@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from degrade.command_line import UsageError, validated
 from experiments import classifier, recognize
+from experiments.data.drawn import DrawnAnimals
 from experiments.evaluation.classifiers.network import ClassifierConfig, ClassifierNet
 from experiments.evaluation.classifiers.storage import HERE, TrainedClassifier, accuracy, load_classifier
 from experiments.evaluation.feature_networks import FeatureRows, StoredClassifier, make_feature_network
@@ -108,6 +109,18 @@ def test_the_shipped_classifier_of_digits_reads_digits_of_another_set():
     x = torch.from_numpy(digits.images[:500]).float()[:, None] / 8 - 1
     x = F.pad(F.interpolate(x, (20, 20), mode="bicubic").clamp(-1, 1), [6] * 4, value=-1.0)
     assert accuracy(read.net, x, torch.from_numpy(digits.target[:500])) > 0.8
+
+
+def test_the_shipped_classifier_of_thumbnails_is_read_and_tells_pictures_apart():
+    read = load_classifier("cifar10")
+    assert read.training["accuracy"] > 0.75
+    assert len(read.classes) == 10
+    animals = DrawnAnimals(32)(32, torch.Generator().manual_seed(0))
+    rows = make_feature_network("cifar10_classifier")(torch.cat([animals, torch.zeros_like(animals[:1])]))
+    assert (rows.features.shape, rows.logits.shape) == ((33, 128), (33, 10))
+    kinds = [read.classes[i] for i in rows.logits[:32].argmax(1)]
+    living = {"bird", "cat", "deer", "dog", "frog", "horse"}
+    assert sum(kind in living for kind in kinds) >= 20  # of drawings, which it has never seen
 
 
 class Told(StoredClassifier):

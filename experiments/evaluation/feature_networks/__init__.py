@@ -6,6 +6,7 @@
                          come with the extra `features`, so it needs no download
     thumbnail            the pixels of 8 x 8 thumbnails: color and coarse shape only, no network
     mnist_classifier     128 features and 10 class logits of the included classifier of digits
+    cifar10_classifier   the same of the included classifier of thumbnails
     classifier           one that experiments/classifier.py trained, `classifier:folder=runs/classifier`
     any network          `Classifier(net, name)`
     any function         `FunctionFeatures(function, name)`

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from experiments.evaluation.classifiers.storage import TrainedClassifier, load_classifier
 from experiments.evaluation.feature_networks.base import FEATURE_NETWORKS, FeatureNetwork, FeatureRows
 
-__all__ = ["Classifier", "MNISTClassifier", "OwnClassifier", "StoredClassifier"]
+__all__ = ["CIFAR10Classifier", "Classifier", "MNISTClassifier", "OwnClassifier", "StoredClassifier"]
 
 
 class Classifier(FeatureNetwork):
@@ -74,6 +74,16 @@ class MNISTClassifier(StoredClassifier):
     def source(self) -> str:
         """The name of the included one."""
         return "mnist"
+
+
+@FEATURE_NETWORKS.register("cifar10_classifier")
+class CIFAR10Classifier(StoredClassifier):
+    """The included classifier of thumbnails of 32 pixels."""
+
+    @property
+    def source(self) -> str:
+        """The name of the included one."""
+        return "cifar10"
 
 
 @FEATURE_NETWORKS.register("classifier")
