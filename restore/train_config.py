@@ -44,7 +44,7 @@ class TrainConfig:
         compile: whether the network is compiled, in place, which takes a minute and then makes each step faster.
         quantize_input: whether the network sees x_t rounded to 8 bits, so that it cannot read what float32 keeps of an
             image that is nearly erased (see `degrade.linear_probe`). Not for degradations that leave [-1, 1], such as
-            noise.
+            noise. A linear inverse that the network sees assumes this error, or its own if that is larger.
         quantize_probability: probability in (0, 1] that `quantize_input` rounds the images of a forward pass; the
             others stay in float32, for a network that serves both.
         seed: seed of all random numbers of the training.

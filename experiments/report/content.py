@@ -17,7 +17,7 @@ from degrade.random import seeded_generator
 from degrade.rendering import spaced_levels
 from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Value
-from experiments.evaluation.linear import to_input_precision
+from experiments.evaluation.linear import INPUT_NOISE, to_input_precision
 from experiments.evaluation.strips import visited_states
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Slider, Table
 from restore import BaseRestorer
@@ -84,7 +84,7 @@ def restoration_blocks(
         times: the severities that it visits, from T to 0.
         input_precision: `8bit` rounds the images that are restored, as a file does; `float32` does not.
     """
-    D, x0 = R.degradation, x0[:MAX_IMAGES]
+    R, D, x0 = R.with_input_noise(INPUT_NOISE[input_precision]), R.degradation, x0[:MAX_IMAGES]
     z = map_params(lambda v: v[:MAX_IMAGES], z)
     levels = spaced_levels(D.T, min(MAX_LEVELS, D.T + 1))
     degraded = [_grid(D(x0, expand_level(t, x0), z)) for t in levels]

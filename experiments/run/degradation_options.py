@@ -32,7 +32,10 @@ class DegradationOptions(Options):
         False, description="give the network the linear inverse of its input, too; it predicts what is missing in that"
     )
     inverse_noise: float = Field(
-        ROUNDING_NOISE, gt=0, description="standard deviation of the error of its input that the linear inverse assumes"
+        ROUNDING_NOISE,
+        gt=0,
+        description="standard deviation of the error of its input that the linear inverse assumes; for images of 8 bits"
+        " at least that of their rounding",
     )
     sample_steps: Count | None = Field(None, description="number of sampling steps (default: T)")
     eval_images: Count = Field(64, description="number of images in the evaluation")

@@ -14,6 +14,7 @@ from degrade.command_line import UsageError, validated
 from degrade.files import read_json_object
 from experiments.data.datasets import Datasets, load_data, load_examples
 from experiments.data.options import ExampleOptions
+from experiments.run.presets import PRESETS
 from restore import CheckpointConfig, Restorer, latest, load
 from restore.checkpoint.config import read_checkpoint_config
 from restore.checkpoint.validation import is_model
@@ -66,8 +67,9 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         # latest() finds checkpoints in a run/model, a run or itself: a run is the folder around `model`.
         run = checkpoint.parent.parent if checkpoint.parent.name == "model" else checkpoint.parent
         if is_model(checkpoint):  # results are written beside those of runs, not into the installed package
-            run = Path("runs") / checkpoint.name
-        stored = read_json_object(run / "config.json")
+            run, stored = Path("runs") / checkpoint.name, _reading(checkpoint.name, specification)
+        else:
+            stored = read_json_object(run / "config.json")
         data = _data(source.data, stored.get("data"), "--data", stored, specification, source.seed, device)
         other = data.partners if data else None
         if live and other is None:
@@ -79,6 +81,14 @@ def load_model(source: ModelSource, device: torch.device) -> Model:
         return Model(load(source.model, device, **runtime), specification, run, data, other)
     except (OSError, ValueError) as error:
         raise UsageError(f"--model {source.model}: {error}") from None
+
+
+def _reading(name: str, specification: CheckpointConfig) -> dict[str, Any]:
+    """Return the options by which a model without a run reads pictures: those of the preset of its name, if any."""
+    options = {key: value for key, value in PRESETS.get(name, {}).items() if key in ExampleOptions.model_fields}
+    options.pop("data", None)
+    own_resolution = specification.data is not None and specification.data.own_resolution
+    return ({"resize": "none"} if own_resolution else {}) | options
 
 
 def _data(

@@ -155,7 +155,7 @@ class TrainOptions(Options):
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
     quantize_probability: float = Field(
-        1.0, gt=0, le=1, description="fraction of the training steps that --quantize-input rounds"
+        1.0, gt=0, le=1, description="probability that --quantize-input rounds the images of a forward pass"
     )
     cond_dropout: float = Field(
         0.0,

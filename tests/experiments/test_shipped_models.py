@@ -11,6 +11,7 @@ import re
 
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
@@ -19,7 +20,9 @@ import restore
 from degrade.constants import ROUNDING_NOISE
 from degrade.demo_image import demo_image
 from experiments.data.drawn import DrawnAnimals, DrawnFaces
+from experiments.data.examples import take_examples
 from experiments.evaluation.feature_networks import make_feature_network
+from experiments.run.model import ModelSource, load_model
 from restore.models.catalog import find_model, model_names
 from samplers import restore_image, sample
 
@@ -70,6 +73,33 @@ def test_blur_in_a_picture_goes_and_how_much_there_is_is_found():
     assert found.confident
     assert abs(found.t - 20) <= 6
     assert found.low <= 20 <= found.high
+
+
+def grays(folder, size, count=16):
+    """Write gray noise of a size (H, W) as pictures, the last eighth of which are held out; return them."""
+    folder.mkdir()
+    pictures = torch.randint(256, (count, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture.numpy()).save(folder / f"{i:02}.png")
+    return pictures.float() / 127.5 - 1
+
+
+def held_out(model, folder):
+    data = load_model(ModelSource(model, str(folder)), torch.device("cpu")).data
+    return take_examples(data.validation, 2, torch.Generator().manual_seed(0))
+
+
+def test_pictures_are_read_as_they_were_in_the_training_of_a_model(tmp_path):
+    """Digits get a border of two pixels; of photographs windows are taken, which are not scaled."""
+    digits = grays(tmp_path / "digits", (28, 28))
+    for x in held_out("mnist-blur", tmp_path / "digits"):
+        assert (x[:, :2] == -1).all()
+        assert (digits - x[0, 2:30, 2:30]).abs().amax((1, 2)).min() < 1e-6
+    photographs = grays(tmp_path / "photographs", (96, 80))
+    windows = photographs.unfold(1, 64, 1).unfold(2, 64, 1)
+    for x in held_out("photo-blur", tmp_path / "photographs"):
+        assert (windows[..., 0, :] - x[0, 0]).abs().amax(-1).min() < 1e-6
+        assert torch.equal(x[0], x[2])
 
 
 def thumbnails(channels):

@@ -40,7 +40,6 @@ def test_it_is_what_the_network_says(size):
 
 
 def test_the_inverse_that_a_network_sees_is_that_of_the_precision_of_the_picture():
-
     class Nothing(torch.nn.Module):
         """What is added to the inverse, so that R is the inverse itself."""
 
