@@ -9,7 +9,7 @@ from experiments.data.drawn import DrawnFaces
 from experiments.evaluation.evaluator import Evaluator
 from experiments.report.content import evaluation_table, restoration_blocks
 from experiments.report.page import Page, write_report
-from restore import FunctionRestorer
+from restore import FunctionRestorer, LinearInverse
 
 
 def faces(n, size=16):
@@ -34,6 +34,15 @@ def test_sliders_show_the_degradation_and_the_trajectory_of_the_first_four_image
         assert torch.equal(visited, degradation.pictures[t])
     assert torch.equal(restoration.pictures[0], last)
     assert torch.equal(restoration.pictures[1], first)
+
+
+def test_what_is_restored_from_8_bits_is_known_to_be_rounded():
+    D, x0 = degrade.make("blur", T=4, sigmas="constant:sigma=1", kernel_size=5), faces(1)
+    R = LinearInverse(D, noise=1e-6)
+    _, restoration, _ = restoration_blocks(R, x0, None, "algorithm1", [4, 0], "8bit")
+    x_T, t = degrade.quantize_8bit(D(x0, torch.tensor([4]))), torch.tensor([4])
+    assert torch.equal(restoration.pictures[0], x_T[0])
+    assert torch.equal(restoration.pictures[1], D.invert(x_T, t)[0])
 
 
 def test_the_best_value_of_every_column_is_marked():
