@@ -129,7 +129,7 @@ class Config(TrainerOptions, DegradationOptions):
 
 # How the shipped model was trained.
 FACES: dict[str, Any] = {
-    **{"patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 4), "precision": "bfloat16"},
+    **{"patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 4), "precision": "auto"},
     **{"steps": 4600, "optimizer": "adam:lr=6e-4", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25"},
     **{"ema_decay": 0.999, "ema_start": 200, "log_every": 100},
 }

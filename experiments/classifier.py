@@ -80,7 +80,7 @@ def augment(x: Tensor, config: ClassifierOptions, generator: torch.Generator | N
 
 
 def train_classifier(config: Config, data: Datasets, device: torch.device) -> ClassifierNet:
-    """Return a classifier of the classes of `data`, trained with bfloat16 products.
+    """Return a classifier of the classes of `data`, trained in bfloat16 where `device` computes in it.
 
     Args:
         config: the network and how it is trained.
@@ -96,6 +96,7 @@ def train_classifier(config: Config, data: Datasets, device: torch.device) -> Cl
     from experiments.evaluation.classifiers.network import ClassifierConfig, ClassifierNet
     from restore.lr_schedules import LR_SCHEDULES
     from restore.optimizers import OPTIMIZERS
+    from restore.precision import has_fast_bfloat16
 
     examples = data.training
     assert isinstance(examples, Examples)
@@ -106,6 +107,7 @@ def train_classifier(config: Config, data: Datasets, device: torch.device) -> Cl
     schedule = make_component(LR_SCHEDULES, config.lr_schedule, "lr_schedule")
     optimizer = optimizer_config.build(list(net.parameters()))
     steps = config.epochs * max(1, len(examples) // config.batch_size)
+    low = has_fast_bfloat16(device)
     generator, step = seeded_generator("cpu", config.seed, "augmentation"), 0
     for epoch in tqdm(range(config.epochs), "training", unit="epoch", disable=None):
         order = torch.randperm(len(examples), generator=seeded_generator("cpu", config.seed, "order", epoch))
@@ -114,7 +116,7 @@ def train_classifier(config: Config, data: Datasets, device: torch.device) -> Cl
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr_at(optimizer_config.lr, step, steps)
             x, cond = examples.at(index, generator)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
                 logits = net(augment(x, config, generator).contiguous(memory_format=torch.channels_last)).logits
             loss = F.cross_entropy(logits.float(), cond["label"])
             optimizer.zero_grad()

@@ -105,7 +105,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "num_res_blocks": 1, "attention_resolutions": (8,), "num_heads": 4, "norm_groups": 8, "dropout": 0.0,
         "optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25",
         "max_grad_norm": 1.0, "batch_size": 32, "steps": 11_000, "ema_decay": 0.999, "ema_start": 100,
-        "precision": "bfloat16", "save_every": 500, "bound_images": 16,
+        "precision": "auto", "save_every": 500, "bound_images": 16,
     },
     "cifar10": {
         **HO, "data": "cifar10", "flip": True, "model_channels": 128, "channel_mult": (1, 2, 2, 2),
@@ -117,7 +117,7 @@ QUICK: dict[str, Any] = {
     "model_channels": 32, "channel_mult": (1, 2, 2), "num_res_blocks": 1, "attention_resolutions": (8,),
     "num_heads": 4, "norm_groups": 8, "dropout": 0.0, "optimizer": "adam:lr=1e-3",
     "lr_schedule": "cosine:warmup=100", "max_grad_norm": 1.0, "batch_size": 64, "steps": 5000, "ema_decay": 0.999,
-    "precision": "bfloat16", "log_every": 20, "save_every": 200, "bound_images": 8,
+    "precision": "auto", "log_every": 20, "save_every": 200, "bound_images": 8,
 }  # fmt: skip
 
 

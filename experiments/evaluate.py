@@ -29,7 +29,7 @@ from degrade.command_line import IntList, UsageError, explicit_values, run_main,
 from experiments.evaluation.choices import InputPrecision
 from experiments.run.folder import write_json
 from experiments.run.options import Count, DeviceOptions
-from restore.choices import Precision
+from restore.choices import PrecisionChoice
 
 if TYPE_CHECKING:
     from experiments.data.packed import PackedImages
@@ -68,7 +68,9 @@ class Config(DeviceOptions):
         "none", description="cbm3d also denoises the pictures by CBM3D, told the noise; it needs `pip install bm3d`"
     )
     find_severity: bool = Field(False, description="also restore from the severity that the model estimates")
-    precision: Precision = Field("float32", description="precision of the network: float32 or bfloat16")
+    precision: PrecisionChoice = Field(
+        "float32", description="precision of the network; auto: bfloat16 on a device that computes in it, else float32"
+    )
     out: str = Field("evaluate.json", description="file of the results")
 
 
@@ -79,10 +81,11 @@ def load_restorer(name: str, option: str, config: Config) -> tuple[Restorer, Che
         UsageError: if it cannot be read.
     """
     from restore import latest, load, read_checkpoint_config
+    from restore.precision import choose_precision
 
     try:
         R = load(name, config.torch_device())
-        R.precision = config.precision
+        R.precision = choose_precision(config.precision, config.torch_device())
         return R, read_checkpoint_config(latest(name))
     except (OSError, ValueError) as error:
         raise UsageError(f"{option} {name}: {error}") from None

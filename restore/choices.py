@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Precision", "Predict"]
+__all__ = ["Precision", "PrecisionChoice", "Predict"]
 
 Predict = Literal["x0", "eps", "v"]
 Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from degrade.frozen import frozen
+from restore.choices import Precision
 from restore.ema import EMAConfig
 from restore.losses import L1, AnyLoss
 from restore.lr_schedules import AnyLRSchedule, Constant
@@ -66,7 +67,7 @@ class TrainConfig:
     max_grad_norm: Annotated[float, Field(gt=0)] | None = None
     cond_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     ema: EMAConfig = EMAConfig()
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     compile: bool = False
     quantize_input: bool = False
     quantize_probability: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -1,9 +1,10 @@
 """What a degradation adds to a training step and to a sampling step of the network of the demo.
 
-The network is that of `celeba_to_afhq.py` without options: 64 pixels, 16 images a step, bfloat16. A training step draws
-z and degrades the batch at mixed severities. A step of Algorithm 2 degrades it twice, or once where the degradation
-knows the difference; it is measured with a restorer that costs nothing. All times are processor times, so that other
-programs matter less. The images of another set that `interpolation` draws count as data.
+The network is that of `celeba_to_afhq.py` without options: 64 pixels, 16 images a step, bfloat16 where the processor
+computes in it. A training step draws z and degrades the batch at mixed severities. A step of Algorithm 2 degrades it
+twice, or once where the degradation knows the difference; it is measured with a restorer that costs nothing. All times
+are processor times, so that other programs matter less. The images of another set that `interpolation` draws count as
+data.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from experiments.bench.measure import clock
 from experiments.bench.report import table
 from restore import FunctionRestorer, Restorer, TrainConfig, Trainer, UNet, UNetConfig
 from restore.optimizers import Adam
+from restore.precision import choose_precision
 from samplers import trajectory
 
 __all__ = ["NETWORK", "measure_shares", "share_table"]
@@ -54,10 +56,11 @@ def measure_shares(quick: bool, rounds: int, device: torch.device) -> dict[str, 
     net = UNet(TINY if quick else NETWORK).to(device).to(memory_format=torch.channels_last)
     x0 = torch.rand(BATCH, 3, NETWORK.image_size, NETWORK.image_size, device=device) * 2 - 1
     R = Restorer(net, degrade.make("gaussian_noise", T=200))
-    config = TrainConfig(batch_size=BATCH, micro_batch_size=None, optimizer=Adam(lr=1e-5), precision="bfloat16")
+    precision = choose_precision("auto", device)
+    config = TrainConfig(batch_size=BATCH, micro_batch_size=None, optimizer=Adam(lr=1e-5), precision=precision)
     steps = Trainer(R, config).run(lambda n, generator: x0[:n])
     step_s = _median_seconds(lambda: next(steps), rounds, device)
-    R.precision = "bfloat16"
+    R.precision = precision
     with torch.inference_mode():
         call_s = _median_seconds(lambda: R(x0, torch.full((BATCH,), 100, device=device)), rounds, device)
     rows = {name: _costs(name, x0, rounds) for name in degrade.names()}

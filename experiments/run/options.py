@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from degrade.options import IntList, KeyValues, Options, UsageError
-from restore.choices import Precision
+from restore.choices import PrecisionChoice
 from samplers.commands.options import Count, DeviceOptions
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ UNET_OPTIONS = tuple(
 )
 
 
-class TrainOptions(Options):
+class TrainOptions(DeviceOptions):
     """Training."""
 
     steps: Count = Field(1200, description="number of optimizer steps")
@@ -151,7 +151,9 @@ class TrainOptions(Options):
     ema_decay: float = Field(0.99, ge=0, lt=1, description="weight of the old average of the weights in each update")
     ema_every: Count = Field(1, description="steps between two updates of the averaged weights")
     ema_start: int = Field(100, ge=0, description="step after which weights are averaged")
-    precision: Precision = Field("float32", description="precision of the network")
+    precision: PrecisionChoice = Field(
+        "float32", description="precision of the network; auto: bfloat16 on a device that computes in it, else float32"
+    )
     compile: bool = Field(False, description="compile the network: about a minute at the start, then faster steps")
     quantize_input: bool = Field(False, description="round the degraded images that the network sees to 8 bits")
     quantize_probability: float = Field(
@@ -203,16 +205,18 @@ class TrainOptions(Options):
         """
         from restore import EMAConfig, TrainConfig
         from restore.distributed import count_micro_batches, get_world_size
+        from restore.precision import choose_precision
 
         try:
             count_micro_batches(self.batch_size, self.micro_batch_size, get_world_size())
         except ValueError as error:
             raise UsageError(str(error)) from None
-        names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "precision", "compile", "quantize_input",
+        names = ("steps", "batch_size", "micro_batch_size", "max_grad_norm", "compile", "quantize_input",
                  "quantize_probability", "cond_dropout")  # fmt: skip
         return TrainConfig(
             ema=EMAConfig(decay=self.ema_decay, update_every=self.ema_every, update_after=self.ema_start),
             seed=seed,
+            precision=choose_precision(self.precision, self.torch_device()),
             **self._components(),
             **{name: getattr(self, name) for name in names},
         )

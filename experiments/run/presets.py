@@ -55,7 +55,7 @@ CELEBA: Values = {**PAPER_TRAINING, **PAPER_NETWORK, "data": "celeba", "size": 1
 PHOTO: Values = {
     "data": "photographs", "size": 64, "resize": "none", "flip": True, "rotate": True, "channels": "3",
     "model_channels": 64, "channel_mult": (1, 2), "num_res_blocks": 2, "attention_resolutions": (), "num_heads": 1,
-    "norm_groups": 8, "patch_size": 2, "loss": "l1", "steps": 20_000, "batch_size": 16, "precision": "bfloat16",
+    "norm_groups": 8, "patch_size": 2, "loss": "l1", "steps": 20_000, "batch_size": 16, "precision": "auto",
     "optimizer": "adam:lr=1e-3", "lr_schedule": "warmup_stable_decay:warmup=300,decay=0.2", "max_grad_norm": 1.0,
     "ema_decay": 0.999, "ema_every": 1, "ema_start": 300, "log_every": 50, "save_every": 250, "sample_steps": 5,
 }  # fmt: skip
@@ -121,7 +121,7 @@ QUICK: Values = {
     "model_channels": 32, "channel_mult": (1, 2), "num_res_blocks": 2, "num_heads": 4, "norm_groups": 8,
     "dropout": 0.0, "loss": "l1", "steps": 2000, "batch_size": 32, "micro_batch_size": None,
     "optimizer": "adam:lr=1e-3", "lr_schedule": "cosine:warmup=50", "max_grad_norm": 1.0, "ema_decay": 0.99,
-    "ema_every": 1, "ema_start": 100, "precision": "bfloat16", "eval_images": 128, "sample_steps": 20,
+    "ema_every": 1, "ema_start": 100, "precision": "auto", "eval_images": 128, "sample_steps": 20,
     "log_every": 20, "save_every": 250,
 }  # fmt: skip
 

@@ -32,4 +32,16 @@ def start_run(
     """
     config, explicit = parse(model, presets, argv, f"{program}.py", description)
     folder = choose_folder(config, program)
-    return (stored_config(folder, model, explicit) if config.resume else config), folder
+    return (stored_config(folder, model, explicit) if config.resume else _with_precision(config)), folder
+
+
+def _with_precision(config: C) -> C:
+    """Return the configuration with the precision that `auto` means on its device.
+
+    It is stored with the run, which then continues in that precision on any other machine.
+    """
+    if config.precision != "auto":
+        return config
+    from restore.precision import choose_precision
+
+    return config.model_copy(update={"precision": choose_precision("auto", config.torch_device())})

@@ -45,7 +45,7 @@ def test_every_case_is_measured_and_both_sides_agree(tmp_path, capsys):
 def test_shares_are_those_of_the_network_of_the_demo():
     demo = celeba_to_afhq.Config(**celeba_to_afhq.PRESETS["demo"])
     assert demo.build_network(channels=3, T=demo.T).config == step_shares.NETWORK
-    assert (step_shares.BATCH, demo.precision) == (demo.batch_size, "bfloat16")
+    assert (step_shares.BATCH, demo.precision) == (demo.batch_size, "auto")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def run(*arguments):
     evaluate.main([*map(str, arguments), "--device", "cpu"])
 
 
+@pytest.mark.filterwarnings("ignore:precision bfloat16")  # this processor may emulate it
 def test_the_file_holds_every_severity_of_the_pictures_that_are_held_out(exported, tmp_path, capsys):
     photographs(tmp_path / "set" / "train", gray(0))
     photographs(tmp_path / "set" / "test", smooth())
