@@ -1,4 +1,4 @@
-"""Pairs of pictures from two folders or zips, matched by name: the path without the suffix.
+"""Pairs of pictures from two folders or zips, matched by name (`degrade.pairing`).
 
 Pictures are not scaled, which would change what a degradation has done; they are cropped in the middle if that is asked
 for. Pairs of the first names are taken, in alphabetical order.
@@ -6,7 +6,6 @@ for. Pairs of the first names are taken, in alphabetical order.
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +18,9 @@ from torch import Tensor
 from degrade.image_io import open_image, picture_files, pil_to_tensor
 from degrade.optional import require
 from degrade.options import UsageError
+from degrade.pairing import pair_names, picture_names
 
 __all__ = ["read_pairs"]
-
-SHOWN = 5  # names in a line
 
 
 def read_pairs(clean: Path, degraded: Path, most: int, crop: int | None = None) -> tuple[Tensor, Tensor]:
@@ -42,15 +40,7 @@ def read_pairs(clean: Path, degraded: Path, most: int, crop: int | None = None) 
         ValueError: if a file is no picture.
     """
     first, second = _pictures(clean), _pictures(degraded)
-    both = [name for name in first if name in second]
-    if not both:
-        names = ", ".join(next(iter(found)) if found else "no picture" for found in (first, second))
-        raise UsageError(f"--pairs {clean} {degraded}: no name is in both ({names}); pairs have the same path")
-    for path, own, other in ((clean, first, second), (degraded, second, first)):
-        alone = [name for name in own if name not in other]
-        if alone:
-            shown = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            print(f"--pairs {path}: left out {len(alone)} without a partner: {shown}", file=sys.stderr)
+    both = pair_names("--pairs", (clean, first), (degraded, second))
     pairs = []
     for name in both[:most]:
         x0, y = (pil_to_tensor(found[name]()) for found in (first, second))
@@ -71,10 +61,12 @@ def _pictures(path: Path) -> dict[str, Callable[[], Any]]:
     if zipfile.is_zipfile(path):
         archive = zipfile.ZipFile(path)
         known = require("PIL.Image", "reading pictures").registered_extensions()
-        names = sorted(name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in known)
-        return {str(PurePosixPath(name).with_suffix("")): partial(_unpacked, archive, name) for name in names}
+        members = sorted(name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in known)
+        names = picture_names([PurePosixPath(member).parts for member in members])
+        return {name: partial(_unpacked, archive, member) for name, member in zip(names, members)}
     files = picture_files(path)
-    return {file.relative_to(path).with_suffix("").as_posix(): partial(open_image, file) for file in files}
+    names = picture_names([file.relative_to(path).parts for file in files])
+    return {name: partial(open_image, file) for name, file in zip(names, files)}
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str) -> Any:

@@ -1,24 +1,16 @@
-"""Two folders or zips whose pictures belong together by name.
-
-The name of a picture is its path in the folder or zip, without the suffix and without the folders that hold all
-pictures: `clean/faces/7.png` and `degraded.zip/faces/7.jpg` are a pair. Pictures without a partner are left out; they
-are counted and named on standard error.
-"""
+"""Two folders or zips of a data set whose pictures belong together by name (`degrade.pairing`)."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from degrade.command_line import UsageError
+from degrade.pairing import pair_names, picture_names
 from experiments.data.listing import Listing, Picture
 
 __all__ = ["matched"]
-
-SHOWN = 10  # names in a line
 
 
 def matched(first: tuple[Path, Listing], second: tuple[Path, Listing], option: str) -> Listing:
@@ -33,19 +25,7 @@ def matched(first: tuple[Path, Listing], second: tuple[Path, Listing], option: s
         UsageError: if no name is in both.
     """
     own, others = (_named(listing) for _, listing in (first, second))
-    both = [name for name in own if name in others]
-    if not both:
-        names = ", ".join(sorted(own)[:1]) or "no picture", ", ".join(sorted(others)[:1]) or "no picture"
-        raise UsageError(
-            f"{option} {first[0]} {second[0]}: no name is in both (the first has {names[0]}, the second {names[1]});"
-            " pairs have the same path without the suffix"
-        )
-    for place, names_here, there in ((first[0], own, others), (second[0], others, own)):
-        alone = [name for name in names_here if name not in there]
-        if alone:
-            shown = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            text = f"left out {len(alone)} of {len(names_here)} images without a partner of the same name: {shown}"
-            print(f"{option} {place}: {text}", file=sys.stderr)
+    both = pair_names(option, (first[0], own), (second[0], others))
     pictures = [_pair(own[name], others[name]) for name in both]
     return first[1]._replace(pictures=pictures)
 
@@ -59,21 +39,10 @@ def _both(read: Callable[[], Any], read_partner: Callable[[], Any]) -> tuple[Any
     return read(), read_partner()
 
 
-def _shared_depth(folders: Sequence[tuple[str, ...]]) -> int:
-    """Return how many folders from the top hold all pictures."""
-    first, last = min(folders, default=()), max(folders, default=())
-    depth = 0
-    while depth < min(len(first), len(last)) and first[depth] == last[depth]:
-        depth += 1
-    return depth
-
-
 def _named(listing: Listing) -> dict[str, Picture]:
     """Return the pictures by their names; of several of one name the first."""
-    level = _shared_depth([picture.parts[:-1] for picture in listing.pictures])
     found: dict[str, Picture] = {}
-    for picture in listing.pictures:
-        name = str(PurePosixPath(*picture.parts[level:]).with_suffix(""))
+    for name, picture in zip(picture_names([picture.parts for picture in listing.pictures]), listing.pictures):
         if found.setdefault(name, picture) is not picture:
             listing.leave_out("images of the same name", "/".join(picture.parts))
     return found

@@ -169,7 +169,7 @@ def pictures(tmp_path_factory):
             to_pil_image(x0).save(root / "clean" / f"{name}.png")
             if i:
                 to_pil_image(D(x0[None], torch.tensor([7]))[0]).save(root / "y.png")
-                archive.write(root / "y.png", f"{name}.png")
+                archive.write(root / "y.png", f"degraded/{name}.png")  # another folder around all, as zips have
     return root
 
 
@@ -186,7 +186,7 @@ def test_the_command_prints_a_table_json_and_a_command_that_draws_it(pictures, c
     assert found["arguments"]["sigmas.sigma"]["low"] < 0.7 < found["arguments"]["sigmas.sigma"]["high"]
     assert found["images"] == 4
     assert any(line.startswith("sigmas.sigma") and f"{sigma:.5g}" in line for line in lines)
-    assert "left out 1 without a partner: deep/0" in printed.err
+    assert "left out 1 of 5 images without a partner of the same name: 0" in printed.err
     shown = [*shlex.split(command)[3:], "--out", str(tmp_path / "fitted.png"), "--size", "16"]
     assert f'sigmas={{"name":"constant","arguments":{{"sigma":{sigma!r}}}}}' in shown
     assert main(shown) == 0
@@ -197,8 +197,8 @@ def test_the_command_prints_a_table_json_and_a_command_that_draws_it(pictures, c
     ("words", "message"),
     [
         (["blur", "--fit", "sigmas.rate=3"], "--fit sigmas.rate=3: give bounds, sigmas.rate=[low,high]"),
-        (["blur"], "pictures have different sizes, 49 x 40 (deep/1) and 50 x 40 (deep/2); --crop takes"),
-        (["blur", "--crop", "41"], "--crop 41: deep/1 is 49 x 40 pixels; take a smaller crop"),
+        (["blur"], "pictures have different sizes, 49 x 40 (1) and 50 x 40 (2); --crop takes"),
+        (["blur", "--crop", "41"], "--crop 41: 1 is 49 x 40 pixels; take a smaller crop"),
         (["inpaint", "--crop", "32"], "inpaint depends on the place in the picture"),
         (["blur", "--crop", "32", "--margin", "16"], "margin is 16"),
     ],
@@ -210,4 +210,4 @@ def test_bad_input_is_one_line(words, message, pictures, capsys):
 
 def test_pairs_without_a_common_name(pictures, tmp_path, capsys):
     assert main(["fit", "blur", "--pairs", str(pictures / "clean"), str(tmp_path)]) == 2
-    assert "no name is in both (deep/0, no picture)" in capsys.readouterr().err
+    assert "no name is in both (the first has 0, the second no picture)" in capsys.readouterr().err
