@@ -92,7 +92,8 @@ def measure_pictures(
         with torch.inference_mode():
             z = D.draw(x0, seeded_generator(x0.device, options.seed, "degraded", i))
             x_t = to_input_precision(D(x0, expand_level(severity, x0), z), options.input_precision)
-        sums.add(_restored(R, x_t.clone(), z, severity, i, options), x0)  # the copy is a tensor that autograd knows
+        x_t = x_t.clone()  # the copy is a tensor that autograd knows
+        sums.add({**_restored(R, x_t, z, severity, i, options), "direct": _direct(R, x_t, severity, options)}, x0)
     return sums.summarize()
 
 
@@ -110,13 +111,18 @@ def measure_pairs(
     Raises:
         ValueError: for a severity that is not in 1..T, or pictures that do not suit R.
     """
-    sums, severities = _Sums(pairs, options), []
+    sums, severities = _Sums(pairs, options), list[int]()
     for i, pair in enumerate(tqdm(pairs, "restoring", disable=None, leave=False)):
         both = _divided(ValueRange().normalize(pair[None]).to(R.device), R.degradation.size_divisor)
         x0, x_t = both.chunk(2, 1)
-        t = max(1, _found(R, x_t, i, options).severity.t) if severity is None else severity
+        if severity is None:
+            found = _found(R, x_t, i, options)
+            t = max(1, found.severity.t)
+            direct = found.image if found.severity.t else _direct(R, x_t, t, options)
+        else:
+            t, direct = severity, _direct(R, x_t, severity, options)
         severities.append(t)
-        sums.add(_restored(R, x_t, None, t, i, options), x0)
+        sums.add({**_restored(R, x_t, None, t, i, options), "direct": direct}, x0)
     return sums.summarize(), severities
 
 
@@ -140,7 +146,7 @@ class _Sums:
 def _restored(
     R: BaseRestorer, x_t: Tensor, z: Params, severity: int, number: int, options: PictureOptions
 ) -> dict[str, Tensor]:
-    """Return a degraded picture (1, C, H, W), and what each way to restore makes of it."""
+    """Return a degraded picture (1, C, H, W), and what each way to restore but the direct one makes of it."""
     D, t, restored = R.degradation, expand_level(severity, x_t), {"degraded": x_t}
     known = z is not None or not D.random or D.identifiable
     with torch.inference_mode():
@@ -156,8 +162,12 @@ def _restored(
         restored["noise model"] = found.image
     if options.find_severity:
         restored["found severity"] = _found(R, x_t, number, options).image
-    own = RestoreOptions(tile_size=options.tile_size)
-    return {**restored, "direct": restore_image(R, x_t, severity, options=own).image}
+    return restored
+
+
+def _direct(R: BaseRestorer, x_t: Tensor, severity: int, options: PictureOptions) -> Tensor:
+    image: Tensor = restore_image(R, x_t, severity, options=RestoreOptions(tile_size=options.tile_size)).image
+    return image
 
 
 def _found(R: BaseRestorer, x_t: Tensor, number: int, options: PictureOptions) -> RestorationResult:
