@@ -16,10 +16,12 @@ from rich.table import Table
 
 from experiments.evaluation.evaluator import Column, Difference, Evaluation, Value
 
-__all__ = ["render_evaluation", "render_table"]
+__all__ = ["interval_note", "render_evaluation", "render_table"]
 
 PLAIN_WIDTH = 240  # columns of text that is written to a file or a pipe
 VERDICTS = {"better": "[green]+[/green]", "worse": "[red]-[/red]", "undecided": " "}
+HALF_WIDTH = "±: half the width of the 95 % interval."
+OUTSIDE = " That of a distance is of infinitely many images, and few images make a distance too large: some lie above."
 PLAIN_VERDICTS = {"better": "+", "worse": "-", "undecided": " "}
 
 
@@ -84,6 +86,18 @@ def render_evaluation(
     return render_table(headings, rows, title, "\n".join(_caption(evaluation)), color)
 
 
+def interval_note(evaluation: Evaluation) -> str:
+    """Return what the intervals of a table are; empty if it has none."""
+    values = [value for row in evaluation.rows.values() for value in row.values() if value.interval is not None]
+    if not values:
+        return ""
+    outside = any(
+        interval is not None and found is not None and not interval.low <= found <= interval.high
+        for found, interval in values
+    )
+    return HALF_WIDTH + OUTSIDE * outside
+
+
 def _cell(
     column: Column,
     values: Mapping[str, Value],
@@ -104,9 +118,7 @@ def _cell(
 
 
 def _caption(evaluation: Evaluation) -> list[str]:
-    lines = []
-    if any(value.interval for row in evaluation.rows.values() for value in row.values()):
-        lines.append("±: half the width of the 95 % interval.")
+    lines = [note] if (note := interval_note(evaluation)) else []
     if evaluation.baseline is not None:
         lines.append(f"+ better, - worse than {evaluation.baseline} on the same images (95 %).")
     if evaluation.features is not None:

@@ -19,6 +19,7 @@ from experiments.evaluation.choices import InputPrecision
 from experiments.evaluation.evaluator import Evaluation, Value
 from experiments.evaluation.linear import INPUT_NOISE, to_input_precision
 from experiments.evaluation.strips import visited_states
+from experiments.evaluation.tables import interval_note
 from experiments.report.blocks import BeforeAfter, Block, Cell, Facts, Slider, Table
 from restore import BaseRestorer
 
@@ -58,7 +59,7 @@ def evaluation_table(
 
 
 def _note(evaluation: Evaluation) -> str:
-    parts = [f"{evaluation.images} images. ±: half the width of the 95 % interval."]
+    parts = [f"{evaluation.images} images.", *filter(None, [interval_note(evaluation)])]
     if evaluation.baseline:
         parts.append(f"Better, worse or undecided: against {evaluation.baseline} on the same images.")
     if evaluation.features:

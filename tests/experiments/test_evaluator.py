@@ -9,11 +9,12 @@ import torch
 
 from experiments.evaluation.accumulate import Accumulator, process_share, reference_rows
 from experiments.evaluation.distances import frechet_distance, gaussian_distance, kernel_distance
-from experiments.evaluation.evaluator import Evaluator
+from experiments.evaluation.evaluator import Column, Evaluation, Evaluator, Value
 from experiments.evaluation.feature_networks import FunctionFeatures, choose_features, make_feature_network
 from experiments.evaluation.intervals import Interval, bootstrap, bootstrap_difference, jackknife, verdict
 from experiments.evaluation.metrics import make_metric
 from experiments.evaluation.tables import render_evaluation, render_table
+from experiments.report.content import evaluation_table
 from restore.distributed import SingleProcess
 from tests.cases import images
 
@@ -210,6 +211,16 @@ def test_the_table_is_plain_text_where_there_is_no_terminal(sets):
     json = evaluation.to_dict()
     assert json["features"] == "mean_color"
     assert json["differences"]["near"]["rmse"]["verdict"] == "better"
+
+
+@pytest.mark.parametrize(("value", "outside"), [(2.0, False), (3.5, True), (None, False)])
+def test_a_table_says_why_a_distance_may_lie_outside_of_its_interval(value, outside):
+    column = Column("frechet_distance", "Fréchet distance", False)
+    row = {"made": {"frechet_distance": Value(value, Interval(1, 3))}}
+    evaluation = Evaluation(24, None, (column,), row, None, {}, ())
+    for note in (render_evaluation(evaluation), evaluation_table("24 images", evaluation).note):
+        assert "half the width" in note
+        assert ("few images make a distance too large" in note) == outside
 
 
 def test_features_are_chosen_by_color_size_and_what_is_installed(monkeypatch):
