@@ -140,7 +140,7 @@ SHORT: dict[str, Any] = {
 }
 # A shorter one that leaves good weights good.
 CONTINUED: dict[str, Any] = {
-    **{"pretrained": MODEL, "steps": 40, "optimizer": "adam:lr=1e-5", "lr_schedule": "constant:warmup=10"},
+    **{"pretrained": MODEL, "steps": 30, "optimizer": "adam:lr=1e-5", "lr_schedule": "constant:warmup=10"},
     **{"ema_decay": 0.95, "ema_start": 0, "log_every": 5, "sample_steps": 20, "eval_images": 16},
 }
 PRESETS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from samplers import spaced_timesteps
 __all__ = ["comparison_page"]
 
 STEPS = 20  # of the trajectories that are shown, at most
-PREFERRED = "algorithm2"  # the sampler whose trajectories are shown, if it was compared
+PREFERRED = "algorithm2"  # the sampler whose trajectories are shown, if it was compared, or none was
 
 
 def comparison_page(
@@ -31,7 +31,8 @@ def comparison_page(
         plots: files of plots.
     """
     evaluation = Evaluation.from_dict(compared["evaluation"])
-    name = PREFERRED if PREFERRED in comparison.samplers else comparison.samplers[0]
+    compared_samplers = comparison.samplers or (PREFERRED,)  # none where only one prediction was measured
+    name = PREFERRED if PREFERRED in compared_samplers else compared_samplers[0]
     R = next(iter(comparison.restorers.values())).R
     steps = spaced_timesteps(comparison.start, min(STEPS, comparison.start))
     costs = {"calls of R": {row: value["nfe"] for row, value in compared["rows"].items()}}

@@ -217,6 +217,14 @@ def test_the_command_line_writes_numbers_and_plots(model, tmp_path, capsys):
     assert all(Path(plot).read_bytes().startswith(b"\x89PNG") for plot in plots)
 
 
+def test_one_prediction_alone_is_measured_and_has_a_page(model, tmp_path):
+    words = ["--model", str(model), *OPTIONS.split(), "--samplers", "direct", "--out", str(tmp_path / "one")]
+    assert run_main(compare.main, "compare.py", words) == 0
+    written = json.loads((tmp_path / "one" / "compare.json").read_text())
+    assert list(written["rows"]) == ["degraded", "linear inverse", "direct"]
+    assert "Trajectory" in (tmp_path / "one" / "compare.html").read_text()
+
+
 def test_two_processes_find_the_same_numbers(model, tmp_path):
     pytest.importorskip("accelerate")
     words = ["--model", str(model), *OPTIONS.split(), "--out"]
