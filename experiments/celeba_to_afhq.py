@@ -11,7 +11,7 @@ with the package, trains for some steps more, and is done in a minute on a CPU:
 
     python experiments/celeba_to_afhq.py
     python experiments/celeba_to_afhq.py --from-scratch                 the same network from random weights: minutes
-    python experiments/celeba_to_afhq.py --preset faces-from-animals    as the model was trained: 45 minutes of one core
+    python experiments/celeba_to_afhq.py --preset faces-from-animals    as the model was first trained: 45 minutes of one core
     python experiments/celeba_to_afhq.py --celeba faces.zip --afhq animals/ --preset paper    photographs: a GPU, days
 
 The run's folder then holds its configuration, model, log, metrics and pictures; the pictures' paths are printed last.
@@ -127,7 +127,7 @@ class Config(TrainerOptions, DegradationOptions):
         return self
 
 
-# How the shipped model was trained.
+# How the shipped model was first trained; its card says how it was continued.
 FACES: dict[str, Any] = {
     **{"patch_size": 2, "model_channels": 48, "channel_mult": (1, 2, 4), "precision": "auto"},
     **{"steps": 4600, "optimizer": "adam:lr=6e-4", "lr_schedule": "warmup_stable_decay:warmup=200,decay=0.25"},
@@ -212,7 +212,7 @@ def advice(config: Config, folder: Path) -> Iterator[str]:
     if config.pretrained is not None:
         yield f"This run continued the model {config.pretrained}. From random weights:"
         yield f"  python experiments/{PROGRAM}.py --from-scratch    minutes; soft {x0}"
-        yield f"  python experiments/{PROGRAM}.py --preset {MODEL}    as the model was trained: 45 minutes of one core"
+        yield f"  python experiments/{PROGRAM}.py --preset {MODEL}    how the model was first trained: 45 minutes of one core"
 
 
 if __name__ == "__main__":
