@@ -11,7 +11,7 @@ with the package, trains for some steps more, and is done in a minute on a CPU:
 
     python experiments/celeba_to_afhq.py
     python experiments/celeba_to_afhq.py --from-scratch                 the same network from random weights: minutes
-    python experiments/celeba_to_afhq.py --preset faces-from-animals    as the model was first trained: 45 minutes of one core
+    python experiments/celeba_to_afhq.py --preset faces-from-animals    as the model was at first: 45 minutes of a core
     python experiments/celeba_to_afhq.py --celeba faces.zip --afhq animals/ --preset paper    photographs: a GPU, days
 
 The run's folder then holds its configuration, model, log, metrics and pictures; the pictures' paths are printed last.
@@ -212,7 +212,7 @@ def advice(config: Config, folder: Path) -> Iterator[str]:
     if config.pretrained is not None:
         yield f"This run continued the model {config.pretrained}. From random weights:"
         yield f"  python experiments/{PROGRAM}.py --from-scratch    minutes; soft {x0}"
-        yield f"  python experiments/{PROGRAM}.py --preset {MODEL}    how the model was first trained: 45 minutes of one core"
+        yield f"  python experiments/{PROGRAM}.py --preset {MODEL}    as the model was at first: 45 minutes of a core"
 
 
 if __name__ == "__main__":
