@@ -15,6 +15,7 @@ from experiments.bench.process import BenchCase, BenchConfig, Workloads
 from experiments.bench.report import machine, write_report
 from experiments.bench.throughput import peaks
 from restore import UNetConfig
+from restore.precision import has_fast_bfloat16
 
 __all__ = ["compare", "faster", "installed", "networks", "versions"]
 
@@ -42,9 +43,16 @@ def networks(quick: bool, device: torch.device) -> Sequence[UNetConfig]:
 
 
 def faster(setting: BenchConfig, quick: bool) -> dict[str, BenchConfig]:
-    """Return our faster settings by name."""
+    """Return our faster settings by name: none where bfloat16 is emulated, for which a run would take hours."""
     low = replace(setting, precision="bfloat16", channels_last=True)
-    return {"bfloat16": low} if quick else {"bfloat16": low, "bfloat16, compiled": replace(low, compiled=True)}
+    if quick:
+        return {"bfloat16": low}
+    return {"bfloat16": low, "bfloat16, compiled": replace(low, compiled=True)} if not emulated(low) else {}
+
+
+def emulated(setting: BenchConfig) -> bool:
+    """Whether the device emulates the products of a setting."""
+    return setting.precision == "bfloat16" and not has_fast_bfloat16(setting.device)
 
 
 def versions(build: Callable[[BenchConfig], Workloads], setting: BenchConfig, quick: bool) -> list[BenchCase]:
@@ -54,8 +62,8 @@ def versions(build: Callable[[BenchConfig], Workloads], setting: BenchConfig, qu
 
 
 def installed(plans: Sequence[BenchCase], quick: bool) -> list[BenchCase]:
-    """Return the plans whose libraries are installed; of a quick run only those in float32."""
-    kept = [plan for plan in plans if not quick or plan.title.endswith("float32")]
+    """Return the plans whose libraries are installed; of a quick run, those of others only in float32."""
+    kept = [plan for plan in plans if (plan.title.endswith("float32") if quick else not emulated(plan.setting))]
     return [plan for plan in kept if all(find_spec(name.partition(".")[0]) for name in plan.modules)]
 
 

@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from experiments.bench.measure import clock
 from experiments.bench.report import machine, table, write_report
 from restore import UNet, UNetConfig
+from restore.precision import has_fast_bfloat16
 
 __all__ = ["profile_network"]
 
@@ -105,7 +106,8 @@ def profile_network(options: argparse.Namespace) -> None:
     device, network = options.device, TINY if options.quick else NETWORK
     report: dict[str, Any] = {"quick": options.quick, **machine(device), "network": asdict(network), "batch": 16}
     rounds = 1 if options.quick else options.rounds
-    settings = [(low, last) for low in (False, True) for last in (False, True)]
+    precisions = (False, True) if options.quick or has_fast_bfloat16(device) else (False,)
+    settings = [(low, last) for low in precisions for last in (False, True)]
     report["rows"] = [row for low, last in settings for row in measured(network, low, last, 16, device, rounds)]
     if options.before:
         report["before"] = json.loads(options.before.read_text())["rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 import degrade
 from experiments import celeba_to_afhq
-from experiments.bench import degradations, inverse_cost, network, sampling, training
+from experiments.bench import degradations, inverse_cost, library_comparison, network, sampling, store_reading, training
 from experiments.bench import shares as step_shares
 from experiments.bench.cases import CASES
 from experiments.bench.flops import forward_flops, matched
@@ -68,6 +69,36 @@ def test_processes_are_timed_in_turn(bench, rival, package, tmp_path, capsys):
     for no_sync in net["differences"].values():
         assert all(value > 0 for value in no_sync.values())
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
+
+
+def test_a_training_from_a_store_on_disk_says_what_it_waited(tmp_path, capsys):
+    out = tmp_path / "store.json"
+    small = {"images": 600, "size": 40, "crop": 32, "channels": 8, "batch-size": 4, "seconds": 0.2, "threads": 1}
+    store_reading.main(
+        [*(str(word) for name, value in small.items() for word in (f"--{name}", value)), "--out", str(out)]
+    )
+    report = json.loads(out.read_text())
+    measured = report["measured"]
+    assert measured["file_gb"] == pytest.approx(600 * 40 * 40 * 3 / 1e9)
+    assert 0 < measured["share_blocked"] < measured["share_in_data"] < 1
+    assert measured["images_per_s"] > 0
+    assert report["configuration"]["images"] == 600
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+
+
+@pytest.mark.parametrize(
+    ("fast", "titles"),
+    [
+        (True, ["ours, float32", "ours, bfloat16", "ours, bfloat16, compiled", "theirs, float32", "theirs, bfloat16"]),
+        (False, ["ours, float32", "theirs, float32"]),
+    ],
+)
+def test_a_full_run_leaves_out_what_the_processor_emulates(fast, titles, monkeypatch):
+    monkeypatch.setattr(library_comparison, "has_fast_bfloat16", lambda device: fast)
+    plain = BenchConfig(library_comparison.TINY, batch=2)
+    theirs = [BenchCase(f"theirs, {name}", None, replace(plain, precision=name)) for name in ("float32", "bfloat16")]
+    plans = [*library_comparison.versions(None, plain, quick=False), *theirs]
+    assert [plan.title for plan in library_comparison.installed(plans, quick=False)] == titles
 
 
 def test_the_network_is_profiled_beside_an_earlier_version(tmp_path, capsys):
