@@ -32,7 +32,11 @@ def start_run(
     """
     config, explicit = parse(model, presets, argv, f"{program}.py", description)
     folder = choose_folder(config, program)
-    return (stored_config(folder, model, explicit) if config.resume else _with_precision(config)), folder
+    if not config.resume:
+        return _with_precision(config), folder
+    if config.precision == "auto":  # the run stores what that meant
+        explicit = {name: value for name, value in explicit.items() if name != "precision"}
+    return stored_config(folder, model, explicit), folder
 
 
 def _with_precision(config: C) -> C:

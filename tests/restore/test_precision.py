@@ -46,6 +46,6 @@ def test_a_run_stores_the_precision_that_auto_meant_and_keeps_it_elsewhere(tmp_p
     train.main([*SMALL, "--steps", "1", "--precision", "auto", "--device", "cpu", "--out", str(folder)])
     assert '"precision": "float32"' in (folder / "config.json").read_text()
     emulate(monkeypatch, True)
-    train.main(["--steps", "2", "--resume", "--out", str(folder)])
+    train.main(["--steps", "2", "--precision", "auto", "--resume", "--out", str(folder)])
     assert '"precision": "float32"' in (folder / "config.json").read_text()
     assert '"precision": "float32"' in max((folder / "model").glob("step-*")).joinpath("model.json").read_text()
