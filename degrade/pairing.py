@@ -1,8 +1,8 @@
 """Pictures of two folders or zips that belong together by name.
 
-The name of a picture is its path in the folder or zip, without the suffix and without the folders that hold all
-pictures: `clean/faces/7.png` and `degraded.zip/faces/7.jpg` are a pair. Pictures without a partner are left out; they
-are counted and named on standard error.
+The name of a picture is its path in the folder or zip without the suffix: `clean/faces/7.png` and
+`degraded.zip/faces/7.jpg` are a pair. If no two paths agree, the folders that hold all pictures of a set are no part of
+their names. Pictures without a partner are left out; they are counted and named on standard error.
 """
 
 from __future__ import annotations
@@ -18,18 +18,32 @@ __all__ = ["pair_names", "picture_names"]
 SHOWN = 10  # names in a line
 
 
-def picture_names(paths: Sequence[Sequence[str]]) -> list[str]:
-    """Return the names of pictures from their paths, each of them as a sequence of folders and the file.
+def picture_names(first: Sequence[Sequence[str]], second: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the names of the pictures of two sets from their paths, each of them the folders and the file.
 
-    >>> picture_names([("clean", "a", "1.png"), ("clean", "b", "2.png")])
-    ['a/1', 'b/2']
+    >>> picture_names([("clean", "1.png"), ("clean", "2.png")], [("noisy", "1.jpg")])
+    (['1', '2'], ['1'])
+    >>> picture_names([("a", "1.png")], [("a", "1.png"), ("b", "1.png")])
+    (['a/1'], ['a/1', 'b/1'])
     """
+    own, others = _names(first, 0), _names(second, 0)
+    if set(own) & set(others):
+        return own, others
+    return _names(first, _shared_depth(first)), _names(second, _shared_depth(second))
+
+
+def _names(paths: Sequence[Sequence[str]], depth: int) -> list[str]:
+    return [str(PurePosixPath(*path[depth:]).with_suffix("")) for path in paths]
+
+
+def _shared_depth(paths: Sequence[Sequence[str]]) -> int:
+    """Return how many folders from the top hold all pictures."""
     folders = [tuple(path[:-1]) for path in paths]
     first, last = min(folders, default=()), max(folders, default=())
     depth = 0
     while depth < min(len(first), len(last)) and first[depth] == last[depth]:
         depth += 1
-    return [str(PurePosixPath(*path[depth:]).with_suffix("")) for path in paths]
+    return depth
 
 
 def pair_names(option: str, first: tuple[Path, Collection[str]], second: tuple[Path, Collection[str]]) -> list[str]:

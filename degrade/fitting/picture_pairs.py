@@ -39,7 +39,9 @@ def read_pairs(clean: Path, degraded: Path, most: int, crop: int | None = None) 
         UsageError: if there is no pair, pictures are too small, or those of a pair or whole ones differ in size.
         ValueError: if a file is no picture.
     """
-    first, second = _pictures(clean), _pictures(degraded)
+    sets = _pictures(clean), _pictures(degraded)
+    names = picture_names(*([parts for parts, _ in pictures] for pictures in sets))
+    first, second = ({name: read for name, (_, read) in zip(some, own)} for some, own in zip(names, sets))
     both = pair_names("--pairs", (clean, first), (degraded, second))
     pairs = []
     for name in both[:most]:
@@ -56,17 +58,14 @@ def read_pairs(clean: Path, degraded: Path, most: int, crop: int | None = None) 
     return x0, y
 
 
-def _pictures(path: Path) -> dict[str, Callable[[], Any]]:
-    """Return what opens each picture of a folder or zip, by name, in the order of the names."""
+def _pictures(path: Path) -> list[tuple[tuple[str, ...], Callable[[], Any]]]:
+    """Return the path of each picture in a folder or zip, in alphabetical order, and what opens it."""
     if zipfile.is_zipfile(path):
         archive = zipfile.ZipFile(path)
         known = require("PIL.Image", "reading pictures").registered_extensions()
         members = sorted(name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in known)
-        names = picture_names([PurePosixPath(member).parts for member in members])
-        return {name: partial(_unpacked, archive, member) for name, member in zip(names, members)}
-    files = picture_files(path)
-    names = picture_names([file.relative_to(path).parts for file in files])
-    return {name: partial(open_image, file) for name, file in zip(names, files)}
+        return [(PurePosixPath(member).parts, partial(_unpacked, archive, member)) for member in members]
+    return [(file.relative_to(path).parts, partial(open_image, file)) for file in picture_files(path)]
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ def matched(first: tuple[Path, Listing], second: tuple[Path, Listing], option: s
     Raises:
         UsageError: if no name is in both.
     """
-    own, others = (_named(listing) for _, listing in (first, second))
+    listings = first[1], second[1]
+    names = picture_names(*([picture.parts for picture in listing.pictures] for listing in listings))
+    own, others = (_named(listing, some) for listing, some in zip(listings, names))
     both = pair_names(option, (first[0], own), (second[0], others))
     pictures = [_pair(own[name], others[name]) for name in both]
     return first[1]._replace(pictures=pictures)
@@ -39,10 +41,10 @@ def _both(read: Callable[[], Any], read_partner: Callable[[], Any]) -> tuple[Any
     return read(), read_partner()
 
 
-def _named(listing: Listing) -> dict[str, Picture]:
+def _named(listing: Listing, names: Sequence[str]) -> dict[str, Picture]:
     """Return the pictures by their names; of several of one name the first."""
     found: dict[str, Picture] = {}
-    for name, picture in zip(picture_names([picture.parts for picture in listing.pictures]), listing.pictures):
+    for name, picture in zip(names, listing.pictures):
         if found.setdefault(name, picture) is not picture:
             listing.leave_out("images of the same name", "/".join(picture.parts))
     return found
