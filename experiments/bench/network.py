@@ -3,10 +3,10 @@
     python experiments/bench/network.py [--out FILE] [--before FILE] [--threads N] [--device cpu] [--quick]
 
 PyTorch's profiler adds up what each operation takes by itself, over a forward pass and over a training step's forward
-and backward passes, in both precisions and both memory layouts; compiled code is not told apart by kind and is left to
-`training.py`. Columns: milliseconds, the least of several passes without the profiler, on a CPU those of the processor,
-which other programs do not add to; and each kind's share; with `--before`, a file that an earlier version wrote, the
-same of that one in front.
+and backward passes, in both precisions (bfloat16 where it is not emulated) and both memory layouts; compiled code is
+not told apart by kind and is left to `training.py`. Columns: milliseconds, the least of several passes without the
+profiler, on a CPU those of the processor, which other programs do not add to; and each kind's share; with `--before`, a
+file that an earlier version wrote, the same of that one in front.
 """
 
 from __future__ import annotations
