@@ -199,7 +199,7 @@ def main(argv: Sequence[str]) -> None:
         evaluation_table(f"Restored from severity {measured['half_way']}", measured["restored"]),
         evaluation_table("Made from partners alone, compared with real images", measured["made"]),
     ]
-    title = f"{config.loss} loss of {PROGRAM}"
+    title = f"{PROGRAM}, {config.loss} loss"
     write_results(folder, Results(measured, report(measured), pictures, title, blocks), device)
     print("\n".join(advice(config, folder)))
 

@@ -164,7 +164,7 @@ def main(argv: Sequence[str]) -> None:
         measured["bits_per_dim"] = final.bound(config.bound_images, config.bound_times)
     pictures = [final.grids(folder / "samples.png", made), final.plot_trajectories(folder / "reverse.png")]
     pictures += [final.class_grid(folder / "classes.png")] if classes else []
-    title = f"{config.loss} loss of {config.prediction_type}"
+    title = f"DDPM, {config.loss} loss of {config.prediction_type}"
     write_results(folder, Results(measured, summary(measured), pictures, title), device)
 
 

@@ -187,7 +187,7 @@ def main(argv: Sequence[str]) -> None:
         *restoration_blocks(training.ema.with_cond(**cond) if cond else training.ema, x0, z, "algorithm2", final.times),
         replace(numbers, note=" ".join([numbers.note, *data.remarks])),
     ]
-    title = f"{config.loss} loss of {D.name}"
+    title = f"{D.name}, {config.loss} loss"
     write_results(folder, Results(measured, [*table(measured), *data.remarks], pictures, title, blocks), device)
 
 

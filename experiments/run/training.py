@@ -96,7 +96,7 @@ class Results:
         measured: JSON values for `metrics.json`.
         lines: the lines that say what was measured.
         pictures: files that were drawn.
-        title: name of what was trained, for the learning curve and the report page.
+        title: name of what was trained and of its loss, for the learning curve and the report page.
         blocks: the top of the report page.
     """
 
