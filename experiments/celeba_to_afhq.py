@@ -207,7 +207,7 @@ def main(argv: Sequence[str]) -> None:
 def advice(config: Config, folder: Path) -> Iterator[str]:
     """Yield the lines that say what to look at, and how to train the network from random weights."""
     x0, z = ("faces", "animals") if config.restore == "celeba" else ("animals", "faces")
-    yield f"\nlook at {folder / 'report.html'}: sliders over the severity and along the sampling, and all pictures"
+    yield f"\nlook at {folder / 'report.html'}: sliders over the severity and the sampling, and still pictures"
     yield f"        {folder / 'round_trip.gif'}: {x0} become {z} and {x0} again"
     if config.pretrained is not None:
         yield f"This run continued the model {config.pretrained}. From random weights:"
