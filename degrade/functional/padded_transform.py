@@ -3,8 +3,9 @@
 A filter whose taps h_d vanish beyond d = r needs r pixels of the continued image on each side. It is then a circular
 convolution of any length L >= N + 2 r, and L is taken as a product of powers of 2, 3 and 5, while the transform of the
 borders themselves has the length 2 (N - 1) under `reflect`, which is mostly a slow one, and N under `symmetric`, which
-is slow for some images, and needs more passes over the image. Taps below a quarter of the rounding error count as 0.
-Only filters and their differences are computed in this way, and no inverses, which are long.
+is slow for some images, and needs more passes over the image. Taps below a quarter of the rounding error count as 0,
+in float64 those below all of it. Only filters and their differences are computed in this way, and no inverses, which
+are long.
 
 Processor time in milliseconds as in `degrade.functional.wave_transform`, with `Dense` and `Folded` in the same run, of
 a filter under `reflect`, and in brackets of a difference of two:
@@ -85,10 +86,13 @@ def padded_lengths(
     most = MOST_PIXELS_OF_COSINE if isinstance(transform, Cosine) else MOST_PIXELS
     if min(height, width) < LEAST_SIDE:
         return None
-    period = 4 * max(height, width)
+    # The taps carry the rounding of their own transform. It is least for lengths with small factors, and must not count
+    # as reach: how large it is depends on the processor.
+    period = _fast_length(4 * max(height, width))
+    least = max(torch.finfo(dtype).eps / 4, torch.finfo(torch.float64).eps)
     w = 2 * math.pi / period * torch.arange(period // 2 + 1, dtype=torch.float64)
     taps = torch.fft.irfft(response(w))[..., : period // 2].abs()
-    reach = int((taps > torch.finfo(dtype).eps / 4).nonzero()[:, -1].max())
+    reach = int((taps > least).nonzero()[:, -1].max())
     rows, columns = (_fast_length(N + 2 * reach) for N in (height, width))
     return (rows, columns) if rows * columns <= most * height * width else None
 

@@ -76,6 +76,14 @@ def test_a_short_filter_is_found_in_a_longer_image_and_a_long_one_is_not():
     assert type(two._filter(x, torch.tensor([1]))[0]) is Folded
 
 
+def test_the_rounding_of_the_taps_is_not_taken_for_reach(monkeypatch):
+    irfft = torch.fft.irfft
+    monkeypatch.setattr(torch.fft, "irfft", lambda gains: irfft(gains) + 1e-16)
+    x = torch.zeros(1, 1, 259, 256, dtype=torch.float64)
+    assert way_of(x, "symmetric", sigmas=(2.0,), kernel_size=5) is Padded
+    assert way_of(x, "reflect", sigmas=(2.0,), kernel_size=5) is Padded
+
+
 def test_beside_the_cosine_transform_a_filter_must_be_shorter():
     smooth, other = torch.zeros(1, 1, 512, 600), torch.zeros(1, 1, 509, 599)
     assert way_of(smooth, "symmetric", cumulative_sigma=(2.0,)) is Padded
